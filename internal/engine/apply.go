@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"varve/internal/fail"
+	"varve/internal/oplog"
+	"varve/internal/segment"
+	"varve/internal/tree"
+)
+
+// prepared is what Prepare found for an operation that needs more than its
+// record: Replay finds it again.
+type prepared struct {
+	im     *image  // Clone, Rollback: the state at the moment
+	deaths []death // Drain
+	next   uint64  // Drain: where the next step begins
+	old    *root   // a large Trim: the head before it
+}
+
+// apply is the one Apply: it changes heads and catalog by one logged
+// operation, whether it comes from a request or from the log. pos is the last
+// frame before the operation's. pre is nil in a replay, where loading nodes is
+// allowed; for a live request it holds what Prepare read, and apply only
+// touches memory. Callers hold the gate exclusively, or, for data operations,
+// shared and the dataset's lock. An error is corruption.
+func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error {
+	d := e.datasets[op.Dataset]
+	if d == nil && op.Kind != oplog.CreateVolume && op.Kind != oplog.Clone {
+		return fail.New(fail.Corrupt, "%v: no such dataset", op)
+	}
+	switch op.Kind {
+	case oplog.Write, oplog.Trim:
+		return e.applyData(d, op, pre)
+	case oplog.CreateVolume:
+		return e.applyCreate(op, pos, &image{tree: e.cache.Open(tree.Ref{}), size: op.Size})
+	case oplog.Clone:
+		return e.applyClone(op, pos, pre)
+	case oplog.Rollback:
+		return e.applyRollback(d, op, pos, pre)
+	case oplog.Snapshot:
+		d.mu.Lock()
+		d.addRoot(d.freeze(op.LSN, pos)).base = true
+		d.mu.Unlock()
+		e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN, time: op.Time})
+	case oplog.DestroySnapshot:
+		return e.removeSnapshot(d, op)
+	case oplog.Destroy:
+		d.destroyed, d.gone = stamp{op.LSN, op.Time}, op.Now
+		delete(e.names, d.name)
+	case oplog.Undestroy:
+		d.destroyed, d.name = stamp{}, op.Name
+		e.names[d.name] = d
+	case oplog.Rename:
+		delete(e.names, d.name)
+		d.name = op.Name
+		e.names[d.name] = d
+	case oplog.Drain:
+		return e.applyDrain(d, op, pre)
+	default:
+		return fail.New(fail.Corrupt, "%v: unknown kind", op)
+	}
+	e.touch(d)
+	return nil
+}
+
+// applyData changes a head by a write or trim. The caller has prepared the
+// head's tree, and for a large trim named the tree as it was: pre.old.
+func (e *Engine) applyData(d *dataset, op *oplog.Op, pre *prepared) error {
+	mapped := d.head.mapped
+	dead, err := d.head.apply(op)
+	if err != nil {
+		return err
+	}
+	if dead[0] < dead[1] {
+		old := pre.old
+		old.mapped, pre.old = mapped, nil
+		e.addDying(d, &dying{id: op.LSN, root: d.addRoot(old), next: dead[0], end: dead[1], counts: true})
+	}
+	d.changed = op.LSN
+	e.touch(d)
+	return nil
+}
+
+func (e *Engine) applyCreate(op *oplog.Op, pos segment.Position, im *image) error {
+	if e.datasets[op.Dataset] != nil || e.names[op.Name] != nil {
+		return fail.New(fail.Corrupt, "%v: the dataset exists already", op)
+	}
+	d := &dataset{
+		id: op.Dataset, name: op.Name, created: stamp{op.LSN, op.Time},
+		parent: op.Source, fork: op.At, head: *im, changed: op.LSN,
+	}
+	d.led.fork = op.At
+	d.head.led = &d.led
+	e.datasets[d.id], e.names[d.name] = d, d
+	e.nextDataset = max(e.nextDataset, d.id+1)
+	d.addRoot(d.freeze(op.LSN, pos)).base = true
+	e.touch(d)
+	return nil
+}
+
+func (e *Engine) applyClone(op *oplog.Op, pos segment.Position, pre *prepared) error {
+	parent := e.datasets[op.Source]
+	if parent == nil {
+		return fail.New(fail.Corrupt, "%v: no dataset %d to clone", op, op.Source)
+	}
+	if pre == nil {
+		im, err := e.imageAt(parent, op.At)
+		if err != nil {
+			return err
+		}
+		pre = &prepared{im: im}
+	}
+	return e.applyCreate(op, pos, pre.im)
+}
+
+// applyRollback makes the head the state at op.At. What it leaves stays: as a
+// guard snapshot, and its extents born since die with a dying list. The root
+// right after it is a base, so that no view replays across a rollback.
+func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, pre *prepared) error {
+	if pre == nil {
+		im, err := e.imageAt(d, op.At)
+		if err != nil {
+			return err
+		}
+		pre = &prepared{im: im}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old := d.addRoot(d.freeze(op.LSN-1, pos))
+	old.base = true
+	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN - 1, time: op.Time, guard: true})
+	e.addDying(d, &dying{id: op.LSN, root: old, end: noBlock, born: op.At})
+	d.rollbacks = append(d.rollbacks, rollback{at: op.LSN, to: op.At})
+	e.record(itemKey(tagRollback, d.id, op.LSN), putUvarints(nil, op.At))
+	d.retired = append(d.retired, d.head.tree)
+	pre.im.led = &d.led
+	d.head = *pre.im
+	d.changed = op.LSN
+	d.addRoot(d.freeze(op.LSN, pos)).base = true
+	e.touch(d)
+	return nil
+}
+
+func (e *Engine) addDying(d *dataset, y *dying) {
+	y.root.dying++
+	d.dying = append(d.dying, y)
+	e.wakeDrain()
+}
+
+// noBlock is beyond every block number.
+const noBlock = 1 << 52
+
+func (e *Engine) addSnapshot(d *dataset, s *snapshot) {
+	d.snaps = append(d.snaps, s)
+	e.record(itemKey(tagSnapshot, d.id, s.id), snapshotRecord(s))
+}
+
+func (e *Engine) removeSnapshot(d *dataset, op *oplog.Op) error {
+	for i, s := range d.snaps {
+		if s.id == op.At {
+			d.snaps = append(d.snaps[:i:i], d.snaps[i+1:]...)
+			e.record(itemKey(tagSnapshot, d.id, s.id), nil)
+			e.touch(d)
+			return nil
+		}
+	}
+	return fail.New(fail.Corrupt, "%v: no such snapshot", op)
+}
+
+// record notes a change of the pool tree for the next checkpoint; nil deletes.
+// The gate is held exclusively.
+func (e *Engine) record(k tree.Key, v []byte) { e.records[k] = v }
+
+// touch marks d as changed since the last cut.
+func (e *Engine) touch(d *dataset) {
+	if d.touched {
+		return
+	}
+	d.touched = true
+	e.touchMu.Lock()
+	e.touchedSets = append(e.touchedSets, d)
+	e.touchMu.Unlock()
+}

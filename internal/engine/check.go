@@ -1,0 +1,290 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"varve/internal/fail"
+	"varve/internal/oplog"
+	"varve/internal/segment"
+	"varve/internal/segstore"
+	"varve/internal/tree"
+)
+
+// maxDamage bounds the report: past it, the count is what matters.
+const maxDamage = 1000
+
+// checker verifies a pool: every frame of the chain and its operations, every
+// node of every kept root, and that each extent points at payload of the
+// checksum it claims. With data, every payload block is read.
+type checker struct {
+	e        *Engine
+	ctx      context.Context
+	data     bool
+	progress func(done, total uint64)
+	report   CheckReport
+	upTo     uint64                // frames of higher sequence numbers are being written
+	crcs     map[uint64][]blockSum // per segment
+	seen     map[uint64]bool       // nodes visited, by address
+}
+
+// blockSum is what the log says of one block.
+type blockSum struct {
+	crc  uint32
+	kind segment.Kind
+}
+
+// rootToCheck names one tree for the report.
+type rootToCheck struct {
+	name string
+	vers *tree.Version
+	size uint64 // bytes; 0: the pool tree
+}
+
+// Check verifies the pool while it is served, as of a checkpoint that it takes
+// first. progress may be nil; it counts bytes of log.
+func (e *Engine) Check(ctx context.Context, data bool, progress func(done, total uint64)) (CheckReport, error) {
+	if e.log.Err() == nil {
+		if err := e.Checkpoint(); err != nil {
+			return CheckReport{}, err
+		}
+	}
+	return e.check(ctx, data, progress)
+}
+
+// CheckStore verifies a pool that nobody serves. It writes nothing. Damage
+// that keeps the pool from opening is in the report, not an error.
+func CheckStore(ctx context.Context, store segstore.Store, data bool, progress func(done, total uint64)) (CheckReport, error) {
+	e := newEngine(Options{Store: store})
+	defer e.release()
+	_, err := e.readState(false)
+	if fail.Is(err, fail.Corrupt) {
+		c := checker{e: e, ctx: ctx, data: data, progress: progress, crcs: make(map[uint64][]blockSum)}
+		c.damage("opening the pool", err)
+		if serr := c.segments(); serr != nil {
+			return c.report, serr
+		}
+		return c.report, nil
+	}
+	if err != nil {
+		return CheckReport{}, err
+	}
+	return e.check(ctx, data, progress)
+}
+
+func (e *Engine) check(ctx context.Context, data bool, progress func(done, total uint64)) (CheckReport, error) {
+	if progress == nil {
+		progress = func(uint64, uint64) {}
+	}
+	c := &checker{
+		e: e, ctx: ctx, data: data, progress: progress,
+		upTo: math.MaxUint64, crcs: make(map[uint64][]blockSum), seen: make(map[uint64]bool),
+	}
+	roots := c.roots()
+	if e.log != nil {
+		c.upTo = e.log.Cut().Seq
+		if err := e.log.Written(c.upTo); err != nil {
+			return c.report, err
+		}
+	}
+	defer func() {
+		for _, r := range roots {
+			r.vers.Close()
+		}
+	}()
+	for _, step := range []func() error{c.chain, c.segments} {
+		if err := step(); err != nil {
+			return c.report, err
+		}
+	}
+	for _, r := range roots {
+		if err := c.tree(r); err != nil {
+			return c.report, err
+		}
+	}
+	return c.report, ctx.Err()
+}
+
+func (c *checker) damage(where string, err error) {
+	if len(c.report.Damage) < maxDamage {
+		c.report.Damage = append(c.report.Damage, Damage{Where: where, What: err.Error()})
+	}
+}
+
+// roots opens every kept tree: heads, snapshots, bases, and the pool tree.
+func (c *checker) roots() []rootToCheck {
+	e := c.e
+	e.ckpt.Lock()
+	defer e.ckpt.Unlock()
+	e.gate.Lock()
+	defer e.gate.Unlock()
+	last := e.lastCkpt.Load().(checkpointRecord)
+	out := []rootToCheck{{name: "the pool tree", vers: e.pool.Freeze(last.number)}}
+	for _, d := range e.datasets {
+		c.report.Datasets++
+		c.report.Snapshots += len(d.snaps)
+		d.mu.Lock()
+		for _, r := range d.roots {
+			v := r.vers
+			if v != nil {
+				v.Retain()
+			} else {
+				v = e.cache.OpenVersion(r.ref)
+			}
+			out = append(out, rootToCheck{name: fmt.Sprintf("%s@lsn:%d", d.name, r.lsn), vers: v, size: r.size})
+		}
+		head := d.freeze(e.lastLSN(), segment.Position{})
+		out = append(out, rootToCheck{name: d.name, vers: head.vers, size: d.head.size})
+		d.mu.Unlock()
+	}
+	return out
+}
+
+// chain follows the log from the first checkpoint to the last operation.
+func (c *checker) chain() error {
+	cs := c.e.checkpoints
+	if len(cs) == 0 {
+		return nil
+	}
+	last := c.e.lastCkpt.Load().(checkpointRecord)
+	var dec oplog.Decoder
+	var op oplog.Op
+	err := segment.Read(c.e.store, c.e.super.pool, cs[0].pos, last.cut, func(f *segment.Frame) error {
+		dec.Reset()
+		for lsn, rec := range f.Records() {
+			c.report.Ops++
+			if err := dec.Decode(rec, lsn, &op); err != nil {
+				c.damage(fmt.Sprintf("segment %d block %d", f.Position.Addr.Segment(), f.Position.Addr.Block()), err)
+			}
+		}
+		return c.ctx.Err()
+	})
+	if fail.Is(err, fail.Corrupt) {
+		c.damage("the log", err)
+		return nil
+	}
+	return err
+}
+
+// segments looks at every frame of every segment and notes the checksum of
+// each payload block.
+func (c *checker) segments() error {
+	segs, err := c.e.store.List()
+	if err != nil {
+		return err
+	}
+	size := uint64(c.e.store.SegmentSize())
+	buf := make([]byte, oplog.MaxExtentBlocks*BlockSize)
+	for i, s := range segs {
+		sums := make([]blockSum, size/BlockSize)
+		err := segment.Inspect(c.e.store, c.e.super.pool, s.Number, func(f segment.Found) error {
+			if err := c.ctx.Err(); err != nil {
+				return err
+			}
+			if f.Frame.Position.Seq > c.upTo {
+				return nil
+			}
+			if f.Err != nil {
+				c.damage(fmt.Sprintf("segment %d block %d", s.Number, f.Frame.Position.Addr.Block()), f.Err)
+				return nil
+			}
+			c.report.Frames++
+			return c.frame(f.Frame, sums, buf)
+		})
+		if err != nil {
+			return err
+		}
+		c.crcs[s.Number] = sums
+		c.progress(uint64(i+1)*size, uint64(len(segs))*size)
+	}
+	return nil
+}
+
+// frame notes the checksums of one frame's payload and, if asked to, reads it.
+func (c *checker) frame(f *segment.Frame, sums []blockSum, buf []byte) error {
+	base := int(f.PayloadAddr(0).Block())
+	for r := range f.Runs() {
+		for i := r.First; i < r.First+r.N; i++ {
+			sums[base+i] = blockSum{f.CRC(i), r.Kind}
+		}
+		for i := r.First; c.data && i < r.First+r.N; {
+			n := min(r.First+r.N-i, len(buf)/BlockSize)
+			if err := f.ReadPayload(i, buf[:n*BlockSize]); err != nil {
+				if !fail.Is(err, fail.Corrupt) {
+					return err
+				}
+				c.damage(fmt.Sprintf("segment %d", f.Position.Addr.Segment()), err)
+			}
+			c.report.Bytes += uint64(n) * BlockSize
+			i += n
+		}
+	}
+	return nil
+}
+
+// tree walks one tree, leaving out what another root showed already.
+func (c *checker) tree(r rootToCheck) error {
+	err := tree.Walk(r.vers, tree.Key{}, tree.MaxKey, func(n tree.Node) error {
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+		if n.Ref.Addr != 0 {
+			if c.seen[n.Ref.Addr] {
+				return tree.SkipNode
+			}
+			c.seen[n.Ref.Addr] = true
+			c.checkSum(r.name, segment.Addr(n.Ref.Addr), n.Ref.CRC, segment.Node)
+		}
+		c.report.Nodes++
+		if n.Level > 0 || r.size == 0 {
+			return nil
+		}
+		if n.Ref.Addr == 0 {
+			return nil // in memory only: a part of the log that segments verified
+		}
+		leaf := c.e.cache.OpenVersion(n.Ref)
+		defer leaf.Close()
+		return c.leaf(r, leaf)
+	})
+	if fail.Is(err, fail.Corrupt) {
+		c.damage(r.name, err)
+		return nil
+	}
+	return err
+}
+
+// leaf verifies the extents of one leaf.
+func (c *checker) leaf(r rootToCheck, leaf *tree.Version) error {
+	end := uint64(0)
+	return leaf.Blocking().Scan(tree.Key{}, tree.MaxKey, func(k tree.Key, v []byte) bool {
+		x, err := parseExtent(k, v)
+		switch {
+		case err != nil:
+			c.damage(r.name, err)
+			return true
+		case x.block < end:
+			c.damage(r.name, fail.New(fail.Corrupt, "block %d is mapped twice", x.block))
+		case x.end()*BlockSize > (r.size+BlockSize-1)/BlockSize*BlockSize:
+			c.damage(r.name, fail.New(fail.Corrupt, "block %d is beyond the volume's end", x.end()-1))
+		}
+		end = x.end()
+		c.report.Extents++
+		for i := uint64(0); i < x.count; i++ {
+			crc := uint32(x.crc[4*i]) | uint32(x.crc[4*i+1])<<8 | uint32(x.crc[4*i+2])<<16 | uint32(x.crc[4*i+3])<<24
+			c.checkSum(fmt.Sprintf("%s block %d", r.name, x.block+i), segment.Addr(x.addr+i), crc, segment.Data)
+		}
+		return true
+	})
+}
+
+// checkSum compares what a tree says of a block with what its frame says.
+func (c *checker) checkSum(where string, a segment.Addr, crc uint32, kind segment.Kind) {
+	sums := c.crcs[a.Segment()]
+	switch {
+	case int(a.Block()) >= len(sums):
+		c.damage(where, fail.New(fail.Corrupt, "points at segment %d block %d, which is not there", a.Segment(), a.Block()))
+	case sums[a.Block()] != blockSum{crc, kind}:
+		c.damage(where, fail.New(fail.Corrupt, "points at segment %d block %d, which is not the %s it claims", a.Segment(), a.Block(), kind))
+	}
+}

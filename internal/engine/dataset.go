@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"varve/internal/segment"
+	"varve/internal/tree"
+)
+
+// dataset is one line of history and its head. The catalog fields change only
+// under Engine.gate held exclusively (or in recovery); the head and what its
+// operations touch, under mu.
+type dataset struct {
+	id        uint64
+	name      string
+	created   stamp
+	parent    uint64 // the dataset it forked from, or 0
+	fork      uint64 // the moment of the parent that it began with
+	destroyed stamp  // zero: it is there
+	gone      bool   // destroyed for good
+	snaps     []*snapshot
+	rollbacks []rollback
+
+	mu       sync.RWMutex
+	head     image
+	led      ledger
+	changed  uint64       // the last operation that changed the head
+	touched  bool         // changed since the last cut; on Engine.touchedSets then
+	retired  []*tree.Tree // heads that a rollback replaced; their drops are still to be taken
+	drops    []tree.Drop  // taken, of freezes later than the last cut
+	dying    []*dying
+	roots    []*root // by LSN, the newest last
+	fresh    []*root // of these, the ones not on disk yet
+	plain    []*root // of these, the last checkpoints'
+	deathSeq uint64  // number of the next run of death pages
+
+	clients map[*Head]struct{} // attached front ends; under Engine.clients
+}
+
+// stamp is when something happened, by the log and by the clock.
+type stamp struct {
+	lsn  uint64
+	time int64 // Unix nanoseconds
+}
+
+func (s stamp) wall() time.Time { return time.Unix(0, s.time).UTC() }
+
+// snapshot is a named moment of a dataset.
+type snapshot struct {
+	id    uint64 // the operation that made it
+	name  string
+	lsn   uint64 // the moment
+	time  int64
+	guard bool // made by a rollback, for what it left
+	holds []string
+}
+
+// root is a moment whose tree is at hand: replays start there.
+type root struct {
+	lsn    uint64
+	size   uint64
+	mapped int64
+	pos    segment.Position // operations after lsn lie in frames after it
+	base   bool             // kept for the views of history
+	plain  bool             // one of the last checkpoints'
+	dying  int              // dying lists that walk it
+	ref    tree.Ref         // its node on disk, valid when version is nil
+	vers   *tree.Version    // until it is written
+}
+
+// rollback notes that at moment at the line went back to moment to: deaths in
+// (to, at] of extents born by to are void.
+type rollback struct{ at, to uint64 }
+
+// dying is a range of an old tree whose extents are dead and not yet entered
+// in the ledger. Drain operations empty it in bounded steps.
+type dying struct {
+	id     uint64 // the operation that made it; the extents' death
+	root   *root  // the old tree
+	next   uint64 // first block still to visit
+	end    uint64 // first block beyond the range
+	born   uint64 // only extents born after this moment died
+	counts bool   // the head's mapped still counts them
+}
+
+func (d *dataset) snapshot(name string) *snapshot {
+	for _, s := range d.snaps {
+		if s.name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// rootBefore returns the newest root at or before lsn, or nil.
+func (d *dataset) rootBefore(lsn uint64) *root {
+	i := sort.Search(len(d.roots), func(i int) bool { return d.roots[i].lsn > lsn })
+	if i == 0 {
+		return nil
+	}
+	return d.roots[i-1]
+}
+
+// addRoot files r, which is not on disk yet, and returns it; of two roots of
+// one moment the first stays, and is returned.
+func (d *dataset) addRoot(r *root) *root {
+	i := sort.Search(len(d.roots), func(i int) bool { return d.roots[i].lsn >= r.lsn })
+	if i < len(d.roots) && d.roots[i].lsn == r.lsn {
+		r.vers.Close()
+		return d.roots[i]
+	}
+	d.roots = slices.Insert(d.roots, i, r)
+	d.fresh = append(d.fresh, r)
+	return r
+}
+
+// plainRoots is how many roots of ordinary checkpoints a dataset keeps.
+const plainRoots = 2
+
+// thin files r as the newest checkpoint's root and returns the roots that go
+// for it.
+func (d *dataset) thin(r *root) (gone []*root) {
+	if len(d.plain) == 0 || d.plain[len(d.plain)-1] != r {
+		d.plain = append(d.plain, r)
+	}
+	r.plain = true
+	for len(d.plain) > plainRoots && d.plain[0].vers == nil {
+		old := d.plain[0]
+		d.plain = d.plain[1:]
+		old.plain = false
+		if d.discard(old) {
+			gone = append(gone, old)
+		}
+	}
+	return gone
+}
+
+// discard removes a root that nothing keeps.
+func (d *dataset) discard(r *root) bool {
+	if r.base || r.plain || r.dying > 0 || r.vers != nil {
+		return false
+	}
+	i := slices.Index(d.roots, r)
+	d.roots = slices.Delete(d.roots, i, i+1)
+	return true
+}
+
+// freeze names the head's present state: the state after lsn.
+func (d *dataset) freeze(lsn uint64, pos segment.Position) *root {
+	return &root{lsn: lsn, size: d.head.size, mapped: d.head.mapped, pos: pos, vers: d.head.tree.Freeze(lsn)}
+}
+
+// open returns a writable tree that starts from the root. dataset.mu is held.
+func (r *root) open(c *tree.Cache) *tree.Tree {
+	if r.vers != nil {
+		return c.OpenRoot(r.vers)
+	}
+	return c.Open(r.ref)
+}
+
+// image returns an image that starts from the root. dataset.mu is held.
+func (r *root) image(c *tree.Cache) *image {
+	return &image{tree: r.open(c), size: r.size, mapped: r.mapped}
+}

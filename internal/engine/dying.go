@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"varve/internal/fail"
+	"varve/internal/oplog"
+	"varve/internal/tree"
+)
+
+// drainStep bounds the entries that one Drain operation visits.
+const drainStep = 2048
+
+// collectDying visits up to limit entries of y and returns the deaths among
+// them and the block to go on from. Nothing changes. *tree.Miss as usual.
+func (e *Engine) collectDying(d *dataset, y *dying, limit uint64, blocking bool) (dead []death, next uint64, err error) {
+	d.mu.Lock()
+	t := y.root.open(e.cache)
+	d.mu.Unlock()
+	defer t.Close()
+	t.Blocking(blocking)
+	next = y.end
+	var bad error
+	err = t.Scan(blockKey(y.next), blockKey(y.end), func(k tree.Key, v []byte) bool {
+		if limit == 0 {
+			next = keyBlock(k)
+			return false
+		}
+		limit--
+		x, err := parseExtent(k, v)
+		if err != nil {
+			bad = err
+			return false
+		}
+		if x.birth > y.born {
+			dead = append(dead, death{
+				kind: dataDeath, foreign: x.birth <= d.led.fork, count: uint16(x.count),
+				addr: x.addr, birth: x.birth, death: y.id,
+			})
+		}
+		return true
+	})
+	if err == nil {
+		err = bad
+	}
+	return dead, next, err
+}
+
+// applyDrain enters the deaths of one step and moves on, or ends the list.
+func (e *Engine) applyDrain(d *dataset, op *oplog.Op, pre *prepared) error {
+	i := 0
+	for i < len(d.dying) && d.dying[i].id != op.At {
+		i++
+	}
+	if i == len(d.dying) {
+		return fail.New(fail.Corrupt, "%v: no such dying list", op)
+	}
+	y := d.dying[i]
+	if pre == nil {
+		pre = &prepared{}
+		var err error
+		if pre.deaths, pre.next, err = e.collectDying(d, y, op.Limit, true); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.led.deaths = append(d.led.deaths, pre.deaths...)
+	if y.counts {
+		for _, x := range pre.deaths {
+			d.head.mapped -= int64(x.count)
+		}
+	}
+	y.next = pre.next
+	if y.next >= y.end {
+		d.dying = append(d.dying[:i:i], d.dying[i+1:]...)
+		e.record(itemKey(tagDying, d.id, y.id), nil)
+		y.root.dying--
+		if d.discard(y.root) {
+			e.record(itemKey(tagRoot, d.id, y.root.lsn), nil)
+		}
+	}
+	e.touch(d)
+	return nil
+}
+
+// drain empties dying lists in small logged steps until none is left or the
+// engine closes.
+func (e *Engine) drain() {
+	defer e.background.Done()
+	for {
+		select {
+		case <-e.closing:
+			return
+		case <-e.drainWake:
+		}
+		for e.DrainStep() {
+			select {
+			case <-e.closing:
+				return
+			default:
+			}
+		}
+	}
+}
+
+func (e *Engine) wakeDrain() {
+	select {
+	case e.drainWake <- struct{}{}:
+	default:
+	}
+}
+
+// DrainStep makes one step on one dying list, as the background does all the
+// time; false when there is none, or no way to go on for now. One caller at a
+// time.
+func (e *Engine) DrainStep() bool {
+	d, y := e.nextDying()
+	if d == nil {
+		return false
+	}
+	// y.root's tree never changes and only this goroutine moves y.next.
+	dead, next, err := e.collectDying(d, y, drainStep, true)
+	if err != nil {
+		e.logger.Error("emptying a dying list", "dataset", d.name, "list", y.id, "err", err)
+		return false
+	}
+	op := &oplog.Op{Kind: oplog.Drain, Dataset: d.id, At: y.id, Limit: drainStep}
+	_, err = e.change(op, true, func() (*prepared, error) {
+		return &prepared{deaths: dead, next: next}, nil
+	})
+	return err == nil
+}
+
+func (e *Engine) nextDying() (*dataset, *dying) {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	for _, d := range e.datasets {
+		d.mu.RLock()
+		var y *dying
+		if len(d.dying) > 0 {
+			y = d.dying[0]
+		}
+		d.mu.RUnlock()
+		if y != nil {
+			return d, y
+		}
+	}
+	return nil, nil
+}

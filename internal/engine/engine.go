@@ -1,0 +1,254 @@
+// Package engine is the heart of varve: it turns operations into changes of
+// trees (Apply), runs ranges of the log through that (Replay), and keeps
+// checkpoints, snapshots, clones and the moments of history.
+//
+// Locks, in the order in which they are taken:
+//
+//	Engine.ckpt      one checkpoint at a time
+//	Engine.clients   attached front ends
+//	Engine.gate      held shared by data operations, exclusively by operations
+//	                 on the catalog and for the short pause of a checkpoint
+//	dataset.mu       a head and its ledger; readers share it
+//	Engine.touchMu   leaf
+//	segment.Log      its own, inside Append
+//
+// No disk is waited for while gate or dataset.mu is held: an operation that
+// misses a tree node drops its locks, loads the node and begins again.
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"varve/internal/fail"
+	"varve/internal/oplog"
+	"varve/internal/segment"
+	"varve/internal/segstore"
+	"varve/internal/tree"
+)
+
+// Options configures an Engine. Only Store is needed.
+type Options struct {
+	Store           segstore.Store
+	Logger          *slog.Logger
+	Now             func() time.Time
+	Rand            io.Reader
+	CheckpointEvery time.Duration // default 5 s; negative: nothing runs in the background, for tests
+	CacheBytes      int64         // memory for tree nodes; default 128 MiB
+	BaseOps         uint64        // operations between bases; default 250,000
+	BaseAge         time.Duration // time between bases; default 10 min
+	MaxFrame        int           // blocks; 0: the log's default
+	AcceptLoss      bool          // open a damaged log, giving up what follows the damage
+	Segment         func(*segment.Options)
+}
+
+func (o *Options) defaults() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.CheckpointEvery == 0 {
+		o.CheckpointEvery = 5 * time.Second
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 128 << 20
+	}
+	if o.BaseOps == 0 {
+		o.BaseOps = 250_000
+	}
+	if o.BaseAge == 0 {
+		o.BaseAge = 10 * time.Minute
+	}
+}
+
+// Engine is an open pool. Its methods are safe for concurrent use.
+type Engine struct {
+	opt    Options
+	logger *slog.Logger
+	store  segstore.Store
+	super  superblock
+	log    *segment.Log // nil while recovering, and in a read-only opening
+	cache  *tree.Cache
+	enc    oplog.Encoder // under the log's lock
+
+	gate        sync.RWMutex
+	datasets    map[uint64]*dataset
+	names       map[string]*dataset // those that are there
+	nextDataset uint64
+	records     map[tree.Key][]byte // changes of the pool tree since the last cut
+	checkpoints []checkpointRecord
+
+	clients sync.Mutex
+	fenced  map[*dataset]bool // a forced rollback runs: nobody may attach
+
+	touchMu     sync.Mutex
+	touchedSets []*dataset
+
+	ckpt     sync.Mutex
+	pool     *tree.Tree   // under ckpt
+	drops    []tree.Drop  // of the pool tree, written with the last super root
+	lastCkpt atomic.Value // checkpointRecord
+	lastBase checkpointRecord
+	ckptWake chan struct{}
+	ckptLog  atomic.Int64 // log bytes at the last checkpoint
+
+	views viewCache
+
+	recovery    Recovery
+	replayed    uint64 // while the log is not open: the last operation applied
+	started     time.Time
+	quarantined atomic.Int64
+	broken      atomic.Pointer[fail.Error]
+	closing     chan struct{}
+	closeOnce   sync.Once
+	background  sync.WaitGroup
+	drainWake   chan struct{}
+}
+
+func newEngine(o Options) *Engine {
+	o.defaults()
+	e := &Engine{
+		opt: o, logger: o.Logger, store: o.Store, started: o.Now(),
+		datasets: make(map[uint64]*dataset), names: make(map[string]*dataset), nextDataset: 1,
+		records: make(map[tree.Key][]byte), fenced: make(map[*dataset]bool),
+		ckptWake: make(chan struct{}, 1), drainWake: make(chan struct{}, 1), closing: make(chan struct{}),
+	}
+	e.lastCkpt.Store(checkpointRecord{})
+	e.cache = tree.NewCache(nodeSource{e}, o.CacheBytes)
+	e.views.init(e)
+	return e
+}
+
+// nodeSource reads tree nodes from the log.
+type nodeSource struct{ e *Engine }
+
+func (s nodeSource) ReadNode(addr uint64, page []byte) error {
+	return s.e.readBlocks(segment.Addr(addr), page)
+}
+
+// readBlocks reads whole blocks from the log or, before it is open, the store.
+func (e *Engine) readBlocks(a segment.Addr, p []byte) error {
+	if e.log != nil {
+		return e.log.ReadAt(a, p)
+	}
+	return e.store.ReadAt(a.Segment(), p, int64(a.Block())*BlockSize)
+}
+
+// lastLSN returns the last operation applied: the present moment.
+func (e *Engine) lastLSN() uint64 {
+	if e.log != nil {
+		return e.log.LastLSN()
+	}
+	return e.replayed
+}
+
+// stop makes the engine refuse all further writes: its state in memory can no
+// longer be trusted to match the log.
+func (e *Engine) stop(err error) {
+	f := fail.Wrap(fail.FailStopped, err, "stopped taking writes").WithHint("reads go on; see docs/operations.md#fail-stop")
+	if e.broken.CompareAndSwap(nil, f) {
+		e.logger.Error("fail-stop", "err", err)
+	}
+}
+
+// writable returns why the pool takes no writes, or nil.
+func (e *Engine) writable() error {
+	if f := e.broken.Load(); f != nil {
+		return f
+	}
+	return nil
+}
+
+// opRecord makes an op a segment.Record.
+type opRecord struct {
+	e  *Engine
+	op *oplog.Op
+}
+
+func (r *opRecord) AppendRecord(dst []byte, lsn, frame uint64, now int64) []byte {
+	r.op.LSN, r.op.Time = lsn, now
+	return r.e.enc.Append(dst, r.op, frame)
+}
+
+// change runs one operation on the catalog: judge under the gate, log, apply,
+// release the gate, wait until it is durable. judge may fill in op; an error
+// of its means that nothing happened. reserve lets it use the last space.
+func (e *Engine) change(op *oplog.Op, reserve bool, judge func() (*prepared, error)) (Done, error) {
+	if err := e.writable(); err != nil {
+		return Done{}, err
+	}
+	if err := e.log.Admit(1, reserve); err != nil {
+		return Done{}, err
+	}
+	e.gate.Lock()
+	err := e.logAndApply(op, judge)
+	e.gate.Unlock()
+	if err != nil {
+		e.log.Release(1)
+		return Done{}, err
+	}
+	if err := e.log.Commit(op.LSN); err != nil {
+		return Done{}, err
+	}
+	return Done{LSN: op.LSN, Time: time.Unix(0, op.Time).UTC()}, nil
+}
+
+func (e *Engine) logAndApply(op *oplog.Op, judge func() (*prepared, error)) error {
+	pre, err := judge()
+	if err != nil {
+		return err
+	}
+	if pre == nil {
+		pre = &prepared{}
+	}
+	pos := e.log.Position()
+	if _, err := e.log.Append(nil, &opRecord{e, op}); err != nil {
+		return err
+	}
+	if err := e.apply(op, pos, pre); err != nil {
+		e.stop(err)
+		return err
+	}
+	return nil
+}
+
+// Flush returns when every operation so far is durable.
+func (e *Engine) Flush() error { return e.log.CommitAll() }
+
+// Close takes a last checkpoint, and closes the log. Whoever uses the engine
+// must have stopped. The store stays open.
+func (e *Engine) Close(ctx context.Context) error {
+	e.endBackground()
+	err := e.Checkpoint()
+	if cerr := e.log.Close(); err == nil {
+		err = cerr
+	}
+	e.views.close()
+	e.release()
+	return err
+}
+
+// Abort ends the engine as a crash would: nothing more is written.
+func (e *Engine) Abort() {
+	e.endBackground()
+	e.log.Abort()
+	e.views.close()
+	e.release()
+}
+
+func (e *Engine) endBackground() {
+	e.closeOnce.Do(func() { close(e.closing) })
+	e.background.Wait()
+}
+
+func (e *Engine) release() { e.cache.Close() }

@@ -1,0 +1,288 @@
+package engine
+
+import (
+	"encoding/binary"
+
+	"varve/internal/fail"
+	"varve/internal/oplog"
+	"varve/internal/segment"
+	"varve/internal/tree"
+	"varve/internal/varint"
+)
+
+// Items of the pool tree. The key is  tag u8 | dataset 7 bytes | number u64,
+// big endian; u below is an unsigned varint, s a string (length u | bytes).
+//
+//	D dataset  0          name s | created lsn u, time u | parent u | fork u |
+//	                      destroyed lsn u, time u | gone u8 | changed u |
+//	                      size u | mapped u | death runs u | tree ref 20
+//	S dataset  id         name s | moment u | time u | guard u8 | holds u | each s
+//	R dataset  moment     size u | mapped u | base u8 | plain u8 | position 28 | tree ref 20
+//	X dataset  run        addr u | blocks u | deaths u | first u | last u | blocks * CRC32C u32
+//	Y dataset  id         root moment u | next u | end u | born u | counts u8
+//	B dataset  at         to u
+//	C 0        number     cut u | time u | base u8 | position 28
+//	G 0        segment    data u | nodes u | deaths u | records u (bytes) | first lsn u | last lsn u |
+//	                      first time u | last time u
+const (
+	tagDataset    = 'D'
+	tagSnapshot   = 'S'
+	tagRoot       = 'R'
+	tagDeaths     = 'X'
+	tagDying      = 'Y'
+	tagRollback   = 'B'
+	tagCheckpoint = 'C'
+	tagSegment    = 'G'
+)
+
+func itemKey(tag byte, dataset, number uint64) tree.Key {
+	return tree.MakeKey(uint64(tag)<<56|dataset, number)
+}
+
+func splitKey(k tree.Key) (tag byte, dataset, number uint64) {
+	hi := binary.BigEndian.Uint64(k[:8])
+	return byte(hi >> 56), hi & (1<<56 - 1), binary.BigEndian.Uint64(k[8:])
+}
+
+// checkpointRecord is a moment of the whole pool that was written out.
+type checkpointRecord struct {
+	number uint64
+	cut    uint64
+	time   int64
+	base   bool // its roots are bases
+	pos    segment.Position
+}
+
+// deathRun is a run of death pages.
+type deathRun struct {
+	seq         uint64
+	addr        uint64
+	count       uint64 // deaths
+	first, last uint64 // death LSNs
+	crc         []uint32
+}
+
+func putUvarints(dst []byte, vs ...uint64) []byte {
+	for _, v := range vs {
+		dst = binary.AppendUvarint(dst, v)
+	}
+	return dst
+}
+
+func putBool(dst []byte, v bool) []byte {
+	if v {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
+}
+
+// datasetFields is what a cut takes of a dataset for its record.
+type datasetFields struct {
+	name               string
+	created, destroyed stamp
+	parent, fork       uint64
+	gone               bool
+	changed, size      uint64
+	mapped             int64
+}
+
+// fields copies d's fields. d.mu and the gate are held.
+func (d *dataset) fields() datasetFields {
+	return datasetFields{
+		name: d.name, created: d.created, destroyed: d.destroyed, parent: d.parent, fork: d.fork,
+		gone: d.gone, changed: d.changed, size: d.head.size, mapped: d.head.mapped,
+	}
+}
+
+func (f datasetFields) record(deathSeq uint64, ref tree.Ref) []byte {
+	b := varint.AppendString(nil, f.name)
+	b = putUvarints(b, f.created.lsn, uint64(f.created.time), f.parent, f.fork, f.destroyed.lsn, uint64(f.destroyed.time))
+	b = putBool(b, f.gone)
+	b = putUvarints(b, f.changed, f.size, uint64(f.mapped), deathSeq)
+	return ref.Append(b)
+}
+
+func parseDataset(id uint64, v []byte) (*dataset, tree.Ref, error) {
+	r := varint.Reader{B: v}
+	d := &dataset{id: id, name: r.String(oplog.MaxName)}
+	d.created = stamp{r.Uvarint(), int64(r.Uvarint())}
+	d.parent, d.fork = r.Uvarint(), r.Uvarint()
+	d.destroyed = stamp{r.Uvarint(), int64(r.Uvarint())}
+	d.gone = r.Byte() != 0
+	d.changed, d.head.size, d.head.mapped, d.deathSeq = r.Uvarint(), r.Uvarint(), int64(r.Uvarint()), r.Uvarint()
+	ref := readRef(&r)
+	d.led.fork = d.fork
+	return d, ref, recordEnd(&r, "dataset", id)
+}
+
+func snapshotRecord(s *snapshot) []byte {
+	b := varint.AppendString(nil, s.name)
+	b = putBool(putUvarints(b, s.lsn, uint64(s.time)), s.guard)
+	b = binary.AppendUvarint(b, uint64(len(s.holds)))
+	for _, h := range s.holds {
+		b = varint.AppendString(b, h)
+	}
+	return b
+}
+
+func parseSnapshot(id uint64, v []byte) (*snapshot, error) {
+	r := varint.Reader{B: v}
+	s := &snapshot{id: id, name: r.String(oplog.MaxName), lsn: r.Uvarint(), time: int64(r.Uvarint()), guard: r.Byte() != 0}
+	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
+		s.holds = append(s.holds, r.String(oplog.MaxName))
+	}
+	return s, recordEnd(&r, "snapshot", id)
+}
+
+func rootRecord(rt *root) []byte {
+	b := putBool(putBool(putUvarints(nil, rt.size, uint64(rt.mapped)), rt.base), rt.plain)
+	return rt.ref.Append(rt.pos.Append(b))
+}
+
+func parseRoot(lsn uint64, v []byte) (*root, error) {
+	r := varint.Reader{B: v}
+	rt := &root{lsn: lsn, size: r.Uvarint(), mapped: int64(r.Uvarint()), base: r.Byte() != 0, plain: r.Byte() != 0}
+	rt.pos, rt.ref = readPosition(&r), readRef(&r)
+	return rt, recordEnd(&r, "root", lsn)
+}
+
+func deathRunRecord(x deathRun) []byte {
+	b := putUvarints(nil, x.addr, uint64(len(x.crc)), x.count, x.first, x.last)
+	for _, c := range x.crc {
+		b = binary.LittleEndian.AppendUint32(b, c)
+	}
+	return b
+}
+
+func parseDeathRun(seq uint64, v []byte) (deathRun, error) {
+	r := varint.Reader{B: v}
+	x := deathRun{seq: seq, addr: r.Uvarint()}
+	n := r.Uvarint()
+	x.count, x.first, x.last = r.Uvarint(), r.Uvarint(), r.Uvarint()
+	if n > oplog.MaxExtentBlocks {
+		r.Bad = true
+	}
+	for ; n > 0 && !r.Bad; n-- {
+		x.crc = append(x.crc, r.Uint32())
+	}
+	return x, recordEnd(&r, "death run", seq)
+}
+
+func dyingRecord(y *dying) []byte {
+	return putBool(putUvarints(nil, y.root.lsn, y.next, y.end, y.born), y.counts)
+}
+
+func parseDying(id uint64, v []byte) (*dying, error) {
+	r := varint.Reader{B: v}
+	y := &dying{id: id, root: &root{lsn: r.Uvarint()}, next: r.Uvarint(), end: r.Uvarint(), born: r.Uvarint(), counts: r.Byte() != 0}
+	return y, recordEnd(&r, "dying list", id)
+}
+
+func checkpointValue(c checkpointRecord) []byte {
+	return c.pos.Append(putBool(putUvarints(nil, c.cut, uint64(c.time)), c.base))
+}
+
+func parseCheckpoint(number uint64, v []byte) (checkpointRecord, error) {
+	r := varint.Reader{B: v}
+	c := checkpointRecord{number: number, cut: r.Uvarint(), time: int64(r.Uvarint()), base: r.Byte() != 0, pos: readPosition(&r)}
+	return c, recordEnd(&r, "checkpoint", number)
+}
+
+func usageRecord(u segment.Usage) []byte {
+	return putUvarints(nil, uint64(u.Data), uint64(u.Node), uint64(u.Deaths), uint64(u.Record+u.Super),
+		u.FirstLSN, u.LastLSN, uint64(u.FirstTime), uint64(u.LastTime))
+}
+
+func readRef(r *varint.Reader) tree.Ref {
+	b := r.Bytes(tree.RefSize)
+	if b == nil {
+		return tree.Ref{}
+	}
+	ref, err := tree.ParseRef(b)
+	r.Bad = r.Bad || err != nil
+	return ref
+}
+
+func readPosition(r *varint.Reader) segment.Position {
+	b := r.Bytes(segment.PositionSize)
+	if b == nil {
+		return segment.Position{}
+	}
+	return segment.ParsePosition(b)
+}
+
+func recordEnd(r *varint.Reader, what string, id uint64) error {
+	if r.Bad || len(r.B) != 0 {
+		return fail.New(fail.Corrupt, "the pool tree's record of %s %d makes no sense", what, id)
+	}
+	return nil
+}
+
+// superRoot is the payload of a super root frame:
+//
+//	0   magic "vSUP" | version u32
+//	8   checkpoint number u64
+//	16  cut u64 (LSN)
+//	24  time i64 (Unix nanoseconds)
+//	32  next dataset id u64
+//	40  position to roll forward from, 28 bytes
+//	68  pool tree ref, 20 bytes
+//	88  pool tree nodes that died with this checkpoint: count u32 |
+//	    each: addr u64 | birth u64
+//
+// little endian.
+type superRoot struct {
+	number, cut uint64
+	time        int64
+	nextDataset uint64
+	pos         segment.Position
+	pool        tree.Ref
+	drops       []tree.Drop
+}
+
+const (
+	superMagic   = 0x50555376
+	superVersion = 1
+)
+
+func (s *superRoot) encode() []byte {
+	le := binary.LittleEndian
+	b := le.AppendUint32(nil, superMagic)
+	b = le.AppendUint32(b, superVersion)
+	b = le.AppendUint64(b, s.number)
+	b = le.AppendUint64(b, s.cut)
+	b = le.AppendUint64(b, uint64(s.time))
+	b = le.AppendUint64(b, s.nextDataset)
+	b = s.pool.Append(s.pos.Append(b))
+	b = le.AppendUint32(b, uint32(len(s.drops)))
+	for _, d := range s.drops {
+		b = le.AppendUint64(le.AppendUint64(b, d.Addr), d.Birth)
+	}
+	return b
+}
+
+func parseSuperRoot(b []byte) (*superRoot, error) {
+	le := binary.LittleEndian
+	const fixed = 40 + segment.PositionSize + tree.RefSize + 4
+	if len(b) < fixed || le.Uint32(b) != superMagic {
+		return nil, fail.New(fail.Corrupt, "super root: not one")
+	}
+	if v := le.Uint32(b[4:]); v != superVersion {
+		return nil, fail.New(fail.Unsupported, "super root of version %d; this varve reads version %d", v, superVersion)
+	}
+	s := &superRoot{number: le.Uint64(b[8:]), cut: le.Uint64(b[16:]), time: int64(le.Uint64(b[24:])), nextDataset: le.Uint64(b[32:])}
+	s.pos = segment.ParsePosition(b[40:])
+	var err error
+	if s.pool, err = tree.ParseRef(b[40+segment.PositionSize:]); err != nil {
+		return nil, err
+	}
+	n := int(le.Uint32(b[fixed-4:]))
+	if n > (len(b)-fixed)/16 {
+		return nil, fail.New(fail.Corrupt, "super root %d claims %d dropped nodes in %d bytes", s.number, n, len(b))
+	}
+	for i := range n {
+		p := b[fixed+16*i:]
+		s.drops = append(s.drops, tree.Drop{Addr: le.Uint64(p), Birth: le.Uint64(p[8:]), Death: s.cut})
+	}
+	return s, nil
+}

@@ -1,0 +1,300 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"varve/internal/fail"
+	"varve/internal/oplog"
+	"varve/internal/segment"
+	"varve/internal/tree"
+)
+
+var emptyRef tree.Ref
+
+func (e *Engine) segmentOptions() segment.Options {
+	o := segment.Options{
+		Store: e.store, PoolID: e.super.pool, Now: e.opt.Now, Rand: e.opt.Rand,
+		Logger: e.logger, MaxFrame: e.opt.MaxFrame,
+	}
+	if e.opt.Segment != nil {
+		e.opt.Segment(&o)
+	}
+	return o
+}
+
+// Open recovers a pool and readies it for serving. Reading state and acting
+// on it are two steps: only when all of it was read and replayed does it make
+// the tail durable, go on in a fresh segment, and write a checkpoint.
+func Open(o Options) (*Engine, error) {
+	e := newEngine(o)
+	tail, err := e.readState(true)
+	if err != nil {
+		e.release()
+		return nil, err
+	}
+	if e.log, err = segment.Resume(e.segmentOptions(), tail); err != nil {
+		e.release()
+		return nil, err
+	}
+	if err := e.Checkpoint(); err != nil {
+		e.log.Abort()
+		e.release()
+		return nil, err
+	}
+	if e.opt.CheckpointEvery > 0 {
+		e.background.Add(2)
+		go e.checkpointer()
+		go e.drain()
+		e.wakeDrain()
+	}
+	return e, nil
+}
+
+// readState loads the newest super root and rolls forward. It writes nothing.
+func (e *Engine) readState(write bool) (segment.Tail, error) {
+	var tail segment.Tail
+	began := time.Now()
+	sb, err := e.store.Superblock()
+	if err != nil {
+		if fail.Is(err, fail.NotFound) {
+			return tail, fail.New(fail.NotFound, "no pool here").WithHint("varve init makes one")
+		}
+		return tail, err
+	}
+	if e.super, err = parseSuperblock(sb, write); err != nil {
+		return tail, err
+	}
+	frame, err := segment.FindSuperRoot(e.store, e.super.pool)
+	if err != nil {
+		return tail, err
+	}
+	s, err := parseSuperRoot(frame.Payload)
+	if err != nil {
+		return tail, err
+	}
+	if err := e.loadPool(s); err != nil {
+		return tail, fail.Wrap(fail.Other, err, "loading checkpoint %d", s.number)
+	}
+	tail, err = e.rollForward(s, frame.Seq)
+	if err != nil {
+		return tail, err
+	}
+	e.recovery.Took, e.recovery.Discarded = time.Since(began), tail.Discarded
+	e.logger.Info("recovered", "checkpoint", s.number, "cut", s.cut, "lsn", tail.LastLSN, "ops", e.recovery.Ops,
+		"frames", e.recovery.Frames, "took", e.recovery.Took, "discarded", tail.Discarded)
+	return tail, nil
+}
+
+// rollForward replays every operation after the super root's cut.
+func (e *Engine) rollForward(s *superRoot, attested uint64) (segment.Tail, error) {
+	for _, d := range e.datasets {
+		d.head.tree.Blocking(true)
+	}
+	var dec oplog.Decoder
+	var op oplog.Op
+	prev := s.pos
+	opt := segment.ScanOptions{Attested: attested, AcceptLoss: e.opt.AcceptLoss}
+	tail, err := segment.Scan(e.store, e.super.pool, s.pos, opt, func(f *segment.Frame) error {
+		dec.Reset()
+		for lsn, rec := range f.Records() {
+			if err := dec.Decode(rec, lsn, &op); err != nil {
+				return err
+			}
+			if lsn <= s.cut {
+				continue
+			}
+			e.replayed = lsn - 1
+			if err := e.recoverOp(&op, prev); err != nil {
+				return fail.Wrap(fail.Other, err, "replaying lsn %d", lsn)
+			}
+			e.recovery.Ops++
+		}
+		e.recovery.Frames++
+		prev = f.Position
+		return nil
+	})
+	for _, d := range e.datasets {
+		d.head.tree.Blocking(false)
+	}
+	e.replayed = tail.LastLSN
+	return tail, err
+}
+
+// recoverOp is Prepare and Apply for an operation that is in the log already.
+func (e *Engine) recoverOp(op *oplog.Op, pos segment.Position) error {
+	if op.Kind == oplog.Write || op.Kind == oplog.Trim {
+		d := e.datasets[op.Dataset]
+		if d == nil {
+			return fail.New(fail.Corrupt, "%v: no such dataset", op)
+		}
+		b, end := blocks(op)
+		pre := &prepared{}
+		if op.Kind == oplog.Trim && trimIsLarge(b, end) {
+			pre.old = d.freeze(op.LSN-1, pos)
+		}
+		d.head.tree.Blocking(true)
+		if err := d.head.prepare(op.Kind, b, end); err != nil {
+			return err
+		}
+		return e.apply(op, pos, pre)
+	}
+	return e.apply(op, pos, nil)
+}
+
+// loadPool fills the catalog from a super root's pool tree.
+func (e *Engine) loadPool(s *superRoot) error {
+	e.pool = e.cache.Open(s.pool)
+	e.pool.Blocking(true)
+	e.nextDataset, e.drops = s.nextDataset, s.drops
+	l := loader{e: e}
+	var bad error
+	err := e.pool.Scan(tree.Key{}, tree.MaxKey, func(k tree.Key, v []byte) bool {
+		bad = l.item(k, v)
+		return bad == nil
+	})
+	if err == nil {
+		err = bad
+	}
+	if err == nil {
+		err = l.finish()
+	}
+	if err != nil {
+		return err
+	}
+	c := checkpointRecord{number: s.number, cut: s.cut, time: s.time, pos: s.pos}
+	e.lastCkpt.Store(c)
+	for _, c := range e.checkpoints {
+		if c.base {
+			e.lastBase = c
+		}
+	}
+	return nil
+}
+
+// loader takes the pool tree's items in key order; those of a kind may come
+// before the dataset they belong to, so they are tied together at the end.
+type loader struct {
+	e     *Engine
+	items []func() error
+}
+
+func (l *loader) item(k tree.Key, v []byte) error {
+	tag, dataset, number := splitKey(k)
+	switch tag {
+	case tagDataset:
+		d, ref, err := parseDataset(dataset, v)
+		if err != nil {
+			return err
+		}
+		d.head.tree, d.head.led = l.e.cache.Open(ref), &d.led
+		l.e.datasets[d.id] = d
+		if d.destroyed.lsn == 0 {
+			l.e.names[d.name] = d
+		}
+		return nil
+	case tagCheckpoint:
+		c, err := parseCheckpoint(number, v)
+		l.e.checkpoints = append(l.e.checkpoints, c)
+		return err
+	case tagSegment, tagDeaths:
+		return nil // reclaim reads them when it needs them
+	case tagSnapshot, tagRoot, tagDying, tagRollback:
+		v = append([]byte(nil), v...)
+		l.items = append(l.items, func() error { return l.belongs(tag, dataset, number, v) })
+		return nil
+	}
+	return fail.New(fail.Corrupt, "the pool tree holds an item of unknown kind %q", tag)
+}
+
+func (l *loader) belongs(tag byte, dataset, number uint64, v []byte) error {
+	d := l.e.datasets[dataset]
+	if d == nil {
+		return fail.New(fail.Corrupt, "the pool tree holds an item %q of dataset %d, which is not there", tag, dataset)
+	}
+	switch tag {
+	case tagSnapshot:
+		s, err := parseSnapshot(number, v)
+		d.snaps = append(d.snaps, s)
+		return err
+	case tagRoot:
+		r, err := parseRoot(number, v)
+		d.roots = append(d.roots, r)
+		if r.plain {
+			d.plain = append(d.plain, r)
+		}
+		return err
+	case tagDying:
+		y, err := parseDying(number, v)
+		d.dying = append(d.dying, y)
+		return err
+	}
+	to, n := binary.Uvarint(v)
+	if n != len(v) {
+		return fail.New(fail.Corrupt, "the pool tree's record of rollback %d makes no sense", number)
+	}
+	d.rollbacks = append(d.rollbacks, rollback{at: number, to: to})
+	return nil
+}
+
+// finish ties items to their datasets, and dying lists to their roots.
+func (l *loader) finish() error {
+	for _, fn := range l.items {
+		if err := fn(); err != nil {
+			return err
+		}
+	}
+	for _, d := range l.e.datasets {
+		for _, y := range d.dying {
+			r := d.rootBefore(y.root.lsn)
+			if r == nil || r.lsn != y.root.lsn {
+				return fail.New(fail.Corrupt, "dying list %d of %s has no root at lsn %d", y.id, d.name, y.root.lsn)
+			}
+			y.root = r
+			r.dying++
+		}
+	}
+	return nil
+}
+
+// PoolName returns the pool's id as text.
+func (e *Engine) PoolName() string { return e.super.poolName() }
+
+// Status describes the pool now.
+func (e *Engine) Status() Status {
+	st := e.log.Stats()
+	cs := e.cache.Stats()
+	s := Status{
+		PoolID: e.super.poolName(), State: "online", LastLSN: st.LastLSN, DurableLSN: st.DurableLSN,
+		DirtyBytes: e.cache.DirtyBytes(), CacheBytes: cs.Bytes,
+		LogBytes: st.Data + st.Node + st.Deaths + st.Super + st.Record, PayloadBytes: st.Data, NodeBytes: st.Node,
+		Recovery: e.recovery, Started: e.started, QuarantinedBlocks: int(e.quarantined.Load()),
+	}
+	last := e.lastCkpt.Load().(checkpointRecord)
+	s.Checkpoint, s.CheckpointLSN, s.CheckpointTime = last.number, last.cut, time.Unix(0, last.time).UTC()
+	err := e.writable()
+	if err == nil {
+		err = e.log.Err()
+	}
+	if err != nil {
+		s.State, s.Reason = "fail-stopped", fmt.Sprint(err)
+	}
+	if sp, err := e.store.Space(); err == nil {
+		s.UsedBytes, s.FreeBytes, s.CapacityBytes = sp.Used, sp.Free, sp.Capacity
+	}
+	if segs, err := e.store.List(); err == nil {
+		s.Segments, s.SegmentBytes = len(segs), e.store.SegmentSize()
+	}
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	s.Datasets = len(e.names)
+	for _, d := range e.names {
+		s.Snapshots += len(d.snaps)
+	}
+	if len(e.checkpoints) > 0 {
+		first := e.checkpoints[0]
+		s.OldestLSN, s.OldestTime = first.cut, time.Unix(0, first.time).UTC()
+	}
+	return s
+}

@@ -1,0 +1,523 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"varve/internal/engine"
+	"varve/internal/fail"
+	"varve/internal/segment"
+	"varve/internal/segstore"
+	"varve/internal/vol"
+	"varve/internal/when"
+)
+
+// The simulation: one random script of operations runs against the engine and
+// against a plain model, which keeps the whole state after every LSN.
+
+const block = engine.BlockSize
+
+// disk is one dataset in the model: immutable blocks by number.
+type disk struct {
+	name      string
+	size      uint64
+	destroyed bool
+	blocks    map[uint64]*[block]byte
+}
+
+// world is everything after one LSN. Worlds share what did not change.
+type world map[uint64]*disk
+
+func (w world) named(name string) (uint64, *disk) {
+	for id, d := range w {
+		if d.name == name && !d.destroyed {
+			return id, d
+		}
+	}
+	return 0, nil
+}
+
+func (w world) with(id uint64, d *disk) world {
+	n := maps.Clone(w)
+	n[id] = d
+	return n
+}
+
+// model is the history of worlds. lines tells how to find a moment of a clone
+// from before it was made.
+type model struct {
+	worlds []world // by LSN
+	origin map[uint64]fork
+	snaps  map[string]uint64 // "name@snap" of dataset id
+}
+
+type fork struct{ parent, at, made uint64 }
+
+func (m *model) last() uint64 { return uint64(len(m.worlds) - 1) }
+func (m *model) now() world   { return m.worlds[m.last()] }
+
+// at returns dataset id as it was after lsn, nil if it was not there.
+func (m *model) at(id, lsn uint64) *disk {
+	for {
+		f, ok := m.origin[id]
+		if !ok || lsn >= f.made {
+			return m.worlds[lsn][id]
+		}
+		id, lsn = f.parent, min(lsn, f.at)
+	}
+}
+
+// truncate forgets what a crash took.
+func (m *model) truncate(lsn uint64) {
+	m.worlds = m.worlds[:lsn+1]
+	for id, f := range m.origin {
+		if f.made > lsn {
+			delete(m.origin, id)
+		}
+	}
+	for s, at := range m.snaps {
+		if at > lsn {
+			delete(m.snaps, s)
+		}
+	}
+}
+
+// config is one way to run a script. None of it may change what it means.
+type config struct {
+	name       string
+	segment    int64
+	cache      int64
+	frame      int
+	checkpoint int // one operation in so many takes a checkpoint
+	baseOps    uint64
+	reopen     int // one in so many closes and opens the pool
+	drain      int // one in so many makes a drain step
+}
+
+func (c config) options(s segstore.Store, clock *clock) engine.Options {
+	return engine.Options{
+		Store: s, Now: clock.now, CheckpointEvery: -1, CacheBytes: c.cache, BaseOps: c.baseOps, MaxFrame: c.frame,
+		Segment: func(o *segment.Options) { o.MarkerDelay = -1 },
+	}
+}
+
+// clock advances by a second for each look at it.
+type clock struct{ t time.Time }
+
+func newClock() *clock { return &clock{time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)} }
+
+func (c *clock) now() time.Time {
+	c.t = c.t.Add(time.Millisecond)
+	return c.t
+}
+
+// sim runs a script.
+type sim struct {
+	t     testing.TB
+	rng   *rand.Rand // decides the script only
+	knob  *rand.Rand // decides what the configuration leaves to chance
+	conf  config
+	m     model
+	e     *engine.Engine
+	store segstore.Store
+	clock *clock
+
+	flushed uint64 // every operation up to it was acknowledged as durable
+	stamp   uint64 // of the next written block
+	serial  int
+	stats   map[string]int
+}
+
+const (
+	smallSize = 1 << 20
+	largeSize = 20 << 20 // large enough for a large trim
+)
+
+// script chooses and runs one operation. Both sides of each choice draw the
+// same random numbers, whatever the configuration.
+func (s *sim) step() {
+	pick := s.rng.IntN(100)
+	w := s.m.now()
+	names := liveNames(w)
+	if len(names) == 0 || pick < 2 && len(names) < 6 {
+		s.create()
+		return
+	}
+	name := names[s.rng.IntN(len(names))]
+	switch {
+	case pick < 55:
+		s.write(name)
+	case pick < 67:
+		s.trim(name)
+	case pick < 75:
+		s.flush()
+	case pick < 84:
+		s.snapshot(name)
+	case pick < 89:
+		if len(names) < 6 {
+			s.clone(name)
+		}
+	case pick < 94:
+		s.rollback(name)
+	case pick < 96:
+		s.destroy(name)
+	case pick < 98:
+		s.undestroy()
+	default:
+		s.rename(name)
+	}
+}
+
+func liveNames(w world) []string {
+	var out []string
+	for id := uint64(1); id <= uint64(len(w)); id++ {
+		if d := w[id]; d != nil && !d.destroyed {
+			out = append(out, d.name)
+		}
+	}
+	return out
+}
+
+// did records that an operation happened: the world after it.
+func (s *sim) did(what string, w world, durable bool) {
+	lsn := s.e.Status().LastLSN
+	if lsn != uint64(len(s.m.worlds)) {
+		s.t.Fatalf("%s: lsn is %d, the model's is %d", what, lsn, len(s.m.worlds))
+	}
+	s.m.worlds = append(s.m.worlds, w)
+	s.stats[what]++
+	if durable {
+		s.flushed = lsn
+	}
+}
+
+// must fails the test on an error, unless the power has gone.
+func (s *sim) must(what string, err error) {
+	if err != nil {
+		panic(stopped{fmt.Errorf("%s: %w", what, err)})
+	}
+}
+
+// stopped carries an error out of a script: a crash under test, or a failure.
+type stopped struct{ err error }
+
+func (s *sim) create() {
+	size := uint64(smallSize)
+	if s.rng.IntN(3) == 0 {
+		size = largeSize
+	}
+	s.serial++
+	name := fmt.Sprintf("v%d", s.serial)
+	d, err := s.e.CreateVolume(engine.Caller{Proto: "test", Addr: "sim"}, name, size)
+	s.must("create", err)
+	i, err := s.e.Dataset(name)
+	s.must("create", err)
+	_ = d
+	s.did("create", s.m.now().with(i.ID, &disk{name: name, size: size, blocks: map[uint64]*[block]byte{}}), true)
+}
+
+func (s *sim) open(name string) *vol.Volume {
+	v, err := vol.Open(s.e, name, nil, engine.Caller{Proto: "test", Addr: "sim"}, func() {})
+	s.must("open", err)
+	return v
+}
+
+func (s *sim) write(name string) {
+	id, d := s.m.now().named(name)
+	n := 1 + s.rng.IntN(3*block)
+	if s.rng.IntN(4) == 0 {
+		n = block * (1 + s.rng.IntN(100))
+	}
+	off := uint64(s.rng.Int64N(int64(d.size)))
+	if s.rng.IntN(3) > 0 {
+		off = off / block * block
+	}
+	if s.rng.IntN(2) == 0 {
+		off %= 64 * block // make them meet
+	}
+	n = int(min(uint64(n), d.size-off, engine.MaxWrite-off%engine.MaxWrite))
+	p := make([]byte, n)
+	s.stamp++
+	for i := 0; i < n; i += 8 {
+		var b [8]byte
+		binary.LittleEndian.PutUint64(b[:], s.stamp<<20|uint64(i))
+		copy(p[i:], b[:])
+	}
+	v := s.open(name)
+	defer v.Close()
+	s.must("write", v.WriteAt(p, off))
+	s.did("write", s.m.now().with(id, d.written(p, off)), false)
+}
+
+func (d *disk) written(p []byte, off uint64) *disk {
+	n := *d
+	n.blocks = maps.Clone(d.blocks)
+	for len(p) > 0 {
+		b, in := off/block, off%block
+		var data [block]byte
+		if old := n.blocks[b]; old != nil {
+			data = *old
+		}
+		k := copy(data[in:], p)
+		n.blocks[b] = &data
+		p, off = p[k:], off+uint64(k)
+	}
+	return &n
+}
+
+func (s *sim) trim(name string) {
+	id, d := s.m.now().named(name)
+	total := d.size / block
+	first := uint64(s.rng.Int64N(int64(total)))
+	n := 1 + uint64(s.rng.IntN(80))
+	if s.rng.IntN(3) == 0 {
+		first, n = first%200, total
+	}
+	n = min(n, total-first)
+	v := s.open(name)
+	defer v.Close()
+	s.must("trim", v.Trim(first*block, n*block))
+	nd := *d
+	nd.blocks = maps.Clone(d.blocks)
+	for b := range nd.blocks {
+		if b >= first && b < first+n {
+			delete(nd.blocks, b)
+		}
+	}
+	what := "trim"
+	if n > 4200 {
+		what = "large trim"
+	}
+	s.did(what, s.m.now().with(id, &nd), false)
+}
+
+func (s *sim) flush() {
+	s.must("flush", s.e.Flush())
+	s.flushed = s.m.last()
+	s.stats["flush"]++
+}
+
+func (s *sim) snapshot(name string) {
+	id, _ := s.m.now().named(name)
+	s.serial++
+	snap := fmt.Sprintf("s%d", s.serial)
+	_, err := s.e.Snapshot(engine.Caller{Proto: "test"}, name, snap)
+	s.must("snapshot", err)
+	s.did("snapshot", s.m.now(), true)
+	s.m.snaps[fmt.Sprintf("%d@%s", id, snap)] = s.m.last()
+}
+
+// moment draws a reachable moment of a dataset.
+func (s *sim) moment(id uint64) uint64 {
+	for {
+		lsn := s.rng.Uint64N(s.m.last() + 1)
+		if s.rng.IntN(3) == 0 {
+			lsn = s.m.last() - min(s.m.last(), s.rng.Uint64N(4))
+		}
+		if s.m.at(id, lsn) != nil {
+			return lsn
+		}
+	}
+}
+
+func atLSN(lsn uint64) when.Spec { return when.Spec{Kind: when.LSN, LSN: lsn} }
+
+func (s *sim) clone(name string) {
+	id, _ := s.m.now().named(name)
+	lsn := s.moment(id)
+	s.serial++
+	to := fmt.Sprintf("c%d", s.serial)
+	_, err := s.e.Clone(engine.Caller{Proto: "test"}, name, atLSN(lsn), to)
+	s.must("clone", err)
+	i, err := s.e.Dataset(to)
+	s.must("clone", err)
+	d := *s.m.at(id, lsn)
+	d.name, d.destroyed = to, false
+	s.did("clone", s.m.now().with(i.ID, &d), true)
+	s.m.origin[i.ID] = fork{id, lsn, s.m.last()}
+}
+
+func (s *sim) rollback(name string) {
+	id, now := s.m.now().named(name)
+	lsn := s.moment(id)
+	_, err := s.e.Rollback(engine.Caller{Proto: "test"}, name, atLSN(lsn), false)
+	s.must("rollback", err)
+	d := *s.m.at(id, lsn)
+	d.name, d.destroyed = now.name, false
+	s.did("rollback", s.m.now().with(id, &d), true)
+}
+
+func (s *sim) destroy(name string) {
+	id, d := s.m.now().named(name)
+	_, err := s.e.Destroy(engine.Caller{Proto: "test"}, name, false)
+	s.must("destroy", err)
+	nd := *d
+	nd.destroyed = true
+	s.did("destroy", s.m.now().with(id, &nd), true)
+}
+
+func (s *sim) undestroy() {
+	w := s.m.now()
+	for id := uint64(1); id <= uint64(len(w)); id++ {
+		d := w[id]
+		if d == nil || !d.destroyed {
+			continue
+		}
+		_, err := s.e.Undestroy(engine.Caller{Proto: "test"}, d.name, "")
+		s.must("undestroy", err)
+		nd := *d
+		nd.destroyed = false
+		s.did("undestroy", w.with(id, &nd), true)
+		return
+	}
+}
+
+func (s *sim) rename(name string) {
+	id, d := s.m.now().named(name)
+	s.serial++
+	nd := *d
+	nd.name = fmt.Sprintf("r%d", s.serial)
+	_, err := s.e.Rename(engine.Caller{Proto: "test"}, name, nd.name)
+	s.must("rename", err)
+	s.did("rename", s.m.now().with(id, &nd), true)
+}
+
+// between does what the configuration asks for between operations.
+func (s *sim) between() {
+	if c := s.conf.checkpoint; c > 0 && s.knob.IntN(c) == 0 {
+		s.must("checkpoint", s.e.Checkpoint())
+		s.stats["checkpoint"]++
+	}
+	if c := s.conf.drain; c > 0 && s.knob.IntN(c) == 0 && s.e.DrainStep() {
+		s.did("drain", s.m.now(), true)
+	}
+	if c := s.conf.reopen; c > 0 && s.knob.IntN(c) == 0 {
+		s.must("close", s.e.Close(context.Background()))
+		s.openEngine()
+		s.stats["reopen"]++
+	}
+}
+
+func (s *sim) openEngine() {
+	e, err := engine.Open(s.conf.options(s.store, s.clock))
+	s.must("open", err)
+	s.e = e
+}
+
+// compare checks one dataset at one moment, or its head (lsn 0), against the
+// model.
+func (s *sim) compare(what string, id, lsn uint64) {
+	name := s.m.now()[id].name
+	want := s.m.now()[id]
+	var at *when.Spec
+	if lsn != 0 {
+		want = s.m.at(id, lsn)
+		spec := atLSN(lsn)
+		at = &spec
+	}
+	v, err := vol.Open(s.e, name, at, engine.Caller{Proto: "test"}, func() {})
+	if want == nil {
+		if !fail.Is(err, fail.OutsideHistory) {
+			s.t.Fatalf("%s: %s@lsn:%d should be outside history: %v", what, name, lsn, err)
+		}
+		return
+	}
+	if err != nil {
+		s.t.Fatalf("%s: %s@lsn:%d: %v", what, name, lsn, err)
+	}
+	defer v.Close()
+	if err := same(v, want); err != nil {
+		s.t.Fatalf("%s: %s (dataset %d) at lsn %d of %d: %v", what, name, id, lsn, s.m.last(), err)
+	}
+}
+
+// same compares a volume with the model's, holes included.
+func same(v *vol.Volume, want *disk) error {
+	if v.Size() != want.size {
+		return fmt.Errorf("size %d, want %d", v.Size(), want.size)
+	}
+	buf := make([]byte, 1<<20)
+	mapped := 0
+	for off := uint64(0); off < want.size; off += uint64(len(buf)) {
+		var spans []vol.Span
+		if err := v.ReadAt(buf, off, &spans); err != nil {
+			return err
+		}
+		at := uint64(0)
+		for _, sp := range spans {
+			if !sp.Hole {
+				for b := at / block; b < (at+sp.Len)/block; b++ {
+					mapped++
+					data := want.blocks[off/block+b]
+					if data == nil {
+						return fmt.Errorf("block %d is data, want a hole", off/block+b)
+					}
+					if !bytes.Equal(buf[b*block:(b+1)*block], data[:]) {
+						return fmt.Errorf("block %d differs: starts with %x, want %x", off/block+b, buf[b*block:b*block+8], data[:8])
+					}
+				}
+			}
+			at += sp.Len
+		}
+	}
+	if mapped != len(want.blocks) {
+		return fmt.Errorf("%d blocks are data, want %d", mapped, len(want.blocks))
+	}
+	return nil
+}
+
+// compareAll checks every live head, and views of sample random moments (all
+// moments if sample < 0).
+func (s *sim) compareAll(what string, sample int) {
+	w := s.m.now()
+	var ids []uint64
+	for id := uint64(1); id <= uint64(len(w)); id++ {
+		if d := w[id]; d != nil && !d.destroyed {
+			s.compare(what, id, 0)
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	if sample < 0 {
+		for _, id := range ids {
+			for lsn := uint64(1); lsn <= s.m.last(); lsn++ {
+				s.compare(what, id, lsn)
+			}
+		}
+		return
+	}
+	for range sample {
+		s.compare(what, ids[s.knob.IntN(len(ids))], 1+s.knob.Uint64N(s.m.last()))
+	}
+}
+
+// newSim formats a pool in store and opens it.
+func newSim(t testing.TB, conf config, store segstore.Store, seed uint64) *sim {
+	s := &sim{
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), knob: rand.New(rand.NewPCG(seed, 2)), conf: conf,
+		m:     model{worlds: []world{{}}, origin: map[uint64]fork{}, snaps: map[string]uint64{}},
+		store: store, clock: newClock(), stats: map[string]int{},
+	}
+	if err := engine.Format(store, s.clock.now(), seedReader{s.knob}); err != nil {
+		t.Fatal(err)
+	}
+	s.openEngine()
+	return s
+}
+
+type seedReader struct{ r *rand.Rand }
+
+func (s seedReader) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(s.r.Uint32())
+	}
+	return len(p), nil
+}

@@ -1,0 +1,207 @@
+package engine
+
+import (
+	"errors"
+	"sync"
+
+	"varve/internal/fail"
+	"varve/internal/oplog"
+	"varve/internal/segment"
+	"varve/internal/tree"
+)
+
+// MaxWrite bounds one write operation: bytes of whole blocks.
+const MaxWrite = 1 << 20
+
+// Expect says which payload a block had when an unaligned write merged it;
+// the write is refused as Stale if that has changed since.
+type Expect struct {
+	Block uint64
+	Addr  uint64 // 0: a hole
+}
+
+// request is the memory of one data operation, pooled.
+type request struct {
+	rec    opRecord
+	op     oplog.Op
+	pre    prepared
+	pieces []segment.Piece
+	crc    []uint32
+	ext    []oplog.Extent
+}
+
+var requests = sync.Pool{New: func() any { return new(request) }}
+
+func (h *Head) newRequest(kind oplog.Kind, off, n uint64) *request {
+	r := requests.Get().(*request)
+	r.op = oplog.Op{Kind: kind, Dataset: h.d.id, Client: h.client, Off: off, Len: n}
+	r.rec = opRecord{e: h.e, op: &r.op}
+	r.pieces, r.crc, r.ext = r.pieces[:0], r.crc[:0], r.ext[:0]
+	return r
+}
+
+// dropOld lets go of the tree that a trim named and did not need.
+func (r *request) dropOld() {
+	if r.pre.old != nil {
+		r.pre.old.vers.Close()
+		r.pre.old = nil
+	}
+}
+
+func (r *request) put() {
+	r.dropOld()
+	clear(r.pieces[:cap(r.pieces)])
+	requests.Put(r)
+}
+
+// AppendRecord implements segment.Record: the pieces have their addresses now.
+func (r *request) AppendRecord(dst []byte, lsn, frame uint64, now int64) []byte {
+	r.op.Extents = r.ext
+	for i := range r.pieces {
+		r.ext[i].Addr = uint64(r.pieces[i].Addr)
+	}
+	return r.rec.AppendRecord(dst, lsn, frame, now)
+}
+
+// cutPieces divides the blocks in bufs, which begin at block b of the volume,
+// into pieces that respect the border rule, and checksums them while they are
+// hot in the processor's cache.
+func (r *request) cutPieces(b uint64, bufs [][]byte) uint64 {
+	total := uint64(0)
+	for _, p := range bufs {
+		total += uint64(len(p)) / BlockSize
+	}
+	if uint64(cap(r.crc)) < total {
+		r.crc = make([]uint32, 0, total)
+	}
+	for _, p := range bufs {
+		for len(p) > 0 {
+			n := min(int(chunkBlocks-b%chunkBlocks), len(p)/BlockSize) // the log takes pieces of a whole chunk
+			start := len(r.crc)
+			for i := range n {
+				r.crc = append(r.crc, segment.Checksum(p[i*BlockSize:(i+1)*BlockSize]))
+			}
+			crc := r.crc[start:len(r.crc):len(r.crc)]
+			r.pieces = append(r.pieces, segment.Piece{Kind: segment.Data, Data: p[:n*BlockSize], CRC: crc})
+			r.ext = append(r.ext, oplog.Extent{CRC: crc})
+			p = p[n*BlockSize:]
+			b += uint64(n)
+		}
+	}
+	return total
+}
+
+// Write logs and applies one write of the exact bytes [off, off+n): bufs hold
+// the whole blocks from off/4096 on, edges merged, at most MaxWrite. On return
+// it is in memory and readable, and durable after Flush. expect lists the
+// merged blocks. Errors: Stale (read the edges again and retry), NoSpace,
+// FailStopped.
+func (h *Head) Write(off, n uint64, bufs [][]byte, expect []Expect) error {
+	r := h.newRequest(oplog.Write, off, n)
+	defer r.put()
+	return h.run(r, int(r.cutPieces(off/BlockSize, bufs)), expect)
+}
+
+// Trim makes a range of whole blocks a hole. As durable as Write.
+func (h *Head) Trim(off, n uint64) error {
+	r := h.newRequest(oplog.Trim, off, n)
+	defer r.put()
+	return h.run(r, 1, nil)
+}
+
+// run takes a data operation through Prepare, log and Apply. room is what
+// Append will use: its blocks, or one.
+func (h *Head) run(r *request, room int, expect []Expect) error {
+	e := h.e
+	if err := e.admit(room); err != nil {
+		return err
+	}
+	for {
+		err := h.attempt(r, expect)
+		if err == nil {
+			return nil
+		}
+		var miss *tree.Miss
+		if errors.As(err, &miss) {
+			err = e.cache.Load(miss)
+		}
+		if err != nil {
+			e.log.Release(room)
+			return err
+		}
+	}
+}
+
+// attempt runs the operation once; *tree.Miss asks for a node and changes
+// nothing.
+func (h *Head) attempt(r *request, expect []Expect) error {
+	e, d := h.e, h.d
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := h.prepare(r, expect); err != nil {
+		return err
+	}
+	if _, err := e.log.Append(r.pieces, r); err != nil {
+		return err
+	}
+	if err := e.applyData(d, &r.op, &r.pre); err != nil {
+		e.stop(err)
+		return err
+	}
+	return nil
+}
+
+func (h *Head) prepare(r *request, expect []Expect) error {
+	d := h.d
+	if d.destroyed.lsn != 0 {
+		return fail.New(fail.NotFound, "%s was destroyed", d.name)
+	}
+	b, end := blocks(&r.op)
+	if r.op.Kind == oplog.Trim && trimIsLarge(b, end) {
+		// The dying list needs the tree as it was; name it before its pages
+		// are made writable.
+		r.dropOld()
+		r.pre.old = d.freeze(h.e.lastLSN(), h.e.log.Position())
+	}
+	if err := d.head.prepare(r.op.Kind, b, end); err != nil {
+		return err
+	}
+	for _, x := range expect {
+		addr, err := d.head.addrOf(x.Block)
+		if err != nil {
+			return err
+		}
+		if addr != x.Addr {
+			return fail.New(fail.Stale, "block %d changed while it was merged", x.Block)
+		}
+	}
+	return nil
+}
+
+// addrOf returns where a block's payload is, 0 for a hole.
+func (im *image) addrOf(block uint64) (uint64, error) {
+	if err := im.collect(block, block+1); err != nil {
+		return 0, err
+	}
+	if len(im.found) == 0 {
+		return 0, nil
+	}
+	x := im.found[0]
+	return x.addr + block - x.block, nil
+}
+
+// admit waits until the log takes room blocks, and until tree nodes that a
+// checkpoint must write leave room in memory.
+func (e *Engine) admit(room int) error {
+	if err := e.writable(); err != nil {
+		return err
+	}
+	if e.cache.DirtyBytes() > e.opt.CacheBytes {
+		if err := e.Checkpoint(); err != nil {
+			return err
+		}
+	}
+	return e.log.Admit(room, false)
+}

@@ -129,6 +129,9 @@ type sim struct {
 	clock *clock
 
 	flushed uint64 // every operation up to it was acknowledged as durable
+	pending world  // what the operation under way leaves, if it happens
+	made    func() // and what else the model then notes
+	phase   string // what a crash interrupts
 	stamp   uint64 // of the next written block
 	serial  int
 	stats   map[string]int
@@ -187,6 +190,7 @@ func liveNames(w world) []string {
 // did records that an operation happened: the world after it.
 func (s *sim) did(what string, w world, durable bool) {
 	lsn := s.e.Status().LastLSN
+	s.pending = nil
 	if lsn != uint64(len(s.m.worlds)) {
 		s.t.Fatalf("%s: lsn is %d, the model's is %d", what, lsn, len(s.m.worlds))
 	}
@@ -195,6 +199,12 @@ func (s *sim) did(what string, w world, durable bool) {
 	if durable {
 		s.flushed = lsn
 	}
+}
+
+// intend notes what the operation under way will leave: a crash may come after
+// it was logged and before it was answered.
+func (s *sim) intend(phase string, w world, made func()) {
+	s.phase, s.pending, s.made = phase, w, made
 }
 
 // must fails the test on an error, unless the power has gone.
@@ -214,13 +224,16 @@ func (s *sim) create() {
 	}
 	s.serial++
 	name := fmt.Sprintf("v%d", s.serial)
-	d, err := s.e.CreateVolume(engine.Caller{Proto: "test", Addr: "sim"}, name, size)
+	id := s.nextID()
+	w := s.m.now().with(id, &disk{name: name, size: size, blocks: map[uint64]*[block]byte{}})
+	s.intend("create", w, nil)
+	_, err := s.e.CreateVolume(engine.Caller{Proto: "test", Addr: "sim"}, name, size)
 	s.must("create", err)
-	i, err := s.e.Dataset(name)
-	s.must("create", err)
-	_ = d
-	s.did("create", s.m.now().with(i.ID, &disk{name: name, size: size, blocks: map[uint64]*[block]byte{}}), true)
+	s.did("create", w, true)
 }
+
+// nextID is the id that the next dataset gets: they are never reused.
+func (s *sim) nextID() uint64 { return uint64(len(s.m.now()) + 1) }
 
 func (s *sim) open(name string) *vol.Volume {
 	v, err := vol.Open(s.e, name, nil, engine.Caller{Proto: "test", Addr: "sim"}, func() {})
@@ -251,8 +264,10 @@ func (s *sim) write(name string) {
 	}
 	v := s.open(name)
 	defer v.Close()
+	w := s.m.now().with(id, d.written(p, off))
+	s.intend("write", w, nil)
 	s.must("write", v.WriteAt(p, off))
-	s.did("write", s.m.now().with(id, d.written(p, off)), false)
+	s.did("write", w, false)
 }
 
 func (d *disk) written(p []byte, off uint64) *disk {
@@ -282,7 +297,6 @@ func (s *sim) trim(name string) {
 	n = min(n, total-first)
 	v := s.open(name)
 	defer v.Close()
-	s.must("trim", v.Trim(first*block, n*block))
 	nd := *d
 	nd.blocks = maps.Clone(d.blocks)
 	for b := range nd.blocks {
@@ -294,10 +308,14 @@ func (s *sim) trim(name string) {
 	if n > 4200 {
 		what = "large trim"
 	}
-	s.did(what, s.m.now().with(id, &nd), false)
+	w := s.m.now().with(id, &nd)
+	s.intend(what, w, nil)
+	s.must("trim", v.Trim(first*block, n*block))
+	s.did(what, w, false)
 }
 
 func (s *sim) flush() {
+	s.intend("flush", nil, nil)
 	s.must("flush", s.e.Flush())
 	s.flushed = s.m.last()
 	s.stats["flush"]++
@@ -307,10 +325,13 @@ func (s *sim) snapshot(name string) {
 	id, _ := s.m.now().named(name)
 	s.serial++
 	snap := fmt.Sprintf("s%d", s.serial)
+	w := s.m.now()
+	made := func() { s.m.snaps[fmt.Sprintf("%d@%s", id, snap)] = s.m.last() }
+	s.intend("snapshot", w, made)
 	_, err := s.e.Snapshot(engine.Caller{Proto: "test"}, name, snap)
 	s.must("snapshot", err)
-	s.did("snapshot", s.m.now(), true)
-	s.m.snaps[fmt.Sprintf("%d@%s", id, snap)] = s.m.last()
+	s.did("snapshot", w, true)
+	made()
 }
 
 // moment draws a reachable moment of a dataset.
@@ -333,33 +354,39 @@ func (s *sim) clone(name string) {
 	lsn := s.moment(id)
 	s.serial++
 	to := fmt.Sprintf("c%d", s.serial)
-	_, err := s.e.Clone(engine.Caller{Proto: "test"}, name, atLSN(lsn), to)
-	s.must("clone", err)
-	i, err := s.e.Dataset(to)
-	s.must("clone", err)
 	d := *s.m.at(id, lsn)
 	d.name, d.destroyed = to, false
-	s.did("clone", s.m.now().with(i.ID, &d), true)
-	s.m.origin[i.ID] = fork{id, lsn, s.m.last()}
+	newID := s.nextID()
+	w := s.m.now().with(newID, &d)
+	made := func() { s.m.origin[newID] = fork{id, lsn, s.m.last()} }
+	s.intend("clone", w, made)
+	_, err := s.e.Clone(engine.Caller{Proto: "test"}, name, atLSN(lsn), to)
+	s.must("clone", err)
+	s.did("clone", w, true)
+	made()
 }
 
 func (s *sim) rollback(name string) {
 	id, now := s.m.now().named(name)
 	lsn := s.moment(id)
-	_, err := s.e.Rollback(engine.Caller{Proto: "test"}, name, atLSN(lsn), false)
-	s.must("rollback", err)
 	d := *s.m.at(id, lsn)
 	d.name, d.destroyed = now.name, false
-	s.did("rollback", s.m.now().with(id, &d), true)
+	w := s.m.now().with(id, &d)
+	s.intend("rollback", w, nil)
+	_, err := s.e.Rollback(engine.Caller{Proto: "test"}, name, atLSN(lsn), false)
+	s.must("rollback", err)
+	s.did("rollback", w, true)
 }
 
 func (s *sim) destroy(name string) {
 	id, d := s.m.now().named(name)
-	_, err := s.e.Destroy(engine.Caller{Proto: "test"}, name, false)
-	s.must("destroy", err)
 	nd := *d
 	nd.destroyed = true
-	s.did("destroy", s.m.now().with(id, &nd), true)
+	w := s.m.now().with(id, &nd)
+	s.intend("destroy", w, nil)
+	_, err := s.e.Destroy(engine.Caller{Proto: "test"}, name, false)
+	s.must("destroy", err)
+	s.did("destroy", w, true)
 }
 
 func (s *sim) undestroy() {
@@ -369,10 +396,11 @@ func (s *sim) undestroy() {
 		if d == nil || !d.destroyed {
 			continue
 		}
-		_, err := s.e.Undestroy(engine.Caller{Proto: "test"}, d.name, "")
-		s.must("undestroy", err)
 		nd := *d
 		nd.destroyed = false
+		s.intend("undestroy", w.with(id, &nd), nil)
+		_, err := s.e.Undestroy(engine.Caller{Proto: "test"}, d.name, "")
+		s.must("undestroy", err)
 		s.did("undestroy", w.with(id, &nd), true)
 		return
 	}
@@ -383,28 +411,39 @@ func (s *sim) rename(name string) {
 	s.serial++
 	nd := *d
 	nd.name = fmt.Sprintf("r%d", s.serial)
+	w := s.m.now().with(id, &nd)
+	s.intend("rename", w, nil)
 	_, err := s.e.Rename(engine.Caller{Proto: "test"}, name, nd.name)
 	s.must("rename", err)
-	s.did("rename", s.m.now().with(id, &nd), true)
+	s.did("rename", w, true)
 }
 
 // between does what the configuration asks for between operations.
 func (s *sim) between() {
 	if c := s.conf.checkpoint; c > 0 && s.knob.IntN(c) == 0 {
+		s.intend("checkpoint", nil, nil)
 		s.must("checkpoint", s.e.Checkpoint())
 		s.stats["checkpoint"]++
 	}
-	if c := s.conf.drain; c > 0 && s.knob.IntN(c) == 0 && s.e.DrainStep() {
-		s.did("drain", s.m.now(), true)
+	if c := s.conf.drain; c > 0 && s.knob.IntN(c) == 0 {
+		s.intend("drain", s.m.now(), nil)
+		if s.e.DrainStep() {
+			s.did("drain", s.m.now(), true)
+		} else {
+			s.must("drain", s.e.Flush()) // it says why it could not
+		}
 	}
 	if c := s.conf.reopen; c > 0 && s.knob.IntN(c) == 0 {
+		s.intend("close", nil, nil)
 		s.must("close", s.e.Close(context.Background()))
+		s.intend("open", nil, nil)
 		s.openEngine()
 		s.stats["reopen"]++
 	}
 }
 
 func (s *sim) openEngine() {
+	s.e = nil
 	e, err := engine.Open(s.conf.options(s.store, s.clock))
 	s.must("open", err)
 	s.e = e

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"varve/internal/fail"
+)
+
+// Exit codes that say something other than what kind of error happened.
+const (
+	exitUsage    exitCode = 64
+	exitDamage   exitCode = 2
+	exitWarning  exitCode = 4
+	exitCritical exitCode = 5
+)
+
+// exitCode is an error that was shown already, or needs no words.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// exitCodes maps each kind of error to the exit code of the process.
+var exitCodes = map[fail.Kind]exitCode{
+	fail.Other:          1,
+	fail.Invalid:        exitUsage,
+	fail.NotFound:       10,
+	fail.Exists:         14,
+	fail.Stale:          10,
+	fail.NoSpace:        15,
+	fail.ReadOnly:       12,
+	fail.Denied:         12,
+	fail.Corrupt:        16,
+	fail.Busy:           11,
+	fail.OutsideHistory: 13,
+	fail.BaseMissing:    17,
+	fail.Unsupported:    1,
+	fail.FailStopped:    16,
+	fail.IO:             1,
+	fail.NoServer:       18,
+	fail.TooBig:         1,
+	fail.Canceled:       130,
+}
+
+// report writes an error for a person and returns the process's exit code.
+func (a *app) report(c *cobra.Command, err error) int {
+	var code exitCode
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	case !a.running: // what cobra itself refuses has no kind
+		fmt.Fprintf(a.err, "varve: %v; see: %s --help\n", err, c.CommandPath())
+		return int(exitUsage)
+	}
+	fmt.Fprintf(a.err, "varve: %v\n", err)
+	return int(exitCodes[fail.KindOf(err)])
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"varve/internal/fail"
+	"varve/internal/httpapi"
+)
+
+// serveFlags are the facts of a server's process.
+type serveFlags struct {
+	nbd        []string
+	group      string
+	logFormat  string
+	logLevel   string
+	checkpoint time.Duration
+}
+
+// serveOptions are what the server is told.
+type serveOptions struct {
+	dir        string
+	nbd        []string // endpoints
+	group      string
+	checkpoint time.Duration
+	log        *slog.Logger
+	volume     string // made first, if set; thin
+	size       uint64 // of it, in bytes
+	ready      func(httpapi.ServerInfo) error
+}
+
+func (a *app) serve() *cobra.Command {
+	var flags serveFlags
+	c := &cobra.Command{
+		Use:   "serve [DIR]",
+		Short: "Serve a pool",
+		Long: `Serve the pool in DIR, or that of --pool, until SIGTERM or SIGINT: requests in
+flight then have 20 seconds to finish, a checkpoint is written, and the exit
+code is 0. A second signal ends the process at once; nothing that was flushed is
+lost, and the next start recovers it.
+
+Disks are served over NBD, each under its name: X, or X@WHEN for a past moment,
+read-only. NBD has no authentication: whoever reaches an address may use the
+disks. The default addresses are reachable from this machine only.
+
+The log of the process goes to stderr.`,
+		Example: `  varve serve /srv/pool
+  varve serve /srv/pool --nbd 127.0.0.1:10810 --nbd unix:/run/varve/nbd.sock
+  varve serve /srv/pool --nbd none --log-format json`,
+		Args: need("[DIR]"),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := a.serveOptions(flags, args)
+			if err != nil {
+				return err
+			}
+			o.ready = func(info httpapi.ServerInfo) error {
+				o.log.Info("serving", "pool", info.Dir, "listen", addresses(info.Addresses), "version", info.Version)
+				return nil
+			}
+			return runServer(c.Context(), o)
+		},
+	}
+	flags.register(c)
+	return c
+}
+
+func (f *serveFlags) register(c *cobra.Command) {
+	fs := c.Flags()
+	fs.StringArrayVar(&f.nbd, "nbd", nil, "serve NBD on HOST:PORT, [::1]:PORT, unix:/path, or none; repeats\n(default 127.0.0.1:10809 and unix:DIR/nbd.sock; or VARVE_NBD)")
+	fs.StringVar(&f.group, "socket-group", "", "let this group use the sockets (or VARVE_SOCKET_GROUP)")
+	fs.StringVar(&f.logFormat, "log-format", "text", "text or json (or VARVE_LOG_FORMAT)")
+	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error (or VARVE_LOG_LEVEL)")
+	fs.DurationVar(&f.checkpoint, "checkpoint-interval", 5*time.Second, "how often to write a checkpoint while there are changes")
+	fromEnvironment(fs, "nbd", "socket-group", "log-format", "log-level", "checkpoint-interval")
+	complete := func(name string, choices ...string) {
+		c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
+	}
+	complete("log-format", "text", "json")
+	complete("log-level", "debug", "info", "warn", "error")
+}
+
+func (a *app) serveOptions(f serveFlags, args []string) (serveOptions, error) {
+	o := serveOptions{dir: a.pool, group: f.group, checkpoint: f.checkpoint}
+	if len(args) > 0 {
+		o.dir = args[0]
+	}
+	if f.checkpoint < 100*time.Millisecond || f.checkpoint > time.Hour {
+		return o, fail.New(fail.Invalid, "--checkpoint-interval goes from 100ms to 1h, not %v", f.checkpoint)
+	}
+	var err error
+	if o.nbd, err = endpoints(f.nbd, "127.0.0.1:10809", unixPrefix+filepath.Join(o.dir, "nbd.sock")); err != nil {
+		return o, err
+	}
+	o.log, err = newLogger(a.err, f.logFormat, f.logLevel)
+	return o, err
+}
+
+func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fail.New(fail.Invalid, "--log-level takes debug, info, warn or error, not %q", level)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return nil, fail.New(fail.Invalid, "--log-format takes text or json, not %q", format)
+}
+
+// runServer serves until a signal. From then on signals have their usual
+// effect, so that a second one ends the process at once.
+func runServer(ctx context.Context, o serveOptions) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return servePool(ctx, o)
+}

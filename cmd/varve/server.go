@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"varve/internal/engine"
+	"varve/internal/fail"
+	"varve/internal/httpapi"
+	"varve/internal/nbd"
+	"varve/internal/segstore/dir"
+	"varve/internal/vfs"
+)
+
+// drainTimeout is how long requests in flight may take once the server ends.
+const drainTimeout = 20 * time.Second
+
+// defaultSegment is the size of a segment where none is given: bytes.
+const defaultSegment = 64 << 20
+
+// makePool makes an empty pool. A capacity of 0 is what dir takes by itself.
+func makePool(path string, capacity, segmentSize uint64) error {
+	if err := dir.Make(vfs.OS(), path, int64(segmentSize), int64(capacity)); err != nil {
+		return err
+	}
+	store, err := openStore(path, false)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	return engine.Format(store, time.Now(), rand.Reader)
+}
+
+// makePoolOnce makes a pool where there is none.
+func makePoolOnce(path string) error {
+	store, err := openStore(path, true)
+	if fail.Is(err, fail.NotFound) {
+		return makePool(path, 0, defaultSegment)
+	}
+	if err != nil {
+		return err
+	}
+	return store.Close()
+}
+
+func openStore(path string, readOnly bool) (*dir.Store, error) {
+	note := fmt.Sprintf("pid %d since %s", os.Getpid(), time.Now().Format("15:04"))
+	return dir.Open(vfs.OS(), path, dir.Options{ReadOnly: readOnly, LockNote: note})
+}
+
+// checkDir verifies a pool that is not served, and changes nothing.
+func checkDir(ctx context.Context, path string, data bool, progress func(done, total uint64)) (engine.CheckReport, error) {
+	store, err := openStore(path, true)
+	if err != nil {
+		return engine.CheckReport{}, err
+	}
+	defer store.Close()
+	return engine.CheckStore(ctx, store, data, progress)
+}
+
+// server is a pool that is served: what servePool set up and takes down.
+type server struct {
+	o       serveOptions
+	engine  *engine.Engine
+	nbd     *nbd.Server
+	api     *httpapi.Server
+	control net.Listener
+	exports []net.Listener
+}
+
+// servePool serves until ctx ends, then drains. Listeners come before
+// recovery, so that an address in use is known at once, and after the pool's
+// lock, which makes the sockets ours.
+func servePool(ctx context.Context, o serveOptions) error {
+	store, err := openStore(o.dir, false)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	s := &server{o: o}
+	if s.exports, err = listenAll("--nbd", o.nbd, o.group); err != nil {
+		return err
+	}
+	defer closeAll(s.exports)
+	if s.control, err = httpapi.ListenUnix(httpapi.SocketPath(o.dir), o.group); err != nil {
+		return err
+	}
+	defer s.control.Close()
+	s.engine, err = engine.Open(engine.Options{Store: store, Logger: o.log, CheckpointEvery: o.checkpoint})
+	if err != nil {
+		return fail.Wrap(fail.Other, err, "pool %s", o.dir)
+	}
+	err = s.run(ctx)
+	if drainErr := s.drain(); err == nil {
+		err = drainErr
+	}
+	return err
+}
+
+// run serves until ctx ends or a listener fails.
+func (s *server) run(ctx context.Context) error {
+	if err := s.firstVolume(); err != nil {
+		return err
+	}
+	s.nbd = nbd.New(nbd.Volumes(s.engine, time.Local), nbd.Options{Logger: s.o.log})
+	s.api = httpapi.New(httpapi.Options{Pool: s.engine, Info: s.info, Logger: s.o.log})
+	ended := make(chan error, len(s.exports)+1)
+	for _, l := range s.exports {
+		if !isLoopback(l) {
+			s.o.log.Warn("NBD has no authentication: whoever reaches this address may use the disks", "listen", endpointOf(l))
+		}
+		go func() { ended <- s.nbd.Serve(l) }()
+	}
+	go func() { ended <- s.api.Serve(s.control) }()
+	if err := s.o.ready(s.info()); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-ended:
+		return err
+	}
+}
+
+// firstVolume makes the volume that the options ask for in a pool in which
+// nothing has happened yet.
+func (s *server) firstVolume() error {
+	if s.o.volume == "" || s.engine.Status().LastLSN != 0 {
+		return nil
+	}
+	_, err := s.engine.CreateVolume(engine.Caller{}, s.o.volume, s.o.size)
+	return err
+}
+
+// drain lets requests in flight finish and closes the pool. When some do not
+// finish, the pool is left as by a crash, but with all that was done durable.
+func (s *server) drain() error {
+	s.o.log.Info("stopping")
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	var err error
+	if s.nbd != nil {
+		err = s.nbd.Shutdown(ctx)
+		if apiErr := s.api.Shutdown(ctx); err == nil {
+			err = apiErr
+		}
+	}
+	if err != nil {
+		s.o.log.Warn("requests were cut off", "after", drainTimeout, "error", err)
+		return s.engine.Checkpoint()
+	}
+	if err := s.engine.Close(ctx); err != nil {
+		return err
+	}
+	s.o.log.Info("stopped")
+	return nil
+}
+
+// info is what status tells about this process.
+func (s *server) info() httpapi.ServerInfo {
+	path, err := filepath.Abs(s.o.dir)
+	if err != nil {
+		path = s.o.dir
+	}
+	info := httpapi.ServerInfo{PID: os.Getpid(), Version: versionName(), Dir: path}
+	for _, l := range s.exports {
+		info.Addresses = append(info.Addresses, httpapi.Address{Proto: "nbd", Addr: endpointOf(l)})
+	}
+	for _, c := range s.nbd.Clients() {
+		info.Clients = append(info.Clients, httpapi.Session{
+			Proto: "nbd", Addr: c.Addr, Export: c.Export, Since: c.Since, Requests: c.Requests, Bytes: c.BytesRead + c.BytesWritten,
+		})
+	}
+	return info
+}

@@ -1,0 +1,43 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"varve/internal/engine"
+	"varve/internal/fail"
+	"varve/internal/httpapi/httpapitest"
+)
+
+// FuzzRequest: whatever is asked, the answer is a body of the right form, and
+// an error names a kind that exists.
+func FuzzRequest(f *testing.F) {
+	f.Add("POST", "v1/volumes", `{"name":"a","size":4096}`)
+	f.Add("GET", "v1/datasets?destroyed=true", "")
+	f.Add("POST", "v1/datasets/a/clone", `{"when":"@10m-ago","name":"b"}`)
+	f.Add("POST", "v1/check?data=true", "")
+	f.Fuzz(func(t *testing.T, method, path, body string) {
+		req, err := http.NewRequest(method, "http://varve/"+path, strings.NewReader(body))
+		if err != nil {
+			return // net/http would not have let it in either
+		}
+		s := New(Options{Pool: &httpapitest.Pool{}, Info: func() ServerInfo { return ServerInfo{} }})
+		ctx := context.WithValue(context.Background(), callerKey{}, engine.Caller{Proto: "api"})
+		w := httptest.NewRecorder()
+		s.http.Handler.ServeHTTP(w, req.WithContext(ctx))
+		if w.Code < 400 {
+			return
+		}
+		var p Problem
+		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || p.Message == "" {
+			t.Fatalf("%s %q %q: %d %q", method, path, body, w.Code, w.Body)
+		}
+		if k := fail.KindNamed(p.Kind); w.Code == 500 || k.String() != p.Kind {
+			t.Fatalf("%s %q %q: %d %+v", method, path, body, w.Code, p)
+		}
+	})
+}

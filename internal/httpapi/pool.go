@@ -1,0 +1,83 @@
+// Package httpapi is the control plane: an HTTP API on the pool's unix
+// socket, described by its own /openapi.json, and the Go client that the
+// command line uses. It judges nothing itself; it carries words to the engine
+// and answers back.
+//
+//	GET    /v1/status
+//	GET    /v1/datasets                      ?destroyed=
+//	GET    /v1/datasets/{name}
+//	DELETE /v1/datasets/{name}               ?now=
+//	POST   /v1/datasets/{name}/rename        {name}
+//	POST   /v1/datasets/{name}/undestroy     {name}
+//	POST   /v1/datasets/{name}/clone         {when, name}
+//	POST   /v1/datasets/{name}/rollback      {when, force}
+//	GET    /v1/datasets/{name}/moment        ?when=
+//	POST   /v1/datasets/{name}/snapshots     {name}
+//	DELETE /v1/datasets/{name}/snapshots/{snapshot}
+//	GET    /v1/snapshots                     ?dataset=
+//	POST   /v1/volumes                       {name, size}
+//	POST   /v1/check                         ?data=      NDJSON: progress..., then report or error
+package httpapi
+
+import (
+	"context"
+	"time"
+
+	"varve/internal/engine"
+	"varve/internal/when"
+)
+
+// Pool is what the API serves. All methods are safe for concurrent use;
+// changes are durable when they return; errors are *fail.Error.
+type Pool interface {
+	Status() engine.Status
+	Datasets(destroyed bool) []engine.DatasetInfo
+	Dataset(name string) (engine.DatasetInfo, error)
+	Snapshots(dataset string) ([]engine.SnapshotInfo, error) // "" = of all datasets
+
+	CreateVolume(c engine.Caller, name string, size uint64) (engine.Done, error) // size in bytes
+	Snapshot(c engine.Caller, dataset, name string) (engine.Done, error)
+	DestroySnapshot(c engine.Caller, dataset, name string) (engine.Done, error)
+	Clone(c engine.Caller, src string, w when.Spec, name string) (engine.Done, error)
+	Rollback(c engine.Caller, dataset string, w when.Spec, force bool) (engine.Done, error) // Busy names the writers
+	Destroy(c engine.Caller, dataset string, now bool) (engine.Done, error)
+	Undestroy(c engine.Caller, dataset, newName string) (engine.Done, error) // newName "" = its old one
+	Rename(c engine.Caller, name, newName string) (engine.Done, error)
+
+	Resolve(dataset string, w when.Spec) (engine.Moment, error)
+	// Check verifies the pool, with data every payload byte too. Progress is
+	// in the same unit as total and may be called from any goroutine, until
+	// Check returns.
+	Check(ctx context.Context, data bool, progress func(done, total uint64)) (engine.CheckReport, error)
+}
+
+// ServerStatus is the answer of GET /v1/status.
+type ServerStatus struct {
+	Pool   engine.Status `json:"pool"`
+	Server ServerInfo    `json:"server"`
+}
+
+// ServerInfo describes the process that serves the pool.
+type ServerInfo struct {
+	PID       int       `json:"pid"`
+	Version   string    `json:"version"`
+	Dir       string    `json:"dir"` // of the pool, absolute
+	Addresses []Address `json:"addresses"`
+	Clients   []Session `json:"clients"`
+}
+
+// Address is where a protocol listens.
+type Address struct {
+	Proto string `json:"proto"` // "nbd"
+	Addr  string `json:"addr"`  // "127.0.0.1:10809", "unix:/srv/pool/nbd.sock"
+}
+
+// Session is a client connected to an export.
+type Session struct {
+	Proto    string    `json:"proto"`
+	Addr     string    `json:"addr"`
+	Export   string    `json:"export"`
+	Since    time.Time `json:"since"`
+	Requests uint64    `json:"requests"`
+	Bytes    uint64    `json:"bytes"`
+}

@@ -1,0 +1,182 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"varve/internal/engine"
+	"varve/internal/when"
+)
+
+// reply and none are what huma wants around a body and in place of an input.
+type reply[T any] struct{ Body T }
+type none struct{}
+
+// ByName is exported because huma fills no others that are embedded.
+type ByName struct {
+	Name string `path:"name" doc:"The dataset"`
+}
+
+func (s *Server) routes() {
+	s.reads()
+	s.changes()
+	s.snapshots()
+	s.check()
+}
+
+func (s *Server) reads() {
+	add(s, "GET", "/v1/status", "status", "State of the pool and of its server",
+		func(context.Context, *none) (ServerStatus, error) {
+			info := s.info()
+			info.Addresses, info.Clients = orEmpty(info.Addresses), orEmpty(info.Clients)
+			return ServerStatus{Pool: s.pool.Status(), Server: info}, nil
+		})
+	add(s, "GET", "/v1/datasets", "list-datasets", "All datasets, or the destroyed ones that can come back",
+		func(_ context.Context, in *struct {
+			Destroyed bool `query:"destroyed"`
+		}) ([]engine.DatasetInfo, error) {
+			return orEmpty(s.pool.Datasets(in.Destroyed)), nil
+		})
+	add(s, "GET", "/v1/datasets/{name}", "show-dataset", "One dataset",
+		func(_ context.Context, in *ByName) (engine.DatasetInfo, error) {
+			return s.pool.Dataset(in.Name)
+		})
+	add(s, "GET", "/v1/datasets/{name}/moment", "resolve", "The moment that a WHEN names",
+		func(_ context.Context, in *struct {
+			ByName
+			When string `query:"when" required:"true" example:"@10m-ago" doc:"A time without a zone is in the server's"`
+		}) (engine.Moment, error) {
+			w, err := when.Parse(in.When, time.Local)
+			if err != nil {
+				return engine.Moment{}, err
+			}
+			return s.pool.Resolve(in.Name, w)
+		})
+}
+
+func (s *Server) changes() {
+	add(s, "POST", "/v1/volumes", "create-volume", "Make a volume: a disk, all zeros, thin",
+		func(ctx context.Context, in *struct {
+			Body struct {
+				Name string `json:"name"`
+				Size uint64 `json:"size" doc:"Bytes"`
+			}
+		}) (engine.Done, error) {
+			return s.pool.CreateVolume(callerFrom(ctx), in.Body.Name, in.Body.Size)
+		})
+	add(s, "DELETE", "/v1/datasets/{name}", "destroy-dataset", "Destroy a dataset; with now it cannot come back",
+		func(ctx context.Context, in *struct {
+			ByName
+			Now bool `query:"now" doc:"Free it at once"`
+		}) (engine.Done, error) {
+			return s.pool.Destroy(callerFrom(ctx), in.Name, in.Now)
+		})
+	add(s, "POST", "/v1/datasets/{name}/rename", "rename-dataset", "Give a dataset another name",
+		func(ctx context.Context, in *struct {
+			ByName
+			Body struct {
+				Name string `json:"name"`
+			}
+		}) (engine.Done, error) {
+			return s.pool.Rename(callerFrom(ctx), in.Name, in.Body.Name)
+		})
+	add(s, "POST", "/v1/datasets/{name}/undestroy", "undestroy-dataset", "Bring a destroyed dataset back",
+		func(ctx context.Context, in *struct {
+			ByName
+			Body struct {
+				Name string `json:"name,omitempty" doc:"A new name; empty for its old one"`
+			}
+		}) (engine.Done, error) {
+			return s.pool.Undestroy(callerFrom(ctx), in.Name, in.Body.Name)
+		})
+	add(s, "POST", "/v1/datasets/{name}/clone", "clone", "Make a new dataset whose line forks from a moment of this one",
+		func(ctx context.Context, in *struct {
+			ByName
+			Body struct {
+				When string `json:"when" example:"@10m-ago"`
+				Name string `json:"name" doc:"Of the new dataset"`
+			}
+		}) (engine.Done, error) {
+			w, err := when.Parse(in.Body.When, time.Local)
+			if err != nil {
+				return engine.Done{}, err
+			}
+			return s.pool.Clone(callerFrom(ctx), in.Name, w, in.Body.Name)
+		})
+	add(s, "POST", "/v1/datasets/{name}/rollback", "rollback", "Make the head equal to a moment; later moments stay history",
+		func(ctx context.Context, in *struct {
+			ByName
+			Body struct {
+				When  string `json:"when" example:"@10m-ago"`
+				Force bool   `json:"force,omitempty" doc:"Disconnect writers first"`
+			}
+		}) (engine.Done, error) {
+			w, err := when.Parse(in.Body.When, time.Local)
+			if err != nil {
+				return engine.Done{}, err
+			}
+			return s.pool.Rollback(callerFrom(ctx), in.Name, w, in.Body.Force)
+		})
+}
+
+func (s *Server) snapshots() {
+	add(s, "GET", "/v1/snapshots", "list-snapshots", "Snapshots of one dataset or of all",
+		func(_ context.Context, in *struct {
+			Dataset string `query:"dataset" doc:"Empty for all"`
+		}) ([]engine.SnapshotInfo, error) {
+			list, err := s.pool.Snapshots(in.Dataset)
+			return orEmpty(list), err
+		})
+	add(s, "POST", "/v1/datasets/{name}/snapshots", "snapshot", "Name the present moment of a dataset and keep it",
+		func(ctx context.Context, in *struct {
+			ByName
+			Body struct {
+				Name string `json:"name" doc:"Of the snapshot"`
+			}
+		}) (engine.Done, error) {
+			return s.pool.Snapshot(callerFrom(ctx), in.Name, in.Body.Name)
+		})
+	add(s, "DELETE", "/v1/datasets/{name}/snapshots/{snapshot}", "destroy-snapshot", "Destroy a snapshot",
+		func(ctx context.Context, in *struct {
+			ByName
+			Snapshot string `path:"snapshot"`
+		}) (engine.Done, error) {
+			return s.pool.DestroySnapshot(callerFrom(ctx), in.Name, in.Snapshot)
+		})
+}
+
+// orEmpty makes a list that is empty arrive as [] and not as null.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// add registers one operation. A change is logged with its caller, whether it
+// succeeded or not.
+func add[I, O any](s *Server, method, path, id, summary string, do func(context.Context, *I) (O, error)) {
+	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, BodyReadTimeout: -1}
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*reply[O], error) {
+		out, err := do(ctx, in)
+		if method != http.MethodGet {
+			s.logChange(ctx, id, any(in), err)
+		}
+		if err != nil {
+			return nil, problem(err)
+		}
+		return &reply[O]{Body: out}, nil
+	})
+}
+
+func (s *Server) logChange(ctx context.Context, id string, in any, err error) {
+	who := callerFrom(ctx).Addr
+	if err != nil {
+		s.log.Warn("refused", "op", id, "request", in, "caller", who, "error", err)
+		return
+	}
+	s.log.Info("done", "op", id, "request", in, "caller", who)
+}

@@ -1,0 +1,239 @@
+package nbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+const (
+	// connMemory bounds the bytes of payloads and replies in flight of one
+	// connection, beside its two fixed buffers.
+	connMemory = 64 << 20
+
+	// lingerTime and lingerBytes bound what is read and thrown away before a
+	// connection is closed that the client may still be writing to: closing at
+	// once would reset it, and the last replies could be lost on the way.
+	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 64 << 20
+)
+
+// conn is one connection, from accept to close. What has no other guard
+// belongs to the reader, the goroutine that runs serve.
+type conn struct {
+	srv      *Server
+	nc       *stream
+	client   Client
+	ctx      context.Context // ends when the connection is cut
+	cancel   context.CancelFunc
+	draining atomic.Bool
+
+	disk       Disk
+	export     Export
+	structured bool
+	opened     atomic.Pointer[Export] // for status
+
+	in     input
+	reply  *buffer                // replies that the reader has not yet queued
+	spare  atomic.Pointer[buffer] // the fixed reply buffer, when it is free
+	fixed  bool                   // it has been made
+	spans  []Span
+	eager  int // how many more reads may spin before they sleep
+	out    outbox
+	memory *semaphore.Weighted
+
+	jobs    sync.WaitGroup // given to the workers and to commits
+	commits commits
+	backlog backlog
+
+	requests, bytesRead, bytesWritten atomic.Uint64
+}
+
+func newConn(s *Server, nc net.Conn) *conn {
+	c := &conn{
+		srv:    s,
+		nc:     newStream(nc),
+		client: Client{Addr: peerName(nc), Since: time.Now()},
+		memory: semaphore.NewWeighted(connMemory),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.out.init(c.nc, s.opt.StallTimeout, c.free, c.hangup)
+	c.commits.init(c)
+	return c
+}
+
+// serve runs the connection to its end.
+func (c *conn) serve() {
+	defer c.hangup()
+	tune(c.nc.Conn)
+	err := c.handshake()
+	if err == nil {
+		c.srv.log.Info("nbd: connected", "client", c.client.Addr, "export", c.export.Name)
+		err = c.transmit()
+	}
+	c.srv.log.Info("nbd: disconnected", "client", c.client.Addr, "export", c.export.Name, "reason", err)
+}
+
+// transmit serves requests until the connection ends, answers those in flight
+// and closes the disk.
+func (c *conn) transmit() error {
+	var writer sync.WaitGroup
+	writer.Go(c.out.run)
+	c.in.buf = c.srv.buffers.get(bufferSize)
+	err := c.loop()
+	c.jobs.Wait()
+	c.commits.stop()
+	c.flushReplies()
+	c.out.drain()
+	c.out.close()
+	writer.Wait()
+	if !errors.Is(err, io.EOF) && !errors.Is(err, errDisconnect) {
+		c.linger()
+	}
+	c.hangup()
+	c.srv.buffers.put(c.in.buf)
+	if b := c.spare.Swap(nil); b != nil {
+		c.srv.buffers.put(b)
+	}
+	if cerr := c.disk.Close(); cerr != nil {
+		c.srv.log.Warn("nbd: closing the disk", "client", c.client.Addr, "export", c.export.Name, "error", cerr)
+	}
+	return err
+}
+
+// linger lets the client take the last replies.
+func (c *conn) linger() {
+	if c.ctx.Err() != nil {
+		return
+	}
+	c.nc.closeWrite()
+	c.nc.SetReadDeadline(time.Now().Add(lingerTime))
+	io.CopyN(io.Discard, c.nc.Conn, lingerBytes)
+}
+
+// drain makes the reader stop before its next read from the socket. What it
+// has read completely is still served.
+func (c *conn) drain() {
+	c.draining.Store(true)
+	c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// readUntil sets the time by which reads must be done; zero means no limit.
+func (c *conn) readUntil(t time.Time) {
+	c.nc.SetReadDeadline(t)
+	if c.draining.Load() { // drain may have come first
+		c.nc.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// hangup cuts the connection. It may be called at any time, from anywhere.
+func (c *conn) hangup() {
+	c.cancel()
+	c.nc.Close()
+}
+
+// charge takes n bytes from the budgets of the connection and of the server.
+// Before it waits, the replies at hand are sent.
+func (c *conn) charge(n int64) error {
+	if c.memory.TryAcquire(n) {
+		if c.srv.memory.TryAcquire(n) {
+			return nil
+		}
+		c.memory.Release(n)
+	}
+	c.flushReplies()
+	if err := c.memory.Acquire(c.ctx, n); err != nil {
+		return err
+	}
+	if err := c.srv.memory.Acquire(c.ctx, n); err != nil {
+		c.memory.Release(n)
+		return err
+	}
+	return nil
+}
+
+func (c *conn) uncharge(n int64) {
+	c.memory.Release(n)
+	c.srv.memory.Release(n)
+}
+
+// take returns a buffer with room for n bytes, paid for.
+func (c *conn) take(n int) (*buffer, error) {
+	charge := int64(1) << classOf(n)
+	if err := c.charge(charge); err != nil {
+		return nil, err
+	}
+	b := c.srv.buffers.get(n)
+	b.charge = charge
+	return b, nil
+}
+
+// free takes back a buffer of take, or the fixed reply buffer. It may be
+// called by any goroutine.
+func (c *conn) free(b *buffer) {
+	if b.charge == 0 {
+		b.from, b.to = b.base, b.base
+		c.spare.Store(b)
+		return
+	}
+	c.uncharge(b.charge)
+	c.srv.buffers.put(b)
+}
+
+func (c *conn) status() ClientInfo {
+	i := ClientInfo{
+		Client:       c.client,
+		Requests:     c.requests.Load(),
+		BytesRead:    c.bytesRead.Load(),
+		BytesWritten: c.bytesWritten.Load(),
+	}
+	if e := c.opened.Load(); e != nil {
+		i.Export, i.ReadOnly = e.Name, e.ReadOnly
+	}
+	return i
+}
+
+// tune sets what suits small replies on, and dead peers at the end of, a TCP
+// connection.
+func tune(nc net.Conn) {
+	if tc, ok := nc.(*net.TCPConn); ok {
+		tc.SetNoDelay(true)
+		tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3})
+	}
+}
+
+// peerName names a client: by its process on a Unix socket.
+func peerName(nc net.Conn) string {
+	uc, ok := nc.(*net.UnixConn)
+	if !ok {
+		return nc.RemoteAddr().String()
+	}
+	name := "unix"
+	raw, err := uc.SyscallConn()
+	if err != nil {
+		return name
+	}
+	raw.Control(func(fd uintptr) {
+		if u, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
+			name = fmt.Sprintf("unix:pid=%d,uid=%d", u.Pid, u.Uid)
+		}
+	})
+	return name
+}
+
+// endOf names the end of a read from the client, for the log.
+func (c *conn) endOf(err error) error {
+	if c.draining.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+		return errShuttingDown
+	}
+	return err
+}

@@ -1,0 +1,140 @@
+package nbd
+
+import (
+	"io"
+	"time"
+)
+
+const (
+	// bufferSize is that of a connection's input buffer, and of its buffer of
+	// replies: room for 32 requests with 4 KiB each, or replies, in one system
+	// call each, with as much again to spare.
+	bufferSize = 256 << 10
+
+	// inPlace is the longest payload that is received in the input buffer. A
+	// longer one gets a buffer of its own, and the bytes of it that came along
+	// with its head are copied.
+	inPlace = 64 << 10
+
+	// afterBulk limits the read that follows a payload of its own buffer: the
+	// next request is probably one more of that kind, and this is what we
+	// would have to copy of it.
+	afterBulk = 512
+
+	// stallRate is the least progress, in bytes per second, that a client must
+	// make in a payload that occupies a buffer of the server's.
+	stallRate = 64 << 10
+)
+
+// input is what has been read from the client and not yet parsed:
+//
+//	buf.body()  | parsed | r: unparsed :w | free |
+type input struct {
+	buf  *buffer
+	r, w int
+	bulk bool // the last payload had a buffer of its own
+}
+
+func (in *input) len() int { return in.w - in.r }
+
+// next consumes n bytes. They stay valid until the next fill.
+func (in *input) next(n int) []byte {
+	p := in.buf.body()[in.r : in.r+n]
+	in.r += n
+	return p
+}
+
+// fill reads until n bytes, at most bufferSize, are in the input buffer. It
+// sends the replies at hand before it can come to wait for the client.
+func (c *conn) fill(n int) error {
+	in := &c.in
+	if in.len() >= n {
+		return nil
+	}
+	body := in.buf.body()
+	in.w = copy(body, body[in.r:in.w])
+	in.r = 0
+	for in.w < n {
+		c.flushReplies()
+		free := body[in.w:]
+		if in.bulk {
+			free = free[:min(len(free), max(afterBulk, n-in.w))]
+			in.bulk = false
+		}
+		var spin time.Duration
+		if c.eager > 0 {
+			spin = c.srv.opt.Spin
+		}
+		k, parked, err := c.nc.read(free, spin)
+		if spin > 0 {
+			c.eager--
+			if parked {
+				c.eager--
+			}
+		}
+		if err != nil {
+			return c.endOf(err)
+		}
+		in.w += k
+	}
+	return nil
+}
+
+// payload receives the n bytes that follow the head of a WRITE. Where b is not
+// nil they lie in it, and it must be given to c.free.
+func (c *conn) payload(n int) (p []byte, b *buffer, err error) {
+	if n <= inPlace || n <= c.in.len() {
+		if err := c.fill(n); err != nil {
+			return nil, nil, err
+		}
+		return c.in.next(n), nil, nil
+	}
+	if b, err = c.take(n); err != nil {
+		return nil, nil, err
+	}
+	p = b.body()[:n]
+	if err := c.receive(p); err != nil {
+		c.free(b)
+		return nil, nil, err
+	}
+	c.in.bulk = true
+	return p, b, nil
+}
+
+// receive fills p. It holds memory that others may wait for, so the client has
+// to keep at it.
+func (c *conn) receive(p []byte) error {
+	k := copy(p, c.in.next(min(len(p), c.in.len())))
+	if k == len(p) {
+		return nil
+	}
+	c.flushReplies()
+	c.stallAfter(len(p))
+	defer c.readUntil(time.Time{})
+	for k < len(p) {
+		n, _, err := c.nc.read(p[k:], 0)
+		if err != nil {
+			return c.endOf(err)
+		}
+		k += n
+	}
+	return nil
+}
+
+// discard skips n bytes of input.
+func (c *conn) discard(n int64) error {
+	n -= int64(len(c.in.next(int(min(n, int64(c.in.len()))))))
+	if n == 0 {
+		return nil
+	}
+	c.flushReplies()
+	c.stallAfter(int(n))
+	defer c.readUntil(time.Time{})
+	_, err := io.CopyN(io.Discard, c.nc.Conn, n)
+	return c.endOf(err)
+}
+
+func (c *conn) stallAfter(n int) {
+	allow := c.srv.opt.StallTimeout + time.Duration(n)*(time.Second/stallRate)
+	c.readUntil(time.Now().Add(allow))
+}

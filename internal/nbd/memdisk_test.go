@@ -1,0 +1,212 @@
+package nbd
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"varve/internal/fail"
+)
+
+const blockSize = 4096
+
+// memDisk is a disk in memory that knows its holes, and that a test can make
+// slow, broken or cold.
+type memDisk struct {
+	info Export
+
+	mu     sync.RWMutex
+	data   []byte
+	stored []bool // by block of 4 KiB
+
+	cold      atomic.Bool   // TryReadAt says no
+	broken    atomic.Value  // of brokenOp
+	readGate  chan struct{} // not nil: ReadAt takes one first
+	writeGate chan struct{} // not nil: WriteAt takes one first
+	flushGate chan struct{} // not nil: Flush takes one first
+	entered   chan string   // not nil: told of each gated call
+
+	flushes, caches, opens, closes atomic.Int64
+	volatile                       atomic.Int64 // changes since the last flush
+}
+
+type brokenOp struct {
+	op  string
+	err error
+}
+
+func newMemDisk(name string, size uint64) *memDisk {
+	return &memDisk{
+		info:   Export{Name: name, Size: size},
+		data:   make([]byte, size),
+		stored: make([]bool, (size+blockSize-1)/blockSize),
+	}
+}
+
+func (d *memDisk) fails(op string) error {
+	if b, ok := d.broken.Load().(brokenOp); ok && b.op == op {
+		return b.err
+	}
+	return nil
+}
+
+func (d *memDisk) pass(op string, gate chan struct{}) {
+	if gate == nil {
+		return
+	}
+	if d.entered != nil {
+		d.entered <- op
+	}
+	<-gate
+}
+
+func (d *memDisk) check(off, n uint64) {
+	if n == 0 || off > d.info.Size || n > d.info.Size-off {
+		panic("the server let a bad range through")
+	}
+}
+
+func (d *memDisk) Info() Export { return d.info }
+
+func (d *memDisk) ReadAt(p []byte, off uint64, spans *[]Span) error {
+	d.pass("read", d.readGate)
+	return d.read(p, off, spans)
+}
+
+func (d *memDisk) TryReadAt(p []byte, off uint64, spans *[]Span) (bool, error) {
+	if d.cold.Load() {
+		if spans != nil {
+			*spans = append(*spans, Span{Len: 1}) // of no account
+		}
+		clear(p)
+		return false, nil
+	}
+	return true, d.read(p, off, spans)
+}
+
+func (d *memDisk) read(p []byte, off uint64, spans *[]Span) error {
+	d.check(off, uint64(len(p)))
+	if err := d.fails("read"); err != nil {
+		return err
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	copy(p, d.data[off:])
+	if spans == nil {
+		return nil
+	}
+	for n := uint64(0); n < uint64(len(p)); {
+		step := min(blockSize-(off+n)%blockSize, uint64(len(p))-n)
+		hole := !d.stored[(off+n)/blockSize]
+		if k := len(*spans); k > 0 && (*spans)[k-1].Hole == hole {
+			(*spans)[k-1].Len += step
+		} else {
+			*spans = append(*spans, Span{Len: step, Hole: hole})
+		}
+		n += step
+	}
+	return nil
+}
+
+func (d *memDisk) WriteAt(p []byte, off uint64) error {
+	d.check(off, uint64(len(p)))
+	d.pass("write", d.writeGate)
+	if err := d.fails("write"); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	copy(d.data[off:], p)
+	for b := off / blockSize; b <= (off+uint64(len(p))-1)/blockSize; b++ {
+		d.stored[b] = true
+	}
+	d.volatile.Add(1)
+	return nil
+}
+
+func (d *memDisk) Trim(off, n uint64) error {
+	if err := d.fails("trim"); err != nil {
+		return err
+	}
+	return d.clear(off, n, false)
+}
+
+func (d *memDisk) Zero(off, n uint64, noHole bool) error {
+	if err := d.fails("zero"); err != nil {
+		return err
+	}
+	return d.clear(off, n, noHole)
+}
+
+func (d *memDisk) clear(off, n uint64, stored bool) error {
+	d.check(off, n)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.data[off : off+n])
+	for b := (off + blockSize - 1) / blockSize; b < (off+n)/blockSize; b++ {
+		d.stored[b] = stored
+	}
+	d.volatile.Add(1)
+	return nil
+}
+
+func (d *memDisk) Flush() error {
+	n := d.volatile.Load()
+	d.pass("flush", d.flushGate)
+	if err := d.fails("flush"); err != nil {
+		return err
+	}
+	d.volatile.Add(-n)
+	d.flushes.Add(1)
+	return nil
+}
+
+func (d *memDisk) Cache(off, n uint64) error {
+	d.check(off, n)
+	d.caches.Add(1)
+	return d.fails("cache")
+}
+
+func (d *memDisk) Close() error {
+	d.closes.Add(1)
+	return nil
+}
+
+// memBackend serves memory disks.
+type memBackend struct {
+	mu      sync.Mutex
+	disks   []*memDisk
+	kicks   []func()
+	clients []Client
+	listErr error
+}
+
+func (b *memBackend) List(context.Context) ([]Export, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var list []Export
+	for _, d := range b.disks {
+		list = append(list, d.info)
+	}
+	return list, b.listErr
+}
+
+func (b *memBackend) Open(_ context.Context, name string, c Client, kick func()) (Disk, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if name == "" && len(b.disks) == 1 {
+		name = b.disks[0].info.Name
+	}
+	i := slices.IndexFunc(b.disks, func(d *memDisk) bool { return d.info.Name == name })
+	switch {
+	case name == "secret":
+		return nil, fail.New(fail.Denied, "not for you")
+	case i < 0:
+		return nil, fail.New(fail.NotFound, "no export %q", name).WithHint("see varve list")
+	}
+	b.kicks = append(b.kicks, kick)
+	b.clients = append(b.clients, c)
+	b.disks[i].opens.Add(1)
+	return b.disks[i], nil
+}

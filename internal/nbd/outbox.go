@@ -1,0 +1,205 @@
+package nbd
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// outbox sends the replies of one connection in the order in which they were
+// queued. Whoever sets busy owns the batch and the right to write, until the
+// queue is empty:
+//
+//	reader            send(): writes as far as the socket takes it at once;
+//	                  what remains it leaves to the writer, with busy set
+//	workers, commits  add(): only queue, and wake the writer if nobody is busy
+//	writer            run(): sleeps until it is handed busy; may wait for the peer
+//
+// So a peer that does not read stalls its own writer and nobody else.
+type outbox struct {
+	dst   *stream
+	stall time.Duration
+	free  func(*buffer) // takes back what was sent
+	fail  func()        // called once, when writing has failed
+
+	mu     sync.Mutex
+	wake   sync.Cond // handed or closed: the writer waits for it
+	quiet  sync.Cond // not busy: drain waits for it
+	queue  []*buffer
+	busy   bool
+	handed bool // busy is the writer's
+	closed bool
+	err    error // of a write; nothing is sent after it
+
+	batch []*buffer   // belongs to who is busy
+	head  int         // batch[head:] is not yet sent
+	vec   [][]byte    // the same for writev
+	iov   net.Buffers // what writev has left of vec
+}
+
+func (o *outbox) init(dst *stream, stall time.Duration, free func(*buffer), fail func()) {
+	o.dst, o.stall, o.free, o.fail = dst, stall, free, fail
+	o.wake.L, o.quiet.L = &o.mu, &o.mu
+}
+
+// add queues b for the writer. It does not wait.
+func (o *outbox) add(b *buffer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.queue = append(o.queue, b)
+	if !o.busy {
+		o.busy, o.handed = true, true
+		o.wake.Signal()
+	}
+}
+
+// send queues b, if not nil, and sends the queue as far as that goes without
+// waiting.
+func (o *outbox) send(b *buffer) {
+	o.mu.Lock()
+	if b != nil {
+		o.queue = append(o.queue, b)
+	}
+	if o.busy {
+		o.mu.Unlock()
+		return
+	}
+	o.busy = true
+	o.mu.Unlock()
+	for o.take() {
+		for o.head < len(o.batch) {
+			p := o.batch[o.head].unsent()
+			n, err := o.dst.tryWrite(p)
+			o.advance(int64(n))
+			if err != nil {
+				o.abandon(err)
+			} else if n < len(p) {
+				o.handOver()
+				return
+			}
+		}
+	}
+}
+
+// take makes the queue the batch of its owner. When there is nothing to take
+// the owner is busy no longer.
+func (o *outbox) take() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	clear(o.batch)
+	o.batch, o.queue, o.head = o.queue, o.batch[:0], 0
+	if len(o.batch) > 0 {
+		return true
+	}
+	o.busy = false
+	o.quiet.Broadcast()
+	return false
+}
+
+// advance gives back what n more bytes have completed.
+func (o *outbox) advance(n int64) {
+	for ; o.head < len(o.batch); o.head++ {
+		b := o.batch[o.head]
+		k := min(n, int64(b.to-b.from))
+		b.from += int(k)
+		n -= k
+		if b.from < b.to {
+			return
+		}
+		o.free(b)
+	}
+}
+
+func (o *outbox) handOver() {
+	o.mu.Lock()
+	o.handed = true
+	o.wake.Signal()
+	o.mu.Unlock()
+}
+
+// run is the writer.
+func (o *outbox) run() {
+	for o.await() {
+		for {
+			o.sendBatch()
+			if !o.take() {
+				break
+			}
+		}
+	}
+}
+
+// await sleeps until the writer is handed busy, or until the outbox closes.
+func (o *outbox) await() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for !o.handed && !o.closed {
+		o.wake.Wait()
+	}
+	ok := o.handed
+	o.handed = false
+	return ok
+}
+
+// sendBatch sends all of the batch, waiting for the peer as long as it makes
+// progress.
+func (o *outbox) sendBatch() {
+	for o.head < len(o.batch) {
+		o.mu.Lock()
+		err := o.err
+		o.mu.Unlock()
+		if err != nil {
+			o.abandon(err)
+			return
+		}
+		clear(o.vec)
+		o.vec = o.vec[:0]
+		for _, b := range o.batch[o.head:] {
+			o.vec = append(o.vec, b.unsent())
+		}
+		o.iov = o.vec
+		o.dst.SetWriteDeadline(time.Now().Add(o.stall))
+		n, err := o.iov.WriteTo(o.dst.Conn)
+		o.advance(n)
+		if err != nil && !(n > 0 && errors.Is(err, os.ErrDeadlineExceeded)) {
+			o.abandon(err)
+		}
+	}
+	o.dst.SetWriteDeadline(time.Time{})
+}
+
+// abandon drops the batch, and whatever comes after it.
+func (o *outbox) abandon(err error) {
+	o.mu.Lock()
+	first := o.err == nil
+	if first {
+		o.err = err
+	}
+	o.mu.Unlock()
+	for ; o.head < len(o.batch); o.head++ {
+		o.free(o.batch[o.head])
+	}
+	if first {
+		o.fail()
+	}
+}
+
+// drain waits until everything queued has been sent or has failed. Nothing
+// may be added meanwhile.
+func (o *outbox) drain() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.busy {
+		o.quiet.Wait()
+	}
+}
+
+// close ends run. It follows drain.
+func (o *outbox) close() {
+	o.mu.Lock()
+	o.closed = true
+	o.wake.Signal()
+	o.mu.Unlock()
+}

@@ -1,0 +1,96 @@
+package segment
+
+import (
+	"slices"
+	"time"
+)
+
+// Stats of a Log since it was opened.
+type Stats struct {
+	Data, Node, Deaths, Super, Record int64 // bytes sealed into frames, by kind; Record: headers and summaries
+
+	Frames, Markers int64 // sealed; markers are frames
+	Segments        int64 // entered
+	Syncs           int64 // rounds that made frames durable, in the background too
+	DirectSyncs     int64 // of those, the ones that were one durable write
+	Commits         int64 // calls of Commit and CommitAll
+	SyncTime        time.Duration
+	CommitTime      time.Duration
+
+	Unwritten, Unsynced int64 // bytes, now
+	Held                int64 // blocks admitted and not yet used, now
+	Ready               int   // segments created ahead, now
+	Segment             uint64
+	LastLSN, DurableLSN uint64
+}
+
+// Stats returns the counters.
+func (l *Log) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.stats
+	s.Unwritten, s.Unsynced = l.unwritten, l.unsynced
+	s.Held, s.Ready = int64(l.room.held), len(l.room.ready)
+	s.Segment, s.LastLSN, s.DurableLSN = l.openSeg, l.lastLSN, l.durLSN
+	return s
+}
+
+// Usage counts what this Log has put into one segment since it was opened.
+type Usage struct {
+	Segment                           uint64
+	Data, Node, Deaths, Super, Record int64  // bytes; Record: headers and summaries
+	FirstLSN, LastLSN                 uint64 // of its operations; 0 if it has none
+	FirstTime, LastTime               int64  // of its frames: Unix nanoseconds
+}
+
+// Usage returns the counters of the segments numbered from and above,
+// ascending, as far as frames are sealed.
+func (l *Log) Usage(from uint64) []Usage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(l.usage, from, func(u Usage, n uint64) int {
+		if u.Segment < n {
+			return -1
+		}
+		return 1
+	})
+	return slices.Clone(l.usage[i:])
+}
+
+// count adds a frame that is being sealed, with the summary still at hand.
+// mu is held.
+func (l *Log) count(h *header) {
+	seg := h.addr.Segment()
+	if n := len(l.usage); n == 0 || l.usage[n-1].Segment != seg {
+		l.usage = append(l.usage, Usage{Segment: seg, FirstTime: h.time})
+		l.stats.Segments++
+	}
+	u := &l.usage[len(l.usage)-1]
+	runs := Frame{runs: l.sum.runs}
+	for r := range runs.Runs() {
+		n := int64(r.N) * BlockSize
+		switch r.Kind {
+		case Data:
+			u.Data, l.stats.Data = u.Data+n, l.stats.Data+n
+		case Node:
+			u.Node, l.stats.Node = u.Node+n, l.stats.Node+n
+		case Deaths:
+			u.Deaths, l.stats.Deaths = u.Deaths+n, l.stats.Deaths+n
+		case Super:
+			u.Super, l.stats.Super = u.Super+n, l.stats.Super+n
+		}
+	}
+	n := int64(h.blocks()-h.payload) * BlockSize
+	u.Record, l.stats.Record = u.Record+n, l.stats.Record+n
+	if h.ops > 0 {
+		if u.FirstLSN == 0 {
+			u.FirstLSN = h.firstLSN
+		}
+		u.LastLSN = h.lastLSN()
+	}
+	u.LastTime = h.time
+	l.stats.Frames++
+	if h.kind == FrameMarker {
+		l.stats.Markers++
+	}
+}

@@ -1,0 +1,161 @@
+package tree
+
+import "errors"
+
+// A Node describes a node to Walk and Leaves.
+type Node struct {
+	Ref   Ref // Addr is 0 while the node is not on disk
+	Level int // 0 = leaf
+	Count int // entries or children
+	First Key // leaf: its first key; inner: where its keys may begin
+}
+
+// SkipNode, returned by the function given to Walk, leaves out what is below
+// the node.
+var SkipNode = errors.New("skip what is below the node")
+
+// Walk calls fn for every node of v that overlaps [lo, hi), parents before
+// children, in key order; it reads each, waiting for the disk. An error of
+// fn ends the walk and is returned, except SkipNode.
+func Walk(v *Version, lo, hi Key, fn func(Node) error) error {
+	w := walker{c: v.c, root: &v.root, lo: lo, hi: hi, fn: fn, leaves: true}
+	return w.start()
+}
+
+// Leaves calls fn for every leaf of v that overlaps [lo, hi), in key order,
+// without reading it: Count is 0, and First is where its keys may begin. It
+// waits for the disk where inner nodes have to be read.
+func Leaves(v *Version, lo, hi Key, fn func(Node) error) error {
+	w := walker{c: v.c, root: &v.root, lo: lo, hi: hi, fn: func(n Node) error {
+		if n.Level > 0 {
+			return nil
+		}
+		n.Count = 0
+		return fn(n)
+	}}
+	return w.start()
+}
+
+// nodesBelow calls fn for the node on disk at a link and for all below it,
+// without reading leaves.
+func (c *Cache) nodesBelow(l link, fn func(Ref)) error {
+	w := walker{c: c, root: &l, hi: MaxKey, fn: func(n Node) error {
+		fn(n.Ref)
+		return nil
+	}}
+	return w.start()
+}
+
+// A walker goes through a tree that does not change. It stays on no page
+// while it waits or calls fn: it remembers the way to a node by the number of
+// the child taken at each level.
+type walker struct {
+	c      *Cache
+	root   *link
+	lo, hi Key
+	fn     func(Node) error
+	leaves bool // read them
+	way    []int
+}
+
+// A look is what a walker takes along from a page.
+type look struct {
+	node     Node
+	children []Node // of an inner page, with Ref, Level and First
+}
+
+func (w *walker) start() error {
+	if w.root.load() == 0 || !w.lo.Less(w.hi) {
+		return nil
+	}
+	return w.visit()
+}
+
+// visit handles the node at the end of the way.
+func (w *walker) visit() error {
+	n, err := w.look()
+	if err != nil {
+		return err
+	}
+	if err := w.fn(n.node); err == SkipNode {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	for i, child := range n.children {
+		if i+1 < len(n.children) && !w.lo.Less(n.children[i+1].First) || i > 0 && !child.First.Less(w.hi) {
+			continue
+		}
+		if child.Level == 0 && !w.leaves {
+			err = w.fn(child)
+		} else {
+			w.way = append(w.way, i)
+			err = w.visit()
+			w.way = w.way[:len(w.way)-1]
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look reads the node at the end of the way, loading what is on it.
+func (w *walker) look() (look, error) {
+	for {
+		n, err := w.tryLook()
+		if err == nil {
+			return n, nil
+		}
+		if again, err := w.c.waited(err); !again {
+			return look{}, err
+		}
+	}
+}
+
+func (w *walker) tryLook() (look, error) {
+	defer leave(w.c.epoch.enter())
+	l, level := w.root, -1
+	for depth := 0; ; depth++ {
+		addr := l.load()
+		id, err := w.c.resident(l, addr)
+		if err != nil {
+			return look{}, err
+		}
+		p := w.c.page(id)
+		if level >= 0 && p.level() != level {
+			return look{}, wrongLevel(addr, p.level(), level)
+		}
+		if depth == len(w.way) {
+			return w.c.lookAt(l, p), nil
+		}
+		level = p.level() - 1
+		l = p.link(w.way[depth])
+	}
+}
+
+func (c *Cache) lookAt(l *link, p *page) look {
+	n := look{node: Node{Ref: c.refOf(l), Level: p.level(), Count: p.count()}}
+	if n.node.Level == 0 {
+		if n.node.Count > 0 {
+			n.node.First = p.leafKey(0)
+		}
+		return n
+	}
+	n.node.First = p.sep(0)
+	n.children = make([]Node, n.node.Count)
+	for i := range n.children {
+		n.children[i] = Node{Ref: c.refOf(p.link(i)), Level: n.node.Level - 1, First: p.sep(i)}
+	}
+	return n
+}
+
+// refOf returns what is known of the node at a link. The caller has entered
+// the epoch.
+func (c *Cache) refOf(l *link) Ref {
+	at, _ := c.locate(l, false)
+	if at.addr&memoryBit != 0 {
+		return Ref{Birth: at.birth}
+	}
+	return Ref{Addr: at.addr, Birth: at.birth, CRC: at.crc}
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"varve/test/daemon"
+)
+
+// server is varve or a peer, serving an empty disk.
+type server struct {
+	name string
+	uri  string
+	pid  int
+	pool *daemon.Pool // of varve
+	stop func() error
+}
+
+// kind is a way to start a server in a directory of its own.
+type kind struct {
+	name  string
+	flush string // what a FLUSH does, so that equals are compared
+	start func(ctx context.Context, bin, dir string, size int64) (*server, error)
+}
+
+const (
+	nameVarve  = "varve"
+	nameRaw    = "qemu-nbd raw"
+	nameQcow2  = "qemu-nbd qcow2"
+	nameNbdkit = "nbdkit file"
+)
+
+var kinds = []kind{
+	{nameVarve, "group commit, one synced write to the log", startVarve},
+	{nameRaw, "fdatasync of the file", startRaw},
+	{nameQcow2, "fdatasync of the overlay, metadata first", startQcow2},
+	{nameNbdkit, "fdatasync of the file", startNbdkit},
+}
+
+func startVarve(_ context.Context, bin, dir string, size int64) (*server, error) {
+	pool := daemon.Pool{Bin: bin, Dir: filepath.Join(dir, "pool")}
+	if _, err := pool.Run("init", pool.Dir); err != nil {
+		return nil, err
+	}
+	d, err := pool.Serve("--checkpoint-interval", "1s")
+	if err != nil {
+		return nil, err
+	}
+	if err := d.WaitReady(pool.Socket(), 10*time.Second); err != nil {
+		d.Kill()
+		return nil, err
+	}
+	if _, err := pool.Run("volume", "create", "disk0", "--size", strconv.FormatInt(size, 10)); err != nil {
+		d.Kill()
+		return nil, err
+	}
+	return &server{name: nameVarve, uri: pool.URI("disk0"), pid: d.PID(), pool: &pool,
+		stop: func() error { return d.Stop(60 * time.Second) }}, nil
+}
+
+func startRaw(ctx context.Context, _, dir string, size int64) (*server, error) {
+	file := filepath.Join(dir, "raw")
+	if err := sparse(file, size); err != nil {
+		return nil, err
+	}
+	return startPeer(nameRaw, dir, "qemu-nbd", "-f", "raw", "-t", "-e", "8", "-k", filepath.Join(dir, "s"), "--cache=writeback", file)
+}
+
+// startQcow2 serves what qemu offers for disks with a past: an overlay on a
+// backing file.
+func startQcow2(ctx context.Context, _, dir string, size int64) (*server, error) {
+	base, file := filepath.Join(dir, "base"), filepath.Join(dir, "qcow2")
+	if err := sparse(base, size); err != nil {
+		return nil, err
+	}
+	if out, err := exec.CommandContext(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", file).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("qemu-img create: %w: %s", err, out)
+	}
+	return startPeer(nameQcow2, dir, "qemu-nbd", "-f", "qcow2", "-t", "-e", "8", "-k", filepath.Join(dir, "s"), "--cache=writeback", file)
+}
+
+func startNbdkit(ctx context.Context, _, dir string, size int64) (*server, error) {
+	file := filepath.Join(dir, "raw")
+	if err := sparse(file, size); err != nil {
+		return nil, err
+	}
+	return startPeer(nameNbdkit, dir, "nbdkit", "-f", "-U", filepath.Join(dir, "s"), "file", file)
+}
+
+func sparse(name string, size int64) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(size), f.Close())
+}
+
+// startPeer runs a server that listens at dir/s.
+func startPeer(name, dir, program string, args ...string) (*server, error) {
+	cmd := exec.Command(program, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	socket := filepath.Join(dir, "s")
+	s := &server{name: name, uri: "nbd+unix:///?socket=" + socket, pid: cmd.Process.Pid}
+	s.stop = func() error {
+		err := cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait() // a peer ended by a signal is as it should be
+		return err
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		// A polite probe: one that only connects makes the peers complain.
+		out, err := exec.Command("nbdinfo", "--size", s.uri).CombinedOutput()
+		if err == nil {
+			return s, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, errors.Join(fmt.Errorf("%s does not answer: %w: %s", program, err, out), s.stop())
+		}
+	}
+}
+
+// resident returns the most memory the server has had resident, in MiB, page
+// cache not counted.
+func (s *server) resident() (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmHWM:" {
+			kib, err := strconv.ParseInt(f[1], 10, 64)
+			return kib >> 10, err
+		}
+	}
+	return 0, fmt.Errorf("no VmHWM for process %d", s.pid)
+}
+
+// amplification says what varve has written for what it was given.
+func (s *server) amplification() (string, error) {
+	out, err := s.pool.Run("status", "--json")
+	if err != nil {
+		return "", err
+	}
+	var st struct {
+		Log     int64 `json:"log_bytes"`
+		Payload int64 `json:"payload_bytes"`
+		Node    int64 `json:"node_bytes"`
+	}
+	if err := json.Unmarshal([]byte(out), &st); err != nil {
+		return "", fmt.Errorf("varve status: %w", err)
+	}
+	if st.Payload == 0 {
+		return "", errors.New("varve status names no payload")
+	}
+	return fmt.Sprintf("log bytes per byte of payload %.2f, of them nodes %.2f",
+		float64(st.Log)/float64(st.Payload), float64(st.Node)/float64(st.Payload)), nil
+}

@@ -1,0 +1,4 @@
+package main
+
+// faults is what the tests must notice.
+var faults = []fault{}

@@ -143,7 +143,7 @@ func (a *app) entryColumns() []column[entry] {
 		col("changed", true, func(d ds) string { return number(d.ChangedLSN) }, nil),
 		col("created", false, func(d ds) string { return a.time(d.Created) }, func(s snap) string { return a.time(s.Time) }),
 		col("snapshots", true, func(d ds) string { return strconv.Itoa(d.Snapshots) }, nil),
-		col("origin", false, origin, nil),
+		col("origin", false, func(d ds) string { return d.Origin }, nil),
 		col("writers", false, func(d ds) string { return strings.Join(d.Writers, ", ") }, nil),
 		col("oldest", false, func(d ds) string { return a.time(d.OldestTime) }, nil),
 		col("destroyed", false, func(d ds) string { return a.time(orZero(d.Destroyed)) }, nil),
@@ -151,13 +151,6 @@ func (a *app) entryColumns() []column[entry] {
 		col("holds", false, nil, func(s snap) string { return strings.Join(s.Holds, ", ") }),
 		col("id", true, func(d ds) string { return number(d.ID) }, nil),
 	}
-}
-
-func origin(d *engine.DatasetInfo) string {
-	if d.Origin == "" {
-		return ""
-	}
-	return d.Origin + "@lsn:" + strconv.FormatUint(d.ForkLSN, 10)
 }
 
 func yesIf(b bool) string {

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,7 +30,12 @@ func TestMain(m *testing.M) {
 //	exits CODE CMD...         runs a command that must end with that exit code
 //	fake DIR [WHAT...]        serves a pool of plain maps, in a state that a real one reaches only by accident
 //	serving DIR               waits until the pool in DIR is served
+//	checking                  waits until the slow check of a fake began
 //	sigterm                   sends SIGTERM to what runs in the background
+//	findseg DIR TEXT          sets $SEGMENT to the file of a pool that holds TEXT
+//	corrupt FILE TEXT         flips a bit where the file holds TEXT
+//	address DIR               sets $ADDRESS to where the pool in DIR serves NBD
+//	disk ...                  is an NBD client; see there
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -36,10 +43,13 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // each command is a process
+			e.Values[held{}] = &holder{}
+			e.Values[checking{}] = make(chan struct{})
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "fake": fake, "serving": serving, "sigterm": sigterm,
+			"exits": exits, "fake": fake, "serving": serving, "checking": waitForCheck, "sigterm": sigterm, "disk": disk, "corrupt": corrupt, "findseg": findSegment, "address": address,
 		},
 	})
 }
@@ -64,7 +74,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // fake takes WHAT of refuse=KIND, state=STATE, free=PERCENT, writer=DATASET,
-// damage.
+// damage; and slow, with which a check goes on until its caller goes away.
 func fake(ts *testscript.TestScript, _ bool, args []string) {
 	p := &httpapitest.Pool{Report: engine.CheckReport{Datasets: 2, Snapshots: 1, Nodes: 7, Extents: 5, Frames: 3, Ops: 9, Bytes: 8192}}
 	p.State = engine.Status{FreeBytes: 50 << 30, UsedBytes: 50 << 30, CapacityBytes: 100 << 30}
@@ -83,6 +93,9 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 			p.Writers = map[string][]string{value: {"127.0.0.1 (NBD, 40 min)"}}
 		case "damage":
 			p.Report.Damage = []engine.Damage{{Where: "segment 12 block 331", What: "checksum of a tree node"}}
+		case "slow":
+			began := ts.Value(checking{}).(chan struct{})
+			p.Block = func(ctx context.Context) { close(began); <-ctx.Done() }
 		default:
 			ts.Fatalf("unknown %q", what)
 		}
@@ -92,7 +105,8 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 	l, err := httpapi.ListenUnix(httpapi.SocketPath(dir), "")
 	ts.Check(err)
 	info := func() httpapi.ServerInfo {
-		return httpapi.ServerInfo{PID: 4711, Version: "v1", Dir: dir, Addresses: []httpapi.Address{{Proto: "nbd", Addr: "127.0.0.1:10809"}}}
+		return httpapi.ServerInfo{PID: 4711, Version: "v1", Dir: dir, Clients: []httpapi.Session{},
+			Addresses: []httpapi.Address{{Proto: "nbd", Addr: "127.0.0.1:10809"}}}
 	}
 	s := httpapi.New(httpapi.Options{Pool: p, Info: info})
 	go s.Serve(l)
@@ -119,8 +133,49 @@ func serving(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// checking is the key of the channel that a script's slow check closes.
+type checking struct{}
+
+func waitForCheck(ts *testscript.TestScript, _ bool, _ []string) {
+	select {
+	case <-ts.Value(checking{}).(chan struct{}):
+	case <-time.After(30 * time.Second):
+		ts.Fatalf("no check began")
+	}
+}
+
 func sigterm(ts *testscript.TestScript, _ bool, _ []string) {
 	for _, c := range ts.BackgroundCmds() {
 		ts.Check(c.Process.Signal(syscall.SIGTERM))
 	}
+}
+
+func corrupt(ts *testscript.TestScript, _ bool, args []string) {
+	name := ts.MkAbs(args[0])
+	b, err := os.ReadFile(name)
+	ts.Check(err)
+	at := bytes.Index(b, []byte(args[1]))
+	if at < 0 {
+		ts.Fatalf("%s does not hold %q", args[0], args[1])
+	}
+	b[at] ^= 1
+	ts.Check(os.WriteFile(name, b, 0o600))
+}
+
+func findSegment(ts *testscript.TestScript, _ bool, args []string) {
+	files, err := filepath.Glob(ts.MkAbs(args[0]) + "/log/*.seg")
+	ts.Check(err)
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && bytes.Contains(b, []byte(args[1])) {
+			ts.Setenv("SEGMENT", f)
+			return
+		}
+	}
+	ts.Fatalf("none of %d segments holds %q", len(files), args[1])
+}
+
+func address(ts *testscript.TestScript, _ bool, args []string) {
+	s, err := httpapi.NewClient(ts.MkAbs(args[0])).Status(context.Background())
+	ts.Check(err)
+	ts.Setenv("ADDRESS", s.Server.Addresses[0].Addr)
 }

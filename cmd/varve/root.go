@@ -61,6 +61,7 @@ after a failed write, 17 base missing, 18 no server, 64 usage, 130 interrupted.`
 	f.StringSliceVarP(&a.columns, "columns", "o", nil, "columns or properties to show, in this order")
 	f.BoolVar(&a.yes, "yes", false, "do not ask before what destroys")
 	fromEnvironment(f, "pool")
+	root.MarkPersistentFlagDirname("pool")
 
 	root.AddCommand(a.up(), a.init(), a.serve(), a.volume(), a.list(), a.show(), a.snapshot(), a.clone(), a.rollback(),
 		a.destroy(), a.undestroy(), a.rename(), a.status(), a.check(), a.version(), a.completion())

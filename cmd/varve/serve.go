@@ -77,7 +77,7 @@ The log of the process goes to stderr.`,
 func (f *serveFlags) register(c *cobra.Command) {
 	fs := c.Flags()
 	fs.StringArrayVar(&f.nbd, "nbd", nil, "serve NBD on HOST:PORT, [::1]:PORT, unix:/path, or none; repeats\n(default 127.0.0.1:10809 and unix:DIR/nbd.sock; or VARVE_NBD)")
-	fs.StringVar(&f.group, "socket-group", "", "let this group use the sockets (or VARVE_SOCKET_GROUP)")
+	fs.StringVar(&f.group, "socket-group", "", "let this group use the sockets, and pass through DIR to them\n(or VARVE_SOCKET_GROUP)")
 	fs.StringVar(&f.logFormat, "log-format", "text", "text or json (or VARVE_LOG_FORMAT)")
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error (or VARVE_LOG_LEVEL)")
 	fs.DurationVar(&f.checkpoint, "checkpoint-interval", 5*time.Second, "how often to write a checkpoint while there are changes")

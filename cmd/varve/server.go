@@ -82,6 +82,11 @@ func servePool(ctx context.Context, o serveOptions) error {
 		return err
 	}
 	defer store.Close()
+	if o.group != "" {
+		if err := httpapi.LetThrough(o.dir, o.group); err != nil {
+			return err
+		}
+	}
 	s := &server{o: o}
 	if s.exports, err = listenAll("--nbd", o.nbd, o.group); err != nil {
 		return err
@@ -168,7 +173,10 @@ func (s *server) info() httpapi.ServerInfo {
 	if err != nil {
 		path = s.o.dir
 	}
-	info := httpapi.ServerInfo{PID: os.Getpid(), Version: versionName(), Dir: path}
+	info := httpapi.ServerInfo{
+		PID: os.Getpid(), Version: versionName(), Dir: path,
+		Addresses: []httpapi.Address{}, Clients: []httpapi.Session{},
+	}
 	for _, l := range s.exports {
 		info.Addresses = append(info.Addresses, httpapi.Address{Proto: "nbd", Addr: endpointOf(l)})
 	}

@@ -10,7 +10,7 @@ import (
 // prepared is what Prepare found for an operation that needs more than its
 // record: Replay finds it again.
 type prepared struct {
-	im     *image  // Clone, Rollback: the state at the moment
+	im     *image  // Clone, Rollback, Snapshot of the past: the state at the moment
 	deaths []death // Drain
 	next   uint64  // Drain: where the next step begins
 	old    *root   // a large Trim: the head before it
@@ -24,7 +24,7 @@ type prepared struct {
 // shared and the dataset's lock. An error is corruption.
 func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error {
 	d := e.datasets[op.Dataset]
-	if d == nil && op.Kind != oplog.CreateVolume && op.Kind != oplog.Clone {
+	if d == nil && op.Kind != oplog.CreateVolume && op.Kind != oplog.Clone && !(op.Kind == oplog.Snapshot && op.Dataset == 0) {
 		return fail.New(fail.Corrupt, "%v: no such dataset", op)
 	}
 	switch op.Kind {
@@ -37,10 +37,13 @@ func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error 
 	case oplog.Rollback:
 		return e.applyRollback(d, op, pos, pre)
 	case oplog.Snapshot:
+		return e.applySnapshot(d, op, pos, pre)
+	case oplog.Hold, oplog.Release:
+		return e.applyHold(d, op)
+	case oplog.Resize:
 		d.mu.Lock()
-		d.addRoot(d.freeze(op.LSN, pos)).base = true
+		d.head.size, d.changed = op.Size, op.LSN
 		d.mu.Unlock()
-		e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN, time: op.Time})
 	case oplog.DestroySnapshot:
 		return e.removeSnapshot(d, op)
 	case oplog.Destroy:
@@ -86,7 +89,7 @@ func (e *Engine) applyCreate(op *oplog.Op, pos segment.Position, im *image) erro
 	}
 	d := &dataset{
 		id: op.Dataset, name: op.Name, created: stamp{op.LSN, op.Time},
-		parent: op.Source, fork: op.At, head: *im, changed: op.LSN,
+		parent: op.Source, origin: e.datasets[op.Source], fork: op.At, head: *im, changed: op.LSN,
 	}
 	d.led.fork = op.At
 	d.head.led = &d.led
@@ -148,23 +151,6 @@ func (e *Engine) addDying(d *dataset, y *dying) {
 
 // noBlock is beyond every block number.
 const noBlock = 1 << 52
-
-func (e *Engine) addSnapshot(d *dataset, s *snapshot) {
-	d.snaps = append(d.snaps, s)
-	e.record(itemKey(tagSnapshot, d.id, s.id), snapshotRecord(s))
-}
-
-func (e *Engine) removeSnapshot(d *dataset, op *oplog.Op) error {
-	for i, s := range d.snaps {
-		if s.id == op.At {
-			d.snaps = append(d.snaps[:i:i], d.snaps[i+1:]...)
-			e.record(itemKey(tagSnapshot, d.id, s.id), nil)
-			e.touch(d)
-			return nil
-		}
-	}
-	return fail.New(fail.Corrupt, "%v: no such snapshot", op)
-}
 
 // record notes a change of the pool tree for the next checkpoint; nil deletes.
 // The gate is held exclusively.

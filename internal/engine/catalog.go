@@ -69,49 +69,6 @@ func (e *Engine) CreateVolume(c Caller, name string, size uint64) (Done, error) 
 	})
 }
 
-// Snapshot names the present moment of a dataset.
-func (e *Engine) Snapshot(c Caller, dataset, name string) (Done, error) {
-	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Name: name}
-	return e.change(op, false, func() (*prepared, error) {
-		d, err := e.find(dataset)
-		if err != nil {
-			return nil, err
-		}
-		if err := when.ValidName(name); err != nil {
-			return nil, err
-		}
-		if d.snapshot(name) != nil {
-			return nil, fail.New(fail.Exists, "%s@%s exists already", dataset, name)
-		}
-		if len(d.snaps) >= maxSnapshots {
-			return nil, fail.New(fail.TooBig, "%s has its %d snapshots", dataset, maxSnapshots)
-		}
-		op.Dataset = d.id
-		return nil, nil
-	})
-}
-
-// DestroySnapshot removes a snapshot's name; its moment stays reachable while
-// it is within history.
-func (e *Engine) DestroySnapshot(c Caller, dataset, name string) (Done, error) {
-	op := &oplog.Op{Kind: oplog.DestroySnapshot, Client: e.client(c)}
-	return e.change(op, true, func() (*prepared, error) {
-		d, err := e.find(dataset)
-		if err != nil {
-			return nil, err
-		}
-		s := d.snapshot(name)
-		if s == nil {
-			return nil, fail.New(fail.NotFound, "no snapshot %s@%s", dataset, name).WithHint("varve list -t snapshot %s shows them", dataset)
-		}
-		if len(s.holds) > 0 {
-			return nil, fail.New(fail.Busy, "%s@%s is held by %s", dataset, name, strings.Join(s.holds, ", ")).WithHint("varve release %s@%s TAG", dataset, name)
-		}
-		op.Dataset, op.At, op.Name = d.id, s.id, name
-		return nil, nil
-	})
-}
-
 // Rename gives a dataset another name.
 func (e *Engine) Rename(c Caller, name, newName string) (Done, error) {
 	op := &oplog.Op{Kind: oplog.Rename, Client: e.client(c), Name: newName}
@@ -140,8 +97,8 @@ func (e *Engine) Destroy(c Caller, name string, now bool) (Done, error) {
 			return nil, err
 		}
 		for _, s := range d.snaps {
-			if len(s.holds) > 0 {
-				return nil, fail.New(fail.Busy, "%s@%s is held by %s", name, s.name, strings.Join(s.holds, ", ")).WithHint("varve release %s@%s TAG", name, s.name)
+			if err := s.held(name); err != nil {
+				return nil, err
 			}
 		}
 		op.Dataset = d.id
@@ -233,33 +190,6 @@ func (e *Engine) oldest(d *dataset) stamp {
 		d = p
 	}
 	return d.created
-}
-
-// Snapshots lists the snapshots of a dataset, or of all ("").
-func (e *Engine) Snapshots(dataset string) ([]SnapshotInfo, error) {
-	e.gate.RLock()
-	defer e.gate.RUnlock()
-	if dataset != "" {
-		d, err := e.find(dataset)
-		if err != nil {
-			return nil, err
-		}
-		return appendSnapshots(make([]SnapshotInfo, 0, len(d.snaps)), d), nil
-	}
-	out := []SnapshotInfo{}
-	for _, name := range e.sortedNames() {
-		out = appendSnapshots(out, e.names[name])
-	}
-	return out, nil
-}
-
-func appendSnapshots(dst []SnapshotInfo, d *dataset) []SnapshotInfo {
-	for _, s := range d.snaps {
-		dst = append(dst, SnapshotInfo{
-			Dataset: d.name, Name: s.name, LSN: s.lsn, Time: time.Unix(0, s.time).UTC(), Guard: s.guard, Holds: s.holds,
-		})
-	}
-	return dst
 }
 
 func (e *Engine) sortedNames() []string {

@@ -68,7 +68,7 @@ func (e *Engine) flip(first bool) *cut {
 		return nil
 	}
 	c := &cut{
-		checkpointRecord: checkpointRecord{number: last.number + 1, cut: lsn, time: max(last.time, e.opt.Now().UnixNano()), pos: e.log.Cut()},
+		checkpointRecord: checkpointRecord{number: last.number + 1, cut: lsn, time: max(last.time, e.lastTime.Load(), e.opt.Now().UnixNano()), pos: e.log.Cut()},
 		records:          e.records, nextDataset: e.nextDataset, logBytes: e.log.Appended(),
 	}
 	c.base = lsn-e.lastBase.cut >= e.opt.BaseOps || c.time-e.lastBase.time >= int64(e.opt.BaseAge)

@@ -177,7 +177,7 @@ func (s *sim) judge(t *testing.T) {
 		t.Fatalf("after a crash in %s: recovered to lsn %d, but %d was acknowledged", s.phase, lsn, s.flushed)
 	}
 	if lsn == s.m.last()+1 && s.pending != nil {
-		s.m.worlds = append(s.m.worlds, s.pending)
+		s.m.push(s.pending)
 		if s.made != nil {
 			s.made()
 		}

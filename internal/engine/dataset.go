@@ -17,10 +17,11 @@ type dataset struct {
 	id        uint64
 	name      string
 	created   stamp
-	parent    uint64 // the dataset it forked from, or 0
-	fork      uint64 // the moment of the parent that it began with
-	destroyed stamp  // zero: it is there
-	gone      bool   // destroyed for good
+	parent    uint64   // the dataset it forked from, or 0
+	origin    *dataset // that dataset, or nil
+	fork      uint64   // the moment of the parent that it began with
+	destroyed stamp    // zero: it is there
+	gone      bool     // destroyed for good
 	snaps     []*snapshot
 	rollbacks []rollback
 
@@ -163,5 +164,5 @@ func (r *root) open(c *tree.Cache) *tree.Tree {
 
 // image returns an image that starts from the root. dataset.mu is held.
 func (r *root) image(c *tree.Cache) *image {
-	return &image{tree: r.open(c), size: r.size, mapped: r.mapped}
+	return &image{tree: r.open(c), size: r.size, mapped: r.mapped, pos: r.pos}
 }

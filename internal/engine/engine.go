@@ -105,7 +105,9 @@ type Engine struct {
 	views viewCache
 
 	recovery    Recovery
-	replayed    uint64 // while the log is not open: the last operation applied
+	lastTime    atomic.Int64     // of the last operation: Unix nanoseconds
+	replayed    uint64           // while the log is not open: the last operation applied,
+	replayPos   segment.Position // and the last frame before the next
 	started     time.Time
 	quarantined atomic.Int64
 	broken      atomic.Pointer[fail.Error]
@@ -152,6 +154,14 @@ func (e *Engine) lastLSN() uint64 {
 	return e.replayed
 }
 
+// position returns a frame before the next operation's.
+func (e *Engine) position() segment.Position {
+	if e.log != nil {
+		return e.log.Position()
+	}
+	return e.replayPos
+}
+
 // stop makes the engine refuse all further writes: its state in memory can no
 // longer be trusted to match the log.
 func (e *Engine) stop(err error) {
@@ -177,6 +187,7 @@ type opRecord struct {
 
 func (r *opRecord) AppendRecord(dst []byte, lsn, frame uint64, now int64) []byte {
 	r.op.LSN, r.op.Time = lsn, now
+	r.e.lastTime.Store(now)
 	return r.e.enc.Append(dst, r.op, frame)
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"varve/internal/fail"
 	"varve/internal/oplog"
+	"varve/internal/segment"
 	"varve/internal/tree"
 )
 
@@ -11,8 +12,9 @@ import (
 // Apply of data works on it, whoever calls. Callers serialise.
 type image struct {
 	tree   *tree.Tree
-	size   uint64 // bytes
-	mapped int64  // blocks with payload; what a dying list still holds counts until it is drained
+	size   uint64           // bytes
+	mapped int64            // blocks with payload; what a dying list still holds counts until it is drained
+	pos    segment.Position // of a scratch image: the operations after its moment are in frames after it
 	led    *ledger
 	found  []extent // scratch of cut
 	crc    []byte   // the memory of found's checksums

@@ -31,7 +31,7 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 	var at stamp
 	switch w.Kind {
 	case when.Now:
-		at.lsn = last
+		at = stamp{last, e.lastTime.Load()}
 	case when.LSN:
 		at.lsn = w.LSN
 	case when.Snapshot:
@@ -49,6 +49,9 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 		t := w.Time
 		if w.Kind == when.Ago {
 			t = e.opt.Now().Add(-w.Ago)
+		}
+		if now := max(e.opt.Now().UnixNano(), e.lastTime.Load()); t.UnixNano() > now {
+			return Moment{}, fail.New(fail.OutsideHistory, "%s has not come yet; it is %s", w, time.Unix(0, now).UTC().Format(time.RFC3339))
 		}
 		if at, err = e.lastBefore(checkpoints, t.UnixNano()); err != nil {
 			return Moment{}, err
@@ -97,14 +100,14 @@ func (e *Engine) lastBefore(cs []checkpointRecord, t int64) (stamp, error) {
 		return true
 	})
 	if at.lsn == 0 {
-		at = stamp{cs[i-1].cut, cs[i-1].time}
+		at.lsn = cs[i-1].cut
 	}
 	return at, err
 }
 
 // timeOf returns when operation lsn happened.
 func (e *Engine) timeOf(cs []checkpointRecord, lsn uint64) (int64, error) {
-	i := sort.Search(len(cs), func(i int) bool { return cs[i].cut > lsn })
+	i := sort.Search(len(cs), func(i int) bool { return cs[i].cut >= lsn })
 	if i == 0 {
 		return 0, nil
 	}
@@ -124,7 +127,7 @@ func (e *Engine) scanFrom(c checkpointRecord, lsn uint64, fn func(*oplog.Op) boo
 	if lsn <= c.cut {
 		return nil
 	}
-	if err := e.log.Written(e.log.Cut().Seq); err != nil {
+	if err := e.storeHas(lsn); err != nil {
 		return err
 	}
 	var dec oplog.Decoder

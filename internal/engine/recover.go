@@ -105,7 +105,8 @@ func (e *Engine) rollForward(s *superRoot, attested uint64) (segment.Tail, error
 			if lsn <= s.cut {
 				continue
 			}
-			e.replayed = lsn - 1
+			e.replayed, e.replayPos = lsn-1, prev
+			e.lastTime.Store(op.Time)
 			if err := e.recoverOp(&op, prev); err != nil {
 				return fail.Wrap(fail.Other, err, "replaying lsn %d", lsn)
 			}
@@ -165,6 +166,7 @@ func (e *Engine) loadPool(s *superRoot) error {
 	}
 	c := checkpointRecord{number: s.number, cut: s.cut, time: s.time, pos: s.pos}
 	e.lastCkpt.Store(c)
+	e.lastTime.Store(c.time)
 	for _, c := range e.checkpoints {
 		if c.base {
 			e.lastBase = c
@@ -246,6 +248,7 @@ func (l *loader) finish() error {
 		}
 	}
 	for _, d := range l.e.datasets {
+		d.origin = l.e.datasets[d.parent]
 		for _, y := range d.dying {
 			r := d.rootBefore(y.root.lsn)
 			if r == nil || r.lsn != y.root.lsn {

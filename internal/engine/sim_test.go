@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,13 +55,29 @@ func (w world) with(id uint64, d *disk) world {
 type model struct {
 	worlds []world // by LSN
 	origin map[uint64]fork
-	snaps  map[string]uint64 // "name@snap" of dataset id
+	snaps  []map[string]uint64 // by LSN: the moment of each "id@snapshot"
 }
 
 type fork struct{ parent, at, made uint64 }
 
 func (m *model) last() uint64 { return uint64(len(m.worlds) - 1) }
 func (m *model) now() world   { return m.worlds[m.last()] }
+
+// push adds what comes after the last operation.
+func (m *model) push(w world) {
+	m.worlds = append(m.worlds, w)
+	m.snaps = append(m.snaps, m.snaps[len(m.snaps)-1])
+}
+
+// setSnap notes a snapshot that the last operation made, or destroyed (lsn 0).
+func (m *model) setSnap(key string, lsn uint64) {
+	n := maps.Clone(m.snaps[m.last()])
+	n[key] = lsn
+	if lsn == 0 {
+		delete(n, key)
+	}
+	m.snaps[m.last()] = n
+}
 
 // at returns dataset id as it was after lsn, nil if it was not there.
 func (m *model) at(id, lsn uint64) *disk {
@@ -81,11 +98,7 @@ func (m *model) truncate(lsn uint64) {
 			delete(m.origin, id)
 		}
 	}
-	for s, at := range m.snaps {
-		if at > lsn {
-			delete(m.snaps, s)
-		}
-	}
+	m.snaps = m.snaps[:lsn+1]
 }
 
 // config is one way to run a script. None of it may change what it means.
@@ -194,7 +207,7 @@ func (s *sim) did(what string, w world, durable bool) {
 	if lsn != uint64(len(s.m.worlds)) {
 		s.t.Fatalf("%s: lsn is %d, the model's is %d", what, lsn, len(s.m.worlds))
 	}
-	s.m.worlds = append(s.m.worlds, w)
+	s.m.push(w)
 	s.stats[what]++
 	if durable {
 		s.flushed = lsn
@@ -322,16 +335,104 @@ func (s *sim) flush() {
 }
 
 func (s *sim) snapshot(name string) {
-	id, _ := s.m.now().named(name)
+	id, d := s.m.now().named(name)
 	s.serial++
 	snap := fmt.Sprintf("s%d", s.serial)
-	w := s.m.now()
-	made := func() { s.m.snaps[fmt.Sprintf("%d@%s", id, snap)] = s.m.last() }
-	s.intend("snapshot", w, made)
-	_, err := s.e.Snapshot(engine.Caller{Proto: "test"}, name, snap)
-	s.must("snapshot", err)
-	s.did("snapshot", w, true)
-	made()
+	switch s.rng.IntN(6) {
+	case 0:
+		s.snapshotAll(snap)
+	case 1:
+		s.snapshotAt(id, name, snap)
+	case 2:
+		s.resize(id, d)
+	default:
+		s.run("snapshot", s.m.now(), func() { s.m.setSnap(snapKey(id, snap), s.m.last()) }, func() error {
+			_, err := s.e.Snapshot(simCaller, name, snap)
+			return err
+		})
+	}
+	if s.rng.IntN(4) == 0 {
+		s.hold(id, name)
+	}
+}
+
+var simCaller = engine.Caller{Proto: "test"}
+
+func snapKey(id uint64, snap string) string { return fmt.Sprintf("%d@%s", id, snap) }
+
+// run takes one operation of the catalog through the engine and the model.
+func (s *sim) run(phase string, w world, made func(), do func() error) {
+	s.intend(phase, w, made)
+	s.must(phase, do())
+	s.did(phase, w, true)
+	if made != nil {
+		made()
+	}
+}
+
+func (s *sim) snapshotAll(snap string) {
+	made := func() {
+		for id, d := range s.m.now() {
+			if !d.destroyed {
+				s.m.setSnap(snapKey(id, snap), s.m.last())
+			}
+		}
+	}
+	s.run("snapshot", s.m.now(), made, func() error {
+		_, err := s.e.SnapshotAll(simCaller, snap)
+		return err
+	})
+}
+
+func (s *sim) snapshotAt(id uint64, name, snap string) {
+	lsn := s.moment(id)
+	if f, ok := s.m.origin[id]; ok && lsn < f.made {
+		return // its origin's moment
+	}
+	s.run("snapshot", s.m.now(), func() { s.m.setSnap(snapKey(id, snap), lsn) }, func() error {
+		_, err := s.e.SnapshotAt(simCaller, name, snap, atLSN(lsn))
+		return err
+	})
+}
+
+func (s *sim) resize(id uint64, d *disk) {
+	if d.size > largeSize {
+		return
+	}
+	nd := *d
+	nd.size += 4 * block
+	s.run("resize", s.m.now().with(id, &nd), nil, func() error {
+		_, err := s.e.Resize(simCaller, d.name, nd.size)
+		return err
+	})
+}
+
+// hold puts a tag on a snapshot, sees that it holds, and takes it off.
+func (s *sim) hold(id uint64, name string) {
+	snaps, err := s.e.Snapshots(name)
+	s.must("snapshots", err)
+	if len(snaps) == 0 {
+		return
+	}
+	snap := snaps[s.rng.IntN(len(snaps))].Name
+	s.run("hold", s.m.now(), nil, func() error {
+		_, err := s.e.Hold(simCaller, name, snap, "tag")
+		return err
+	})
+	if _, err := s.e.DestroySnapshot(simCaller, name, snap); !fail.Is(err, fail.Busy) {
+		s.must("hold", err)
+		s.t.Fatalf("a held snapshot was destroyed")
+	}
+	s.run("release", s.m.now(), nil, func() error {
+		_, err := s.e.Release(simCaller, name, snap, "tag")
+		return err
+	})
+	if s.rng.IntN(2) == 0 {
+		s.run("destroy snapshot", s.m.now(), func() { s.m.setSnap(snapKey(id, snap), 0) }, func() error {
+			_, err := s.e.DestroySnapshot(simCaller, name, snap)
+			return err
+		})
+	}
 }
 
 // moment draws a reachable moment of a dataset.
@@ -511,9 +612,41 @@ func same(v *vol.Volume, want *disk) error {
 	return nil
 }
 
+// compareSnapshots checks that each dataset has the snapshots that the model
+// has, at their moments.
+func (s *sim) compareSnapshots(what string) {
+	have := s.m.snaps[s.m.last()]
+	for id, d := range s.m.now() {
+		if d.destroyed {
+			continue
+		}
+		snaps, err := s.e.Snapshots(d.name)
+		s.must("snapshots", err)
+		n := 0
+		for _, got := range snaps {
+			if got.Guard {
+				continue
+			}
+			n++
+			if want, ok := have[snapKey(id, got.Name)]; !ok || want != got.LSN || len(got.Holds) > 1 {
+				s.t.Fatalf("%s: %s@%s is lsn %d, want %d (%v); holds %v", what, d.name, got.Name, got.LSN, want, ok, got.Holds)
+			}
+		}
+		for key := range have {
+			if strings.HasPrefix(key, snapKey(id, "")) {
+				n--
+			}
+		}
+		if n != 0 {
+			s.t.Fatalf("%s: %s has %d snapshots too many", what, d.name, n)
+		}
+	}
+}
+
 // compareAll checks every live head, and views of sample random moments (all
 // moments if sample < 0).
 func (s *sim) compareAll(what string, sample int) {
+	s.compareSnapshots(what)
 	w := s.m.now()
 	var ids []uint64
 	for id := uint64(1); id <= uint64(len(w)); id++ {
@@ -542,7 +675,7 @@ func (s *sim) compareAll(what string, sample int) {
 func newSim(t testing.TB, conf config, store segstore.Store, seed uint64) *sim {
 	s := &sim{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), knob: rand.New(rand.NewPCG(seed, 2)), conf: conf,
-		m:     model{worlds: []world{{}}, origin: map[uint64]fork{}, snaps: map[string]uint64{}},
+		m:     model{worlds: []world{{}}, origin: map[uint64]fork{}, snaps: []map[string]uint64{{}}},
 		store: store, clock: newClock(), stats: map[string]int{},
 	}
 	if err := engine.Format(store, s.clock.now(), seedReader{s.knob}); err != nil {

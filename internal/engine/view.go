@@ -17,7 +17,7 @@ import (
 // under the gate where the moment is the present one (then it is a freeze).
 func (e *Engine) imageAt(d *dataset, lsn uint64) (*image, error) {
 	for lsn < d.created.lsn {
-		p := e.datasets[d.parent]
+		p := d.origin
 		if p == nil {
 			return nil, fail.New(fail.OutsideHistory, "lsn %d is before %s was made", lsn, d.name).
 				WithHint("oldest moment %s (lsn %d)", d.created.wall().Format(time.RFC3339), d.created.lsn)
@@ -44,7 +44,7 @@ func (e *Engine) startOf(d *dataset, lsn uint64) (*image, root, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.changed <= lsn {
-		r := d.freeze(e.lastLSN(), segment.Position{})
+		r := d.freeze(e.lastLSN(), e.position())
 		defer r.vers.Close()
 		r.lsn = lsn
 		return r.image(e.cache), *r, nil
@@ -59,10 +59,8 @@ func (e *Engine) startOf(d *dataset, lsn uint64) (*image, root, error) {
 // replay runs the data operations of d's line in (from, to] through Apply into
 // im. pos is a frame at or before the first of them.
 func (e *Engine) replay(im *image, d *dataset, pos segment.Position, from, to uint64) error {
-	if e.log != nil {
-		if err := e.log.Written(e.log.Cut().Seq); err != nil {
-			return err
-		}
+	if err := e.storeHas(to); err != nil {
+		return err
 	}
 	var dec oplog.Decoder
 	var op oplog.Op
@@ -83,6 +81,15 @@ func (e *Engine) replay(im *image, d *dataset, pos segment.Position, from, to ui
 	})
 }
 
+// storeHas makes sure that segment.Read finds the operations up to lsn. Those
+// that are durable it finds in any case, also when the log has stopped.
+func (e *Engine) storeHas(lsn uint64) error {
+	if e.log == nil || lsn <= e.log.DurableLSN() {
+		return nil
+	}
+	return e.log.Written(e.log.Cut().Seq)
+}
+
 // replayOne applies one operation of d's line to a scratch image. Most change
 // only the catalog, and the image not at all.
 func (e *Engine) replayOne(im *image, d *dataset, op *oplog.Op) error {
@@ -94,6 +101,8 @@ func (e *Engine) replayOne(im *image, d *dataset, op *oplog.Op) error {
 		}
 		_, err := im.apply(op)
 		return err
+	case oplog.Resize:
+		im.size = op.Size
 	case oplog.Rollback:
 		back, err := e.imageAt(d, op.At)
 		if err != nil {
@@ -170,14 +179,16 @@ func (v *View) Close() {
 	c := &v.e.views
 	c.mu.Lock()
 	v.refs--
-	last := v.refs == 0
-	if last {
+	t := v.tree
+	if v.refs > 0 {
+		t = nil
+	} else {
 		delete(c.views, v.key)
 	}
 	c.mu.Unlock()
-	if last && v.tree != nil {
+	if t != nil {
 		v.vers.Close()
-		v.tree.Close()
+		t.Close()
 	}
 }
 
@@ -188,6 +199,7 @@ func (c *viewCache) close() {
 		if v.tree != nil {
 			v.vers.Close()
 			v.tree.Close()
+			v.tree = nil // who closes it late finds nothing to do
 		}
 	}
 	clear(c.views)

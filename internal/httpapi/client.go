@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -45,17 +44,7 @@ func NewClient(dir string) *Client {
 }
 
 func (c *Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	path, err := filepath.Abs(SocketPath(c.dir))
-	if err != nil {
-		return nil, err
-	}
-	short, done, err := shortPath(path)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	d := net.Dialer{Timeout: dialTimeout}
-	return d.DialContext(ctx, "unix", short)
+	return dialUnix(ctx, SocketPath(c.dir))
 }
 
 // Status describes the pool and its server.

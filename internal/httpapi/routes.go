@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 // reply and none are what huma wants around a body and in place of an input.
 type reply[T any] struct{ Body T }
 type none struct{}
+
+// maxLogged is how much of a request a line of the log repeats: bytes.
+const maxLogged = 256
 
 // ByName is exported because huma fills no others that are embedded.
 type ByName struct {
@@ -30,9 +34,7 @@ func (s *Server) routes() {
 func (s *Server) reads() {
 	add(s, "GET", "/v1/status", "status", "State of the pool and of its server",
 		func(context.Context, *none) (ServerStatus, error) {
-			info := s.info()
-			info.Addresses, info.Clients = orEmpty(info.Addresses), orEmpty(info.Clients)
-			return ServerStatus{Pool: s.pool.Status(), Server: info}, nil
+			return ServerStatus{Pool: s.pool.Status(), Server: s.info()}, nil
 		})
 	add(s, "GET", "/v1/datasets", "list-datasets", "All datasets, or the destroyed ones that can come back",
 		func(_ context.Context, in *struct {
@@ -163,7 +165,7 @@ func add[I, O any](s *Server, method, path, id, summary string, do func(context.
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*reply[O], error) {
 		out, err := do(ctx, in)
 		if method != http.MethodGet {
-			s.logChange(ctx, id, any(in), err)
+			s.logChange(ctx, id, fmt.Sprintf("%+v", *in), err)
 		}
 		if err != nil {
 			return nil, problem(err)
@@ -172,11 +174,14 @@ func add[I, O any](s *Server, method, path, id, summary string, do func(context.
 	})
 }
 
-func (s *Server) logChange(ctx context.Context, id string, in any, err error) {
+func (s *Server) logChange(ctx context.Context, id, request string, err error) {
+	if len(request) > maxLogged {
+		request = request[:maxLogged] + "..."
+	}
 	who := callerFrom(ctx).Addr
 	if err != nil {
-		s.log.Warn("refused", "op", id, "request", in, "caller", who, "error", err)
+		s.log.Warn("refused", "op", id, "request", request, "caller", who, "error", err)
 		return
 	}
-	s.log.Info("done", "op", id, "request", in, "caller", who)
+	s.log.Info("done", "op", id, "request", request, "caller", who)
 }

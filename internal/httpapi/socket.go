@@ -27,11 +27,10 @@ const longestSocketPath = 107
 // SocketPath is where the control socket of a pool in a directory is.
 func SocketPath(dir string) string { return filepath.Join(dir, "varve.sock") }
 
-// ListenUnix listens on a unix socket with mode 0600. If a group is named, the
-// socket is the group's and has mode 0660, and the group may pass through the
-// socket's directory, though not list it. A socket that is there already is replaced:
-// the caller must hold the pool's lock, which proves that one to be stale.
-// Nobody can connect before mode and group are right. Closing the listener
+// ListenUnix listens on a unix socket with mode 0600, or with mode 0660 and
+// owned by group if one is named. A socket that is there already is replaced
+// if nobody answers on it; Busy if somebody does. The caller must hold the
+// pool's lock, which proves that a socket in its directory is stale. Nobody can connect before mode and group are right. Closing the listener
 // removes the socket.
 func ListenUnix(path, group string) (net.Listener, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
@@ -40,6 +39,10 @@ func ListenUnix(path, group string) (net.Listener, error) {
 	path, err := filepath.Abs(path) // one that begins with "@" would name no file
 	if err != nil {
 		return nil, fail.Wrap(fail.IO, err, "listen")
+	}
+	if c, err := dialUnix(context.Background(), path); err == nil {
+		c.Close()
+		return nil, fail.New(fail.Busy, "listen unix:%s: in use", path).WithHint("choose another path")
 	}
 	fresh := path + ".new"
 	if err := os.Remove(fresh); err != nil && !os.IsNotExist(err) {
@@ -71,9 +74,6 @@ func publish(fresh, path, group string) error {
 		if err := os.Chmod(fresh, 0o660); err != nil {
 			return fail.Wrap(fail.IO, err, "listen")
 		}
-		if err := letThrough(filepath.Dir(path), gid); err != nil {
-			return fail.Wrap(fail.Denied, err, "let group %s into %s", group, filepath.Dir(path))
-		}
 	}
 	if err := os.Rename(fresh, path); err != nil {
 		return fail.Wrap(fail.IO, err, "listen")
@@ -81,16 +81,23 @@ func publish(fresh, path, group string) error {
 	return nil
 }
 
-// letThrough lets a group pass through a directory that is closed to others.
-func letThrough(dir string, gid int) error {
+// LetThrough lets a group pass through the directory of a pool to its sockets,
+// though not list it. One that is open to all stays as it is.
+func LetThrough(dir, group string) error {
+	gid, err := groupID(group)
+	if err != nil {
+		return err
+	}
 	info, err := os.Stat(dir)
-	if err != nil || info.Mode()&0o001 != 0 {
-		return err
+	if err == nil && info.Mode()&0o001 == 0 {
+		if err = os.Chown(dir, -1, gid); err == nil {
+			err = os.Chmod(dir, info.Mode().Perm()|0o010)
+		}
 	}
-	if err := os.Chown(dir, -1, gid); err != nil {
-		return err
+	if err != nil {
+		return fail.Wrap(fail.Denied, err, "let group %s into %s", group, dir)
 	}
-	return os.Chmod(dir, info.Mode().Perm()|0o010)
+	return nil
 }
 
 func groupID(group string) (int, error) {
@@ -103,6 +110,21 @@ func groupID(group string) (int, error) {
 		return 0, fail.New(fail.Invalid, "there is no group %q", group)
 	}
 	return gid, nil
+}
+
+// dialUnix connects to a socket at a path of any length.
+func dialUnix(ctx context.Context, path string) (net.Conn, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	short, done, err := shortPath(path)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	d := net.Dialer{Timeout: dialTimeout}
+	return d.DialContext(ctx, "unix", short)
 }
 
 // listenShort binds a socket to a path of any length: one that does not fit

@@ -38,7 +38,7 @@ func (m *commits) init(c *conn) {
 // then answers r. When no other request is at hand the reader may as well wait
 // itself, which saves two wake-ups.
 func (c *conn) commit(r request, start time.Time) error {
-	c.eager = eagerAfterFlush
+	c.spin.flushed()
 	if c.in.len() == 0 && c.commits.isIdle() {
 		c.flushReplies()
 		return c.answer(r, c.disk.Flush(), start)

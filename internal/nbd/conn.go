@@ -47,7 +47,7 @@ type conn struct {
 	spare  atomic.Pointer[buffer] // the fixed reply buffer, when it is free
 	fixed  bool                   // it has been made
 	spans  []Span
-	eager  int // how many more reads may spin before they sleep
+	spin   spinner
 	out    outbox
 	memory *semaphore.Weighted
 
@@ -64,6 +64,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 		nc:     newStream(nc),
 		client: Client{Addr: peerName(nc), Since: time.Now()},
 		memory: semaphore.NewWeighted(connMemory),
+		spin:   newSpinner(),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.out.init(c.nc, s.opt.StallTimeout, c.free, c.hangup)
@@ -93,7 +94,6 @@ func (c *conn) transmit() error {
 	c.jobs.Wait()
 	c.commits.stop()
 	c.flushReplies()
-	c.out.drain()
 	c.out.close()
 	writer.Wait()
 	if !errors.Is(err, io.EOF) && !errors.Is(err, errDisconnect) {

@@ -61,16 +61,10 @@ func (c *conn) fill(n int) error {
 			free = free[:min(len(free), max(afterBulk, n-in.w))]
 			in.bulk = false
 		}
-		var spin time.Duration
-		if c.eager > 0 {
-			spin = c.srv.opt.Spin
-		}
-		k, parked, err := c.nc.read(free, spin)
+		spin := c.spin.window(c.srv.opt.Spin)
+		k, waited, err := c.nc.read(free, spin)
 		if spin > 0 {
-			c.eager--
-			if parked {
-				c.eager--
-			}
+			c.spin.result(waited)
 		}
 		if err != nil {
 			return c.endOf(err)

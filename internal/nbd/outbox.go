@@ -26,7 +26,6 @@ type outbox struct {
 
 	mu     sync.Mutex
 	wake   sync.Cond // handed or closed: the writer waits for it
-	quiet  sync.Cond // not busy: drain waits for it
 	queue  []*buffer
 	busy   bool
 	handed bool // busy is the writer's
@@ -41,7 +40,7 @@ type outbox struct {
 
 func (o *outbox) init(dst *stream, stall time.Duration, free func(*buffer), fail func()) {
 	o.dst, o.stall, o.free, o.fail = dst, stall, free, fail
-	o.wake.L, o.quiet.L = &o.mu, &o.mu
+	o.wake.L = &o.mu
 }
 
 // add queues b for the writer. It does not wait.
@@ -94,7 +93,6 @@ func (o *outbox) take() bool {
 		return true
 	}
 	o.busy = false
-	o.quiet.Broadcast()
 	return false
 }
 
@@ -186,17 +184,8 @@ func (o *outbox) abandon(err error) {
 	}
 }
 
-// drain waits until everything queued has been sent or has failed. Nothing
-// may be added meanwhile.
-func (o *outbox) drain() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for o.busy {
-		o.quiet.Wait()
-	}
-}
-
-// close ends run. It follows drain.
+// close lets run return when everything queued has been sent or has failed.
+// Nothing may be added afterwards.
 func (o *outbox) close() {
 	o.mu.Lock()
 	o.closed = true

@@ -25,7 +25,7 @@ type attempt struct {
 	n      int
 	err    error
 	spin   time.Duration
-	parked bool
+	waited waited
 }
 
 func newStream(nc net.Conn) *stream {
@@ -41,22 +41,21 @@ func newStream(nc net.Conn) *stream {
 }
 
 // read reads some bytes, waiting for the first. For up to spin it looks for
-// them without going to sleep: waking up costs more than a few looks. parked
-// says that it had to sleep.
-func (s *stream) read(p []byte, spin time.Duration) (n int, parked bool, err error) {
+// them without going to sleep.
+func (s *stream) read(p []byte, spin time.Duration) (n int, w waited, err error) {
 	if s.raw == nil {
 		n, err = s.Read(p)
-		return n, true, err
+		return n, asleep, err
 	}
 	a := &s.in
-	a.p, a.spin, a.parked = p, spin, false
+	a.p, a.spin, a.waited = p, spin, notAtAll
 	if err := s.raw.Read(a.try); err != nil {
-		return 0, a.parked, err
+		return 0, a.waited, err
 	}
 	if a.n == 0 && a.err == nil {
-		return 0, a.parked, io.EOF
+		return 0, a.waited, io.EOF
 	}
-	return a.n, a.parked, a.err
+	return a.n, a.waited, a.err
 }
 
 func (a *attempt) read(fd uintptr) bool {
@@ -70,9 +69,10 @@ func (a *attempt) read(fd uintptr) bool {
 			a.n, a.err = max(n, 0), err
 			return true
 		case a.spin <= 0:
-			a.parked = true
+			a.waited = asleep
 			return false
 		}
+		a.waited = spinning
 		now := time.Now()
 		if until.IsZero() {
 			until = now.Add(a.spin)

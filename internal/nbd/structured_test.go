@@ -6,6 +6,9 @@ import (
 	"testing"
 )
 
+func data(n uint64) Span { return Span{Len: n} }
+func hole(n uint64) Span { return Span{Len: n, Hole: true} }
+
 // unpack decodes the chunks of one read into its data, and checks their form.
 func unpack(t *testing.T, p []byte, cookie, off uint64, n int) (data []byte, holes int) {
 	t.Helper()
@@ -76,16 +79,16 @@ func TestPackRead(t *testing.T) {
 		spans []Span
 		holes int
 	}{
-		{[]Span{{1, false}}, 0},
-		{[]Span{{1, true}}, 0},
-		{[]Span{{minHole, true}}, 1},
-		{[]Span{{minHole - 1, true}, {5, false}}, 0},
-		{[]Span{{4096, true}}, 1},
-		{[]Span{{4096, false}}, 0},
-		{[]Span{{4096, true}, {4096, false}, {4096, true}}, 2},
-		{[]Span{{4096, false}, {minHole, true}, {4096, false}, {minHole, true}, {1, false}}, 2},
-		{[]Span{{4096, true}, {4096, true}}, 2},
-		{[]Span{{0, false}, {4096, true}, {0, true}, {0, false}, {600, true}}, 2},
+		{[]Span{data(1)}, 0},
+		{[]Span{hole(1)}, 0},
+		{[]Span{hole(minHole)}, 1},
+		{[]Span{hole(minHole - 1), data(5)}, 0},
+		{[]Span{hole(4096)}, 1},
+		{[]Span{data(4096)}, 0},
+		{[]Span{hole(4096), data(4096), hole(4096)}, 2},
+		{[]Span{data(4096), hole(minHole), data(4096), hole(minHole), data(1)}, 2},
+		{[]Span{hole(4096), hole(4096)}, 2},
+		{[]Span{data(0), hole(4096), hole(0), data(0), hole(600)}, 2},
 	} {
 		if holes := checkPack(t, tt.spans); holes != tt.holes {
 			t.Errorf("spans %v: %d holes, want %d", tt.spans, holes, tt.holes)
@@ -95,7 +98,7 @@ func TestPackRead(t *testing.T) {
 	for range 2000 {
 		spans := make([]Span, 1+rng.IntN(20))
 		for i := range spans {
-			spans[i] = Span{1 + rng.Uint64N(3*minHole), rng.IntN(2) == 0}
+			spans[i] = Span{Len: 1 + rng.Uint64N(3*minHole), Hole: rng.IntN(2) == 0}
 		}
 		checkPack(t, spans)
 	}
@@ -104,12 +107,12 @@ func TestPackRead(t *testing.T) {
 // A map that does not fit the read is not believed.
 func TestPackReadBadMap(t *testing.T) {
 	for _, spans := range [][]Span{
-		{{4096, true}},
-		{{8191, true}},
-		{{8193, true}},
-		{{4096, true}, {1<<64 - 1, true}, {4097, true}},
+		{hole(4096)},
+		{hole(8191)},
+		{hole(8193)},
+		{hole(4096), hole(1<<64 - 1), hole(4097)},
 	} {
-		p := readImage([]Span{{8192, false}})
+		p := readImage([]Span{data(8192)})
 		want := bytes.Clone(p[dataHead:])
 		out := packRead(p, 1, 0, spans)
 		got, holes := unpack(t, p[:out], 1, 0, 8192)

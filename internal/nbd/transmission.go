@@ -6,10 +6,6 @@ import "time"
 // one the connection ends.
 const maxSkip = 64 << 20
 
-// eagerAfterFlush is how many reads after a flush may spin: a client that
-// waits for each flush sends its next request at once.
-const eagerAfterFlush = 8
-
 // loop serves requests until the client ends the connection, errDisconnect,
 // or it breaks.
 func (c *conn) loop() error {

@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"bytes"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -276,6 +277,27 @@ func TestEndOfConnection(t *testing.T) {
 			c.expectEnd()
 			eventually(t, "the disk to be closed", func() bool { return d.closes.Load() == 1 })
 		})
+	}
+}
+
+// When the server ends a connection that the client is still writing to, the
+// client sees the last reply and an orderly end, not a reset.
+func TestOrderlyEnd(t *testing.T) {
+	_, addr := startServer(t, twoDisks(), Options{})
+	c := connect(t, addr, "disk0", false)
+	sent := make(chan error, 1)
+	go func() {
+		_, err := c.nc.Write(requestBytes(request{cmd: cmdWrite, n: maxSkip + 1}, make([]byte, 16<<20)))
+		sent <- err
+	}()
+	if a := c.reply(0, 0); a.code != nbdEINVAL {
+		t.Errorf("%+v, want EINVAL", a)
+	}
+	if _, err := c.r.ReadByte(); err != io.EOF {
+		t.Errorf("the end of the connection is %v", err)
+	}
+	if err := <-sent; err != nil {
+		t.Errorf("while sending: %v", err)
 	}
 }
 

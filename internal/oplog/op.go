@@ -21,13 +21,16 @@ const (
 	Undestroy       Kind = 22 // and comes back
 	Rename          Kind = 23
 	Drain           Kind = 24 // one step of emptying a dying list
+	Hold            Kind = 25 // a tag forbids destroying a snapshot
+	Release         Kind = 26 // the tag goes
+	Resize          Kind = 27 // the volume grows
 )
 
 var kindNames = map[Kind]string{
 	Write: "write", Trim: "trim", CreateVolume: "create-volume",
 	Snapshot: "snapshot", DestroySnapshot: "destroy-snapshot", Clone: "clone",
 	Rollback: "rollback", Destroy: "destroy", Undestroy: "undestroy",
-	Rename: "rename", Drain: "drain",
+	Rename: "rename", Drain: "drain", Hold: "hold", Release: "release", Resize: "resize",
 }
 
 func (k Kind) String() string {
@@ -66,7 +69,7 @@ type Op struct {
 	LSN     uint64
 	Time    int64 // Unix nanoseconds, never falling along the log
 	Kind    Kind
-	Dataset uint64  // whose line the operation is on; the new dataset's id for CreateVolume and Clone
+	Dataset uint64  // whose line the operation is on; the new dataset's id for CreateVolume and Clone; Snapshot: 0 = of every dataset
 	Client  *Client // nil: the server itself
 
 	// Write: the exact bytes [Off, Off+Len) that the client sent, and the
@@ -75,10 +78,10 @@ type Op struct {
 	Off, Len uint64
 	Extents  []Extent
 
-	Name   string // CreateVolume, Snapshot, Clone, Undestroy, Rename: the new name; Rollback: the guard snapshot's
-	Size   uint64 // CreateVolume: bytes
+	Name   string // CreateVolume, Snapshot, Clone, Undestroy, Rename: the new name; Rollback: the guard snapshot's; Hold, Release: the tag
+	Size   uint64 // CreateVolume, Resize: bytes
 	Source uint64 // Clone: the dataset it forks from
-	At     uint64 // Snapshot, Clone, Rollback: the moment; DestroySnapshot: the snapshot's id; Drain: the dying list's id
+	At     uint64 // Clone, Rollback: the moment; Snapshot: a past moment, 0 = the present; DestroySnapshot, Hold, Release: the snapshot's id; Drain: the dying list's id
 	Limit  uint64 // Drain: how many tree entries at the most
 	Now    bool   // Destroy: for good
 }

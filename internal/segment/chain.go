@@ -110,9 +110,12 @@ func (c *chain) frame(h *header) (*Frame, error) {
 }
 
 // matches reports whether the frame that p names is there.
-func (c *chain) matches(p Position) bool {
+func (c *chain) matches(p Position) (bool, error) {
 	h, err := c.header(p.Addr)
-	return err == nil && h.position() == p
+	if isNotFrame(err) {
+		return false, nil
+	}
+	return h.position() == p, err
 }
 
 // start puts the walk at the frame that p names.

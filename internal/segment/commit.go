@@ -40,16 +40,17 @@ func (l *Log) commit(target uint64) error {
 	if target == l.openSeq && l.empty() {
 		target--
 	}
+	l.wanted = max(l.wanted, target)
 	for l.durable < target && l.err == nil {
 		if l.syncing {
 			l.awaitRound(target)
 			continue
 		}
 		l.takeToken()
-		if target == l.openSeq {
+		if l.wanted == l.openSeq {
 			l.seal(FrameOps, [16]byte{})
 		}
-		l.goal = max(target, l.durable)
+		l.goal = l.wanted
 		l.makeDurable(l.goal)
 		l.passToken()
 	}

@@ -122,7 +122,8 @@ type Log struct {
 	// the other.
 	syncing  bool
 	round    uint64
-	goal     uint64
+	goal     uint64 // of the running round
+	wanted   uint64 // the highest frame that anybody committed, sealed or not
 	rounds   [2]sync.Cond
 	syncSegs []uint64 // of the token's holder
 	inflight int      // calls of the store on behalf of callers and goroutines
@@ -164,10 +165,10 @@ func Create(o Options) (*Log, error) {
 }
 
 // Resume goes on after what Scan found; it acts where Scan only looked. It
-// makes the accepted frames durable, wipes the header of a discarded frame
-// that would continue the chain, removes the segments beyond the tail, and
-// writes an opening frame into a fresh segment, numbered above all that exist.
-// On return all of that is durable. It may be repeated after a crash or an
+// makes the accepted frames durable, wipes the block behind them, where a frame
+// that was damaged today may be whole tomorrow and would continue the chain,
+// removes the segments beyond the tail, and writes an opening frame into a
+// fresh segment, numbered above all that exist. On return all is durable. It may be repeated after a crash or an
 // error, with the Tail of a new Scan.
 func Resume(o Options, t Tail) (*Log, error) {
 	l, err := newLog(o)
@@ -179,8 +180,8 @@ func Resume(o Options, t Tail) (*Log, error) {
 			return nil, err
 		}
 	}
-	if t.void != 0 {
-		if err := l.store.WriteDurableAt(t.void.Segment(), make([]byte, BlockSize), t.void.offset()); err != nil {
+	for _, a := range t.void {
+		if err := l.store.WriteDurableAt(a.Segment(), make([]byte, BlockSize), a.offset()); err != nil {
 			return nil, err
 		}
 	}

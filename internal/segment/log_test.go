@@ -68,8 +68,12 @@ func piece(rng *rand.Rand, k Kind, blocks int) Piece {
 	p := Piece{Kind: k, Data: make([]byte, blocks*BlockSize), CRC: make([]uint32, blocks)}
 	for i := range blocks {
 		b := p.Data[i*BlockSize:][:BlockSize]
-		for j := 0; j < BlockSize; j += 8 {
-			binary.LittleEndian.PutUint64(b[j:], rng.Uint64())
+		for j := 0; j < BlockSize; j += 512 { // every sector is unlike all others
+			sector := b[j:][:512]
+			binary.LittleEndian.PutUint64(sector, rng.Uint64())
+			for n := 8; n < 512; n *= 2 {
+				copy(sector[n:], sector[:n])
+			}
 		}
 		p.CRC[i] = Checksum(b)
 	}

@@ -25,7 +25,7 @@ type Tail struct {
 
 	unsynced []uint64 // segments that may hold accepted frames that are not durable
 	highest  uint64   // the highest segment number seen
-	void     Addr     // of a header that would continue the chain but does not count
+	void     []Addr   // blocks where a header could continue the chain that must not count
 }
 
 // NextLSN is the LSN that the next operation gets.
@@ -112,7 +112,7 @@ type extent struct {
 	through   uint64 // the highest sequence number known durable
 	unsure    []link // the last frame known durable, or else the first of all; then all after it
 	segs      []uint64
-	void      Addr
+	void      Addr // of a header that continues the chain, but whose frame is not whole
 	discarded string
 }
 
@@ -159,7 +159,9 @@ func (e *extent) end(i int, why error) {
 func (c *chain) extent(o ScanOptions) (*extent, error) {
 	e := &extent{}
 	e.add(&c.cur)
-	e.attest(o.Attested)
+	// A super root that was found whole attests all before it. It may not be
+	// durable itself: a process that was killed while writing it leaves that.
+	e.attest(max(o.Attested, 1) - 1)
 	var void Addr
 	var why error
 	for {
@@ -201,9 +203,12 @@ func (c *chain) extent(o ScanOptions) (*extent, error) {
 // durable. What it finds about earlier ones goes to e.
 func (c *chain) mayEnd(e *extent, o ScanOptions, why error) error {
 	missing := c.cur.seq + 1
-	through, witness := o.Attested, "the super root that recovery starts from"
-	if h, ok := readHint(c.store, c.pool); ok && h.incarnation == c.cur.incarnation && h.Seq > through {
+	through, witness := uint64(0), ""
+	if h, ok := readHint(c.store, c.pool); ok && h.incarnation == c.cur.incarnation {
 		through, witness = h.Seq, "the hint"
+	}
+	if o.Attested >= missing {
+		through, witness = o.Attested, "the super root that recovery starts from"
 	}
 	if through < missing {
 		h, beyond, err := c.hunt(missing)
@@ -270,7 +275,13 @@ func (c *chain) tail(from Position, e *extent) Tail {
 	last := e.last()
 	t := Tail{
 		Position: last.position(), Incarnation: last.incarnation, Epoch: last.epoch, LastTime: last.time,
-		LastSuper: last.super, Discarded: e.discarded, void: e.void,
+		LastSuper: last.super, Discarded: e.discarded,
+	}
+	if behind := last.addr + Addr(last.blocks()); int(last.addr.Block())+last.blocks() < c.segBlocks {
+		t.void = append(t.void, behind)
+	}
+	if e.void != 0 && !slices.Contains(t.void, e.void) {
+		t.void = append(t.void, e.void)
 	}
 	t.highest = last.addr.Segment()
 	for _, n := range c.segs {

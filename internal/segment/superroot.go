@@ -92,17 +92,35 @@ const rootTries = 3
 
 // FindSuperRoot returns the newest super root of a pool that verifies. It looks
 // at every frame of the highest segment that has any: each header names the
-// last durable super root before it. The hint only says where in that segment
-// to begin. Errors: NotFound if the log has none yet; Corrupt if it should have
-// one; those of the store.
+// last super root that was durable when it was sealed. From there it follows
+// the chain, for one that became durable while later frames were on their way.
+// The hint only says where in the segment to begin. Errors: NotFound if the log
+// has none yet; Corrupt if it should have one; those of the store.
 func FindSuperRoot(s segstore.Store, pool [16]byte) (SuperRootFrame, error) {
 	c, err := newChain(s, pool)
 	if err != nil {
 		return SuperRootFrame{}, err
 	}
-	hint, hinted := readHint(s, pool)
-	var roots []Addr // ascending
-	named := false   // by a later frame, so it was durable once
+	roots, named, err := c.namedRoots()
+	if err != nil {
+		return SuperRootFrame{}, err
+	}
+	r, err := c.firstWhole(roots, named)
+	if err != nil {
+		return r, err
+	}
+	later, err := c.rootsAfter(r.Position)
+	if err != nil || len(later) == 0 {
+		return r, err
+	}
+	return c.firstWhole(append([]Addr{r.Addr}, later...), true)
+}
+
+// namedRoots returns the newest super roots, ascending, that the highest
+// segment with frames holds or names; named, if any of them is named by a later
+// frame and so was durable once.
+func (c *chain) namedRoots() (roots []Addr, named bool, err error) {
+	hint, hinted := readHint(c.store, c.pool)
 	add := func(a Addr) {
 		if i, dup := slices.BinarySearch(roots, a); !dup {
 			roots = slices.Insert(roots, i, a)
@@ -111,8 +129,14 @@ func FindSuperRoot(s segstore.Store, pool [16]byte) (SuperRootFrame, error) {
 	}
 	for i := len(c.segs) - 1; i >= 0; i-- {
 		start, frames := 0, 0
-		if hinted && hint.Addr.Segment() == c.segs[i] && c.matches(hint.Position) {
-			start = int(hint.Addr.Block())
+		if hinted && hint.Addr.Segment() == c.segs[i] {
+			ok, err := c.matches(hint.Position)
+			if err != nil {
+				return nil, false, err
+			}
+			if ok {
+				start = int(hint.Addr.Block())
+			}
 		}
 		err := c.survey(c.segs[i], start, func(h *header) error {
 			frames++
@@ -125,14 +149,31 @@ func FindSuperRoot(s segstore.Store, pool [16]byte) (SuperRootFrame, error) {
 			}
 			return nil
 		})
-		if err != nil {
-			return SuperRootFrame{}, err
-		}
-		if frames > 0 {
-			break
+		if err != nil || frames > 0 {
+			return roots, named, err
 		}
 	}
-	return c.firstWhole(roots, named)
+	return nil, false, nil
+}
+
+// rootsAfter returns the super root frames that follow p in the chain.
+func (c *chain) rootsAfter(p Position) (roots []Addr, err error) {
+	if err := c.start(p); err != nil {
+		return nil, err
+	}
+	for {
+		h, err := c.next()
+		if isNotFrame(err) {
+			return roots, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if h.kind == FrameSuper {
+			roots = append(roots, h.addr)
+		}
+		c.cur = h
+	}
 }
 
 // firstWhole returns the last of some super roots that verifies.

@@ -63,9 +63,6 @@ func (a *arena) mapped() int { return len(*a.slabs.Load()) * slabPages }
 // take returns a free page; its content is whatever it was.
 func (a *arena) take() uint32 {
 	if len(a.free) == 0 {
-		a.reclaim()
-	}
-	if len(a.free) == 0 {
 		a.grow()
 	}
 	id := a.free[len(a.free)-1]
@@ -73,6 +70,9 @@ func (a *arena) take() uint32 {
 	a.used++
 	return id
 }
+
+// waiting returns how many pages wait for readers to leave.
+func (a *arena) waiting() int { return len(a.limbo[0]) + len(a.limbo[1]) + len(a.limbo[2]) }
 
 func (a *arena) grow() {
 	old := *a.slabs.Load()
@@ -95,20 +95,24 @@ func (a *arena) retire(id uint32) {
 	m := a.meta(id)
 	m.addr.Store(dead)
 	m.refs.Store(-1)
-	e := a.epoch.now.Load()
-	a.limbo[e%3] = append(a.limbo[e%3], id)
 	a.used--
+	l := &a.limbo[a.epoch.now.Load()%3]
+	*l = append(*l, id)
+	// Going on in small steps matters to callers who are inside themselves:
+	// they hold up what was retired since they entered, but not more.
+	if len(*l)%16 == 0 {
+		a.reclaim()
+	}
 }
 
-// reclaim makes retired pages free as far as readers have left.
-func (a *arena) reclaim() {
-	for range 3 {
-		if len(a.limbo[0])+len(a.limbo[1])+len(a.limbo[2]) == 0 || !a.epoch.advance() {
-			return
-		}
-		// Now in e+2, what was retired in e is out of reach.
-		old := &a.limbo[(a.epoch.now.Load()+1)%3]
-		a.free = append(a.free, *old...)
-		*old = (*old)[:0]
+// reclaim goes to the next epoch if it may, and makes the pages free that are
+// out of reach then. It reports whether it did.
+func (a *arena) reclaim() bool {
+	if !a.epoch.advance() {
+		return false
 	}
+	old := &a.limbo[(a.epoch.now.Load()+1)%3] // of the epoch two before
+	a.free = append(a.free, *old...)
+	*old = (*old)[:0]
+	return true
 }

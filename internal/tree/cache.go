@@ -187,12 +187,28 @@ func (m *meta) touch(use uint32) {
 	}
 }
 
+// claim returns a page for a new use, evicting others as far as the limit asks
+// for. Holds mu, and may give it up for a moment.
+func (c *Cache) claim() uint32 {
+	const patience = 64
+	c.makeRoom()
+	for i := 0; len(c.free) == 0 && c.waiting() > 0 && i < patience; i++ {
+		if !c.reclaim() {
+			// A reader was interrupted on its way. Rather than to take ever
+			// more memory until it goes on, let it.
+			c.mu.Unlock()
+			runtime.Gosched()
+			c.mu.Lock()
+		}
+	}
+	return c.take()
+}
+
 // alloc returns a page of an open generation, with one reference. Its content
 // is whatever it was.
 func (c *Cache) alloc(g *generation) (uint32, *page) {
 	c.mu.Lock()
-	c.makeRoom()
-	id := c.take()
+	id := c.claim()
 	m := c.meta(id)
 	m.gen, m.listed = g.id, false
 	m.addr.Store(0)

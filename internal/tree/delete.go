@@ -161,12 +161,10 @@ func (t *Tree) joinLeaves(a, b *page, _ Key) bool {
 // joinInner moves the children of b, whose lowest key is sep, into a, if
 // there is ample room.
 func joinInner(a, b *page, sep Key) bool {
-	n := a.count()
-	if n+b.count() > fanout*3/4 {
+	if a.count()+b.count() > fanout*3/4 {
 		return false
 	}
-	a.appendChildren(b, 0, b.count())
-	a.setSep(n, sep)
+	a.appendChildren(b, 0, b.count(), sep)
 	return true
 }
 

@@ -10,8 +10,8 @@ import (
 // An inner page has fixed arrays after the header:
 //
 //	  16  [102] key   16 bytes each: child i holds the keys from key i to
-//	                  below key i+1; key 0 does not bound (the first child
-//	                  takes whatever is below key 1)
+//	                  below key i+1; key 0 is zero, so the first child
+//	                  takes whatever is below key 1
 //	1648  [102] link  24 bytes each: addr u64 (top bit clear on disk),
 //	                  birth u64, crc u32, 0 u32
 //	4096
@@ -65,20 +65,25 @@ func (p *page) insertChild(i int, k Key, l link) {
 	p.setHint(i + 1)
 }
 
-// removeChildren takes the children [i, j) and their keys out of p.
+// removeChildren takes the children [i, j) out of p. Their keys go to the
+// child before them, or if there is none, to the one after.
 func (p *page) removeChildren(i, j int) {
 	n := p.count()
 	copy(p[innerKeys+16*i:], p[innerKeys+16*j:innerKeys+16*n])
 	copy(p[innerRefs+linkSize*i:], p[innerRefs+linkSize*j:innerRefs+linkSize*n])
 	p.setCount(n - (j - i))
+	p.setSep(0, Key{})
 }
 
-// appendChildren adds the children [i, j) of src after those of p.
-func (p *page) appendChildren(src *page, i, j int) {
+// appendChildren adds the children [i, j) of src after those of p. sep is the
+// lowest key of the first of them.
+func (p *page) appendChildren(src *page, i, j int, sep Key) {
 	n := p.count()
 	copy(p[innerKeys+16*n:innerRefs], src[innerKeys+16*i:innerKeys+16*j])
 	copy(p[innerRefs+linkSize*n:], src[innerRefs+linkSize*i:innerRefs+linkSize*j])
 	p.setCount(n + j - i)
+	p.setSep(n, sep)
+	p.setSep(0, Key{})
 }
 
 func (p *page) validateInner() error {
@@ -87,7 +92,7 @@ func (p *page) validateInner() error {
 		return fail.New(fail.Corrupt, "inner node with a bad header (%d children)", n)
 	}
 	for i := range n {
-		if i > 0 && !p.sep(i-1).Less(p.sep(i)) {
+		if i == 0 && p.sep(0) != (Key{}) || i > 0 && !p.sep(i-1).Less(p.sep(i)) {
 			return fail.New(fail.Corrupt, "inner node with keys out of order at %d", i)
 		}
 		off := innerRefs + linkSize*i

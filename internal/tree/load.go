@@ -53,8 +53,7 @@ func (c *Cache) Load(m *Miss) error {
 	l := &loading{done: make(chan struct{})}
 	c.loads[key] = l
 	c.misses++
-	c.makeRoom()
-	id := c.take()
+	id := c.claim()
 	mt := c.meta(id)
 	mt.gen = 0
 	mt.addr.Store(0)

@@ -39,7 +39,12 @@ type world struct {
 
 func (w *world) retry(fn func() error) { retry(w.T, w.c, fn) }
 
-func (w *world) line() *line { return rapid.SampledFrom(w.lines).Draw(w.T, "line") }
+func (w *world) line() *line { return pick(w, "line", w.lines) }
+
+// pick draws an element without printing it.
+func pick[E any](w *world, label string, from []E) E {
+	return from[rapid.IntRange(0, len(from)-1).Draw(w.T, label)]
+}
 
 // keyAt spreads numbers over keys with prefixes of several lengths.
 func keyAt(n uint64) Key { return MakeKey(n/300<<56|n/100, n%100*(1+n%3<<20)) }
@@ -159,7 +164,7 @@ func (w *world) clone() {
 	if len(l.kept) == 0 || len(w.lines) > 3 {
 		return
 	}
-	k := rapid.SampledFrom(l.kept).Draw(w.T, "of")
+	k := pick(w, "of", l.kept)
 	clone := &line{tree: w.c.OpenRoot(k.v), want: maps.Clone(k.want), nodes: map[uint64]*life{}}
 	clone.kept = []*kept{{v: k.v.Retain(), want: k.want}}
 	w.lines = append(w.lines, clone)
@@ -343,15 +348,15 @@ func TestModel(t *testing.T) {
 		w.c = NewCache(w.d, 0)
 		first := &line{tree: w.c.Open(Ref{}), want: map[Key]string{}, nodes: map[uint64]*life{}}
 		w.lines = []*line{first}
-		if rapid.Bool().Draw(t, "filled") {
+		if rapid.IntRange(0, 3).Draw(t, "filled") == 0 {
 			first.fill(t)
 		}
 		actions := []func(){
 			w.put, w.put, w.put, w.remove, w.removeRange, w.get, w.scan, w.freeze, w.freeze, w.clone,
 			w.forget, w.forget, w.writeOut, w.settle, func() { w.lifetimes(w.line()) }, w.reopen,
 		}
-		for i := range rapid.IntRange(10, 120).Draw(t, "steps") {
-			rapid.SampledFrom(actions).Draw(t, "action")()
+		for i := range rapid.IntRange(10, 80).Draw(t, "steps") {
+			pick(w, "action", actions)()
 			if i%4 == 0 {
 				w.check()
 			}

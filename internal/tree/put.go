@@ -111,15 +111,20 @@ func (t *Tree) splitInner(p *page, i int, k Key, l link) (Key, link) {
 	id, right := t.c.alloc(t.gen)
 	right.reset(p.level())
 	n, cut := p.count(), p.count()/2
-	if i == n || i == p.hint() {
-		cut = i // ascending keys: the left page stays full
+	if i == n { // ascending keys: the left page stays full
+		right.insertChild(0, Key{}, l)
+		return k, link{addr: memoryAddr(id)}
 	}
-	right.appendChildren(p, cut, n)
+	if i == p.hint() {
+		cut = i // an ascending run in the midst of others
+	}
+	sep := p.sep(cut)
+	right.appendChildren(p, cut, n, sep)
 	p.removeChildren(cut, n)
-	if i < cut || i == cut && i < n {
+	if i <= cut {
 		p.insertChild(i, k, l)
 	} else {
 		right.insertChild(i-cut, k, l)
 	}
-	return right.sep(0), link{addr: memoryAddr(id)}
+	return sep, link{addr: memoryAddr(id)}
 }

@@ -157,7 +157,7 @@ func audit(c *Cache, trees []*Tree, versions []*Version) error {
 			return p.validate()
 		}
 		for i := range p.count() {
-			if i > 0 && !p.sep(i-1).Less(p.sep(i)) {
+			if i == 0 && p.sep(0) != (Key{}) || i > 0 && !p.sep(i-1).Less(p.sep(i)) {
 				return fmt.Errorf("page %d has separators out of order", id)
 			}
 			from, to := lo, hi

@@ -116,6 +116,7 @@ func (w *walker) look() (look, error) {
 func (w *walker) tryLook() (look, error) {
 	defer leave(w.c.epoch.enter())
 	l, level := w.root, -1
+	var first Key
 	for depth := 0; ; depth++ {
 		addr := l.load()
 		id, err := w.c.resident(l, addr)
@@ -127,25 +128,30 @@ func (w *walker) tryLook() (look, error) {
 			return look{}, wrongLevel(addr, p.level(), level)
 		}
 		if depth == len(w.way) {
-			return w.c.lookAt(l, p), nil
+			return w.c.lookAt(l, p, first), nil
 		}
+		i := w.way[depth]
 		level = p.level() - 1
-		l = p.link(w.way[depth])
+		l = p.link(i)
+		if i > 0 {
+			first = p.sep(i)
+		}
 	}
 }
 
-func (c *Cache) lookAt(l *link, p *page) look {
-	n := look{node: Node{Ref: c.refOf(l), Level: p.level(), Count: p.count()}}
+// lookAt takes along what there is on a page whose keys begin at first.
+func (c *Cache) lookAt(l *link, p *page, first Key) look {
+	n := look{node: Node{Ref: c.refOf(l), Level: p.level(), Count: p.count(), First: first}}
 	if n.node.Level == 0 {
-		if n.node.Count > 0 {
-			n.node.First = p.leafKey(0)
-		}
+		n.node.First = p.leafKey(0)
 		return n
 	}
-	n.node.First = p.sep(0)
 	n.children = make([]Node, n.node.Count)
 	for i := range n.children {
-		n.children[i] = Node{Ref: c.refOf(p.link(i)), Level: n.node.Level - 1, First: p.sep(i)}
+		n.children[i] = Node{Ref: c.refOf(p.link(i)), Level: n.node.Level - 1, First: first}
+		if i+1 < n.node.Count {
+			first = p.sep(i + 1)
+		}
 	}
 	return n
 }

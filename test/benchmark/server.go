@@ -154,16 +154,18 @@ func (s *server) amplification() (string, error) {
 		return "", err
 	}
 	var st struct {
-		Log     int64 `json:"log_bytes"`
-		Payload int64 `json:"payload_bytes"`
-		Node    int64 `json:"node_bytes"`
+		Pool struct {
+			Log     int64 `json:"log_bytes"`
+			Payload int64 `json:"payload_bytes"`
+			Node    int64 `json:"node_bytes"`
+		} `json:"pool"`
 	}
 	if err := json.Unmarshal([]byte(out), &st); err != nil {
 		return "", fmt.Errorf("varve status: %w", err)
 	}
-	if st.Payload == 0 {
+	if st.Pool.Payload == 0 {
 		return "", errors.New("varve status names no payload")
 	}
 	return fmt.Sprintf("log bytes per byte of payload %.2f, of them nodes %.2f",
-		float64(st.Log)/float64(st.Payload), float64(st.Node)/float64(st.Payload)), nil
+		float64(st.Pool.Log)/float64(st.Pool.Payload), float64(st.Pool.Node)/float64(st.Pool.Payload)), nil
 }

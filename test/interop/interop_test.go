@@ -111,24 +111,21 @@ func (l *lake) refuses(status int, words string, args ...string) {
 	}
 }
 
-// field runs a command with --json and returns one field of its answer.
-func (l *lake) field(name string, args ...string) uint64 {
+// lastLSN returns the newest operation of the pool.
+func (l *lake) lastLSN() uint64 {
 	l.t.Helper()
-	var v map[string]any
-	d := json.NewDecoder(strings.NewReader(l.varve(append(args, "--json")...)))
-	d.UseNumber()
-	if err := d.Decode(&v); err != nil {
-		l.t.Fatalf("varve %s --json: %v", strings.Join(args, " "), err)
+	var status struct {
+		Pool struct {
+			LastLSN uint64 `json:"last_lsn"`
+		} `json:"pool"`
 	}
-	n, ok := v[name].(json.Number)
-	if !ok {
-		l.t.Fatalf("varve %s --json: no number %q in %v", strings.Join(args, " "), name, v)
+	if err := json.Unmarshal([]byte(l.varve("status", "--json")), &status); err != nil {
+		l.t.Fatal(err)
 	}
-	i, err := n.Int64()
-	if err != nil || i < 0 {
-		l.t.Fatalf("varve %s --json: %s is %s", strings.Join(args, " "), name, n)
+	if status.Pool.LastLSN == 0 {
+		l.t.Fatal("varve status --json names no last_lsn")
 	}
-	return uint64(i)
+	return status.Pool.LastLSN
 }
 
 // volume makes a volume and returns the URI of its export.

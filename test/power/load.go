@@ -132,28 +132,35 @@ func (l *load) pick() request {
 	if r.cmd != cmdRead && l.rand.IntN(50) == 0 {
 		r.flags |= flagFUA
 	}
-	for l.place(&r.span); !l.h.hold(r.span); l.place(&r.span) {
+	// TRIM is advice, which a server may not take for parts of a block.
+	aligned := r.cmd == cmdTrim
+	for l.place(&r.span, aligned); !l.h.hold(r.span); l.place(&r.span, aligned) {
 	}
 	return r
 }
 
-// place chooses a range: most are one aligned block, some are long, some are
-// not aligned to anything but a sector.
-func (l *load) place(s *span) {
+// place chooses a range: most are one aligned block, some are long, some, if
+// that is allowed, are not aligned to anything but a sector. Many go to a small
+// part of the disk, where requests that share a block meet.
+func (l *load) place(s *span, aligned bool) {
 	const block = 4096 / unitSize
 	units := l.c.size / unitSize
+	if l.rand.IntN(4) == 0 {
+		units = min(units, 64*block)
+	}
 	switch n := l.rand.IntN(200); {
 	case n < 150:
 		s.n = block
 	case n < 175:
 		s.n = block * (1 + l.rand.Uint64N(16))
-	case n < 199:
+	case n < 199 && !aligned:
 		s.n = 1 + l.rand.Uint64N(3*block)
 		s.first = l.rand.Uint64N(units - s.n)
 		return
 	default:
-		s.n = 1 + l.rand.Uint64N(maxBytes/unitSize)
+		s.n = block * (1 + l.rand.Uint64N(maxBytes/4096))
 	}
+	s.n = min(s.n, units/2)
 	s.first = l.rand.Uint64N(units-s.n) / block * block
 }
 

@@ -2,25 +2,21 @@
 // what was flushed keeps it busy, and checks after each restart that every
 // disk holds a prefix of the history with all that was flushed in it.
 //
-//	go test -count=1 -v ./test/power [-args -seed N -kills N]
+// VARVE_SEED repeats the choices of a run, though not its timing; VARVE_KILLS is
+// how often each of the pools is killed.
 package power
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"varve/test/daemon"
-)
-
-var (
-	seedFlag  = flag.Uint64("seed", 0, "seed of the run; 0 takes one from the clock")
-	killsFlag = flag.Int("kills", 12, "kills for each of the three pools")
 )
 
 const (
@@ -49,11 +45,9 @@ var disks = []struct {
 }
 
 func TestKillUnderLoad(t *testing.T) {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("seed %d", seed)
+	seed := setting("VARVE_SEED", uint64(time.Now().UnixNano()))
+	kills := int(setting("VARVE_KILLS", 12))
+	t.Logf("VARVE_SEED=%d", seed)
 	bin, err := daemon.Build(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +57,7 @@ func TestKillUnderLoad(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			r := newRig(t, bin, rand.New(rand.NewPCG(seed, uint64(i))), p.serve)
 			r.create(p.init)
-			for r.kills < *killsFlag {
+			for r.kills < kills {
 				r.round()
 			}
 			r.farewell()
@@ -75,9 +69,17 @@ func TestKillUnderLoad(t *testing.T) {
 	if c := sum.count; min(c.write, c.trim, c.zeroes, c.fua, c.flush, c.read, sum.snapshots) == 0 {
 		t.Errorf("some kind of request was never answered: %+v, %d snapshots", c, sum.snapshots)
 	}
-	if sum.kills < len(pools)**killsFlag {
-		t.Errorf("%d kills, want %d", sum.kills, len(pools)**killsFlag)
+	if sum.kills < len(pools)*kills {
+		t.Errorf("%d kills, want %d", sum.kills, len(pools)*kills)
 	}
+}
+
+// setting returns a number from the environment.
+func setting(name string, otherwise uint64) uint64 {
+	if n, err := strconv.ParseUint(os.Getenv(name), 10, 64); err == nil {
+		return n
+	}
+	return otherwise
 }
 
 // tally says what a run did.

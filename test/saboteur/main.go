@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"varve/test/daemon"
@@ -43,7 +42,7 @@ type fault struct {
 type suite struct {
 	pkg string // "./internal/engine"
 	run string // pattern of go test -run
-	env string // "VARVE_CRASHES=200", or none
+	env string // "VARVE_CRASHES=200", several apart by spaces, or none
 }
 
 const (
@@ -75,8 +74,12 @@ func main() {
 	if err != nil {
 		fatal(err)
 	}
-	s := saboteur{root: root, scratch: scratch, verbose: *verbose}
-	ok := len(chosen) > 0 && s.control(chosen) && s.all(chosen)
+	goflags, err := exec.Command("go", "env", "GOFLAGS").Output()
+	if err != nil {
+		fatal(err)
+	}
+	s := saboteur{root: root, scratch: scratch, goflags: strings.TrimSpace(string(goflags)), verbose: *verbose}
+	ok := len(chosen) > 0 && s.all(chosen)
 	os.RemoveAll(scratch)
 	if !ok {
 		os.Exit(1)
@@ -90,44 +93,51 @@ func fatal(err error) {
 
 type saboteur struct {
 	root, scratch string
+	goflags       string // of the user's own
 	verbose       bool
 }
 
-// control runs every suite without a fault: all must pass, or being caught
-// means nothing.
-func (s *saboteur) control(faults []fault) bool {
+// control runs every suite without a fault: it must pass, or being caught
+// means nothing. It returns the suites that do.
+func (s *saboteur) control(faults []fault) (sound []suite) {
 	var suites []suite
 	for _, f := range faults {
 		if !slices.Contains(suites, f.tests) {
 			suites = append(suites, f.tests)
 		}
 	}
-	var ok atomic.Bool
-	ok.Store(true)
+	var mu sync.Mutex
 	inParallel(len(suites), func(i int) string {
 		began := time.Now()
 		v := s.test("", suites[i])
 		if v.outcome != survived {
-			ok.Store(false)
-			return fmt.Sprintf("CONTROL  %s -run %s does not pass on the sound tree\n%s", suites[i].pkg, suites[i].run, v.output)
+			return fmt.Sprintf("UNSOUND  %s -run %s does not pass without a fault\n%s", suites[i].pkg, suites[i].run, v.output)
 		}
-		return fmt.Sprintf("control  %s -run %s: passed, %.0f s", suites[i].pkg, suites[i].run, time.Since(began).Seconds())
+		mu.Lock()
+		defer mu.Unlock()
+		sound = append(sound, suites[i])
+		return fmt.Sprintf("sound    %s -run %s, %.0f s", suites[i].pkg, suites[i].run, time.Since(began).Seconds())
 	})
-	return ok.Load()
+	return sound
 }
 
+// all commits the faults and reports whether each was caught by a sound suite.
 func (s *saboteur) all(faults []fault) bool {
-	var survivors []string
+	sound := s.control(faults)
+	var missed []string
 	var mu sync.Mutex
 	inParallel(len(faults), func(i int) string {
 		f := faults[i]
 		began := time.Now()
-		v := s.commit(f)
+		v := verdict{outcome: unjudged}
+		if slices.Contains(sound, f.tests) {
+			v = s.commit(f)
+		}
 		if v.outcome != caught {
 			mu.Lock()
-			survivors = append(survivors, f.name)
+			missed = append(missed, f.name)
 			mu.Unlock()
-			return fmt.Sprintf("%s %s: %s\n%s", strings.ToUpper(string(v.outcome)), f.name, f.what, v.output)
+			return fmt.Sprintf("%s %s: %s (%s -run %s)\n%s", strings.ToUpper(string(v.outcome)), f.name, f.what, f.tests.pkg, f.tests.run, v.output)
 		}
 		line := fmt.Sprintf("caught   %-28s by %s, %.0f s", f.name, v.by, time.Since(began).Seconds())
 		if s.verbose {
@@ -135,13 +145,13 @@ func (s *saboteur) all(faults []fault) bool {
 		}
 		return line
 	})
-	fmt.Printf("%d faults, %d caught", len(faults), len(faults)-len(survivors))
-	if len(survivors) > 0 {
-		slices.Sort(survivors)
-		fmt.Printf("; not caught: %s", strings.Join(survivors, ", "))
+	fmt.Printf("%d faults, %d caught", len(faults), len(faults)-len(missed))
+	if len(missed) > 0 {
+		slices.Sort(missed)
+		fmt.Printf("; not caught: %s", strings.Join(missed, ", "))
 	}
 	fmt.Println()
-	return len(survivors) == 0
+	return len(missed) == 0
 }
 
 // inParallel prints what the jobs return, each when it is done.
@@ -170,6 +180,7 @@ const (
 	caught   outcome = "caught"
 	unfit    outcome = "unfit"    // the old text is not there, or not once
 	unbuilt  outcome = "unbuilt"  // it does not compile: no fault but a typo
+	unjudged outcome = "unjudged" // its tests fail without it
 	testless outcome = "testless" // the pattern matched no test
 )
 
@@ -226,13 +237,11 @@ type event struct {
 
 func (s *saboteur) test(overlay string, t suite) verdict {
 	cmd := exec.Command("go", "test", "-json", "-count=1", "-vet=off", "-timeout", patience.String(), "-run", t.run, t.pkg)
-	if overlay != "" {
-		cmd.Args = slices.Insert(cmd.Args, 2, "-overlay="+overlay)
-	}
 	cmd.Dir = s.root
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=2")
-	if t.env != "" {
-		cmd.Env = append(cmd.Env, t.env)
+	cmd.Env = append(os.Environ(), strings.Fields(t.env)...)
+	if overlay != "" {
+		// Not as an argument: tests that build varve themselves inherit it.
+		cmd.Env = append(cmd.Env, "GOFLAGS="+strings.TrimSpace(s.goflags+" -overlay="+overlay))
 	}
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError

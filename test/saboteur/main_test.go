@@ -45,8 +45,14 @@ func TestOutcomes(t *testing.T) {
 			t.Errorf("%s: caught by %q", c.name, v.by)
 		}
 	}
-	if !s.control([]fault{{tests: known}}) || s.control([]fault{{tests: suite{pkg: ".", run: "TestNothing"}}}) {
-		t.Error("the control passes iff the tests run and pass")
+	if sound := s.control([]fault{{tests: known}, {tests: suite{pkg: ".", run: "TestNothing"}}}); len(sound) != 1 || sound[0] != known {
+		t.Errorf("the control takes %v for sound", sound)
+	}
+	if noticed := (fault{name: "n", edits: []edit{{"sum.go", "return a + b", "return a - b"}}, tests: known}); !s.all([]fault{noticed}) {
+		t.Error("a fault that is noticed fails the run")
+	}
+	if not := (fault{name: "m", edits: []edit{{"sum.go", "return b + a", "return b"}}, tests: known}); s.all([]fault{not}) {
+		t.Error("a survivor does not fail the run")
 	}
 }
 

@@ -207,7 +207,7 @@ func (p *Pool) Clone(c engine.Caller, src string, w when.Spec, name string) (eng
 		}
 		from, _ := p.find(src)
 		to := p.add(d, name, from.Size)
-		to.Origin, to.ForkLSN = src, m.LSN
+		to.Origin, to.ForkLSN = fmt.Sprintf("%s@lsn:%d", src, m.LSN), m.LSN
 		d.Moment = &m
 		return nil
 	})

@@ -1,0 +1,288 @@
+package engine
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"varve/internal/fail"
+	"varve/internal/oplog"
+	"varve/internal/segment"
+	"varve/internal/when"
+)
+
+// maxHolds bounds the tags on one snapshot.
+const maxHolds = 16
+
+// Snapshot names the present moment of a dataset.
+func (e *Engine) Snapshot(c Caller, dataset, name string) (Done, error) {
+	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Name: name}
+	return e.change(op, false, func() (*prepared, error) {
+		d, err := e.find(dataset)
+		if err != nil {
+			return nil, err
+		}
+		op.Dataset = d.id
+		return nil, d.mayName(name)
+	})
+}
+
+// SnapshotAll names the present moment of every dataset of the pool: one
+// operation, one moment.
+func (e *Engine) SnapshotAll(c Caller, name string) (Done, error) {
+	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Name: name}
+	return e.change(op, false, func() (*prepared, error) {
+		if len(e.names) == 0 {
+			return nil, fail.New(fail.NotFound, "the pool has no dataset")
+		}
+		for _, n := range e.sortedNames() {
+			if err := e.names[n].mayName(name); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
+	})
+}
+
+// SnapshotAt names a past moment of a dataset.
+func (e *Engine) SnapshotAt(c Caller, dataset, name string, w when.Spec) (Done, error) {
+	m, err := e.Resolve(dataset, w)
+	if err != nil {
+		return Done{}, err
+	}
+	e.gate.RLock()
+	d, err := e.find(dataset)
+	e.gate.RUnlock()
+	if err != nil {
+		return Done{}, err
+	}
+	if m.LSN < d.created.lsn {
+		return Done{Moment: &m}, fail.New(fail.Invalid, "lsn %d is before %s was cloned; that moment is its origin's", m.LSN, dataset).
+			WithHint("snapshot the origin there")
+	}
+	im, err := e.imageAt(d, m.LSN)
+	if err != nil {
+		return Done{}, err
+	}
+	defer im.tree.Close()
+	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Dataset: d.id, Name: name, At: m.LSN}
+	done, err := e.change(op, false, func() (*prepared, error) {
+		if e.names[dataset] != d {
+			return nil, fail.New(fail.NotFound, "%s is gone", dataset)
+		}
+		return &prepared{im: im}, d.mayName(name)
+	})
+	done.Moment = &m
+	return done, err
+}
+
+// mayName says whether a snapshot of d may be called name. The gate is held.
+func (d *dataset) mayName(name string) error {
+	if err := when.ValidName(name); err != nil {
+		return err
+	}
+	if d.snapshot(name) != nil {
+		return fail.New(fail.Exists, "%s@%s exists already", d.name, name)
+	}
+	if len(d.snaps) >= maxSnapshots {
+		return fail.New(fail.TooBig, "%s has its %d snapshots", d.name, maxSnapshots)
+	}
+	return nil
+}
+
+func (e *Engine) applySnapshot(d *dataset, op *oplog.Op, pos segment.Position, pre *prepared) error {
+	if d == nil {
+		for _, d := range e.names {
+			e.snapshotNow(d, op, pos)
+		}
+		return nil
+	}
+	if op.At == 0 {
+		e.snapshotNow(d, op, pos)
+		return nil
+	}
+	if pre == nil {
+		im, err := e.imageAt(d, op.At)
+		if err != nil {
+			return err
+		}
+		defer im.tree.Close()
+		pre = &prepared{im: im}
+	}
+	im := pre.im
+	d.mu.Lock()
+	r := d.addRoot(&root{lsn: op.At, size: im.size, mapped: im.mapped, pos: im.pos, vers: im.tree.Freeze(op.At)})
+	r.base = true
+	d.mu.Unlock()
+	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.At, time: op.Time})
+	e.touch(d)
+	return nil
+}
+
+func (e *Engine) snapshotNow(d *dataset, op *oplog.Op, pos segment.Position) {
+	d.mu.Lock()
+	d.addRoot(d.freeze(op.LSN, pos)).base = true
+	d.mu.Unlock()
+	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN, time: op.Time})
+	e.touch(d)
+}
+
+func (e *Engine) addSnapshot(d *dataset, s *snapshot) {
+	d.snaps = append(d.snaps, s)
+	e.record(itemKey(tagSnapshot, d.id, s.id), snapshotRecord(s))
+}
+
+// DestroySnapshot removes a snapshot's name; its moment stays reachable while
+// it is within history.
+func (e *Engine) DestroySnapshot(c Caller, dataset, name string) (Done, error) {
+	op := &oplog.Op{Kind: oplog.DestroySnapshot, Client: e.client(c)}
+	return e.change(op, true, func() (*prepared, error) {
+		d, s, err := e.findSnapshot(dataset, name)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.held(dataset); err != nil {
+			return nil, err
+		}
+		op.Dataset, op.At, op.Name = d.id, s.id, name
+		return nil, nil
+	})
+}
+
+func (e *Engine) removeSnapshot(d *dataset, op *oplog.Op) error {
+	i := slices.IndexFunc(d.snaps, func(s *snapshot) bool { return s.id == op.At })
+	if i < 0 {
+		return fail.New(fail.Corrupt, "%v: no such snapshot", op)
+	}
+	e.record(itemKey(tagSnapshot, d.id, op.At), nil)
+	d.snaps = slices.Delete(d.snaps, i, i+1)
+	e.touch(d)
+	return nil
+}
+
+// held returns who forbids destroying the snapshot, or nil.
+func (s *snapshot) held(dataset string) error {
+	if len(s.holds) == 0 {
+		return nil
+	}
+	return fail.New(fail.Busy, "%s@%s is held by %s", dataset, s.name, strings.Join(s.holds, ", ")).
+		WithHint("varve release %s@%s TAG lets it go", dataset, s.name)
+}
+
+func (e *Engine) findSnapshot(dataset, name string) (*dataset, *snapshot, error) {
+	d, err := e.find(dataset)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := d.snapshot(name)
+	if s == nil {
+		return nil, nil, fail.New(fail.NotFound, "no snapshot %s@%s", dataset, name).WithHint("varve list -t snapshot %s shows them", dataset)
+	}
+	return d, s, nil
+}
+
+// Hold puts a tag on a snapshot: while it has one, neither it nor its dataset
+// can be destroyed.
+func (e *Engine) Hold(c Caller, dataset, name, tag string) (Done, error) {
+	return e.tag(oplog.Hold, c, dataset, name, tag, func(s *snapshot) error {
+		if err := when.ValidName(tag); err != nil {
+			return err
+		}
+		if slices.Contains(s.holds, tag) {
+			return fail.New(fail.Exists, "%s@%s is held by %s already", dataset, name, tag)
+		}
+		if len(s.holds) >= maxHolds {
+			return fail.New(fail.TooBig, "%s@%s has its %d holds", dataset, name, maxHolds)
+		}
+		return nil
+	})
+}
+
+// Release takes a tag off a snapshot.
+func (e *Engine) Release(c Caller, dataset, name, tag string) (Done, error) {
+	return e.tag(oplog.Release, c, dataset, name, tag, func(s *snapshot) error {
+		if !slices.Contains(s.holds, tag) {
+			return fail.New(fail.NotFound, "%s@%s is not held by %s", dataset, name, tag)
+		}
+		return nil
+	})
+}
+
+func (e *Engine) tag(kind oplog.Kind, c Caller, dataset, name, tag string, judge func(*snapshot) error) (Done, error) {
+	op := &oplog.Op{Kind: kind, Client: e.client(c), Name: tag}
+	return e.change(op, true, func() (*prepared, error) {
+		d, s, err := e.findSnapshot(dataset, name)
+		if err != nil {
+			return nil, err
+		}
+		op.Dataset, op.At = d.id, s.id
+		return nil, judge(s)
+	})
+}
+
+func (e *Engine) applyHold(d *dataset, op *oplog.Op) error {
+	i := slices.IndexFunc(d.snaps, func(s *snapshot) bool { return s.id == op.At })
+	if i < 0 {
+		return fail.New(fail.Corrupt, "%v: no such snapshot", op)
+	}
+	s := *d.snaps[i] // a copy: the old one may be in a list that is being shown
+	if op.Kind == oplog.Hold {
+		s.holds = append(slices.Clone(s.holds), op.Name)
+	} else {
+		s.holds = slices.DeleteFunc(slices.Clone(s.holds), func(t string) bool { return t == op.Name })
+	}
+	d.snaps[i] = &s
+	e.record(itemKey(tagSnapshot, d.id, s.id), snapshotRecord(&s))
+	e.touch(d)
+	return nil
+}
+
+// Snapshots lists the snapshots of a dataset, or of all ("").
+func (e *Engine) Snapshots(dataset string) ([]SnapshotInfo, error) {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	if dataset != "" {
+		d, err := e.find(dataset)
+		if err != nil {
+			return nil, err
+		}
+		return appendSnapshots(make([]SnapshotInfo, 0, len(d.snaps)), d), nil
+	}
+	out := []SnapshotInfo{}
+	for _, name := range e.sortedNames() {
+		out = appendSnapshots(out, e.names[name])
+	}
+	return out, nil
+}
+
+func appendSnapshots(dst []SnapshotInfo, d *dataset) []SnapshotInfo {
+	for _, s := range d.snaps {
+		dst = append(dst, SnapshotInfo{
+			Dataset: d.name, Name: s.name, LSN: s.lsn, Time: time.Unix(0, s.time).UTC(), Guard: s.guard, Holds: s.holds,
+		})
+	}
+	return dst
+}
+
+// Resize grows a volume. Clients that are connected see it when they connect
+// anew.
+func (e *Engine) Resize(c Caller, name string, size uint64) (Done, error) {
+	op := &oplog.Op{Kind: oplog.Resize, Client: e.client(c), Size: size}
+	return e.change(op, false, func() (*prepared, error) {
+		d, err := e.find(name)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case size%BlockSize != 0 || size > MaxVolumeSize:
+			return nil, fail.New(fail.Invalid, "size %d is not a multiple of 4096 up to 1P", size)
+		case size < d.head.size:
+			return nil, fail.New(fail.Invalid, "%s has %d bytes and cannot shrink to %d: what lies beyond would be lost, and clients do not expect it", name, d.head.size, size).
+				WithHint("to go back to before it grew, use varve rollback")
+		case size == d.head.size:
+			return nil, fail.New(fail.Exists, "%s has %d bytes already", name, size)
+		}
+		op.Dataset = d.id
+		return nil, nil
+	})
+}

@@ -1,0 +1,121 @@
+package tree
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// leafShape returns how many leaves and entries a tree has in memory, and the
+// bytes its entries take.
+func leafShape(t *testing.T, tr *Tree) (leaves, entries, used int) {
+	var visit func(l *link)
+	visit = func(l *link) {
+		p := tr.c.page(uint32(l.addr))
+		if p.level() == 0 {
+			leaves, entries, used = leaves+1, entries+p.count(), used+p.used()
+			return
+		}
+		for i := range p.count() {
+			visit(p.link(i))
+		}
+	}
+	visit(&tr.root)
+	if leaves == 0 {
+		t.Fatal("no leaves")
+	}
+	return leaves, entries, used
+}
+
+// TestShape fills trees in several orders and measures what an entry of a
+// volume costs, and how full leaves are.
+func TestShape(t *testing.T) {
+	const n = 50000
+	orders := map[string]struct {
+		at      func(r *rand.Rand, i int) uint64
+		entry   float64 // bytes at most, of an entry in a leaf
+		percent int     // of the leaves' room in use, at least
+	}{
+		"ascending":  {func(_ *rand.Rand, i int) uint64 { return uint64(i) }, 20, 98},
+		"random":     {func(r *rand.Rand, _ int) uint64 { return r.Uint64N(1 << 26) }, 26, 65},
+		"descending": {func(_ *rand.Rand, i int) uint64 { return n - uint64(i) }, 26, 45},
+		"runs":       {func(_ *rand.Rand, i int) uint64 { return uint64(i%100)<<20 + uint64(i/100) }, 26, 45},
+		"one run after another": {func(r *rand.Rand, i int) uint64 {
+			return uint64(i/500*7919%100)<<20 + uint64(i%500)
+		}, 26, 60},
+	}
+	for name, o := range orders {
+		t.Run(name, func(t *testing.T) {
+			c := NewCache(newDisk(), 1<<30)
+			tr := c.Open(Ref{})
+			r := rand.New(rand.NewPCG(1, 2))
+			for i := range n {
+				k := key(o.at(r, i))
+				must(t, tr.Prepare(k, k))
+				tr.Put(k, make([]byte, 14))
+			}
+			leaves, entries, used := leafShape(t, tr)
+			bytes, percent := float64(used)/float64(entries), used*100/(leaves*leafRoom)
+			t.Logf("%d entries of %.1f bytes in %d leaves, %d%% full: %.1f bytes each in all",
+				entries, bytes, leaves, percent, float64(leaves)*PageSize/float64(entries))
+			if bytes > o.entry || percent < o.percent {
+				t.Errorf("want %.0f bytes and %d%%", o.entry, o.percent)
+			}
+			must(t, audit(c, []*Tree{tr}, nil))
+			tr.Close()
+			closed(t, c)
+		})
+	}
+}
+
+// TestDeleteRangeReadsLittle removes nearly all of a large tree: only two
+// paths are read then, and only inner nodes when drops are taken.
+func TestDeleteRangeReadsLittle(t *testing.T) {
+	const n = 200000
+	d := newDisk()
+	c := NewCache(d, 1<<30)
+	tr := c.Open(grown(t, d, n, "fourteen bytes"))
+	before := len(d.nodes)
+	retry(t, c, func() error { return tr.PrepareRange(key(10), key(n-10)) })
+	tr.DeleteRange(key(10), key(n-10))
+	if d.reads > 6 {
+		t.Fatalf("%d nodes read for two paths", d.reads)
+	}
+	if got := contents(t, c, tr, Key{}, MaxKey); len(got) != 20 {
+		t.Fatalf("%d entries left", len(got))
+	}
+	v := tr.Freeze(9)
+	drops, err := tr.TakeDrops()
+	must(t, err)
+	if len(drops) != before || d.reads > 30 {
+		t.Fatalf("%d of %d nodes dropped, %d read", len(drops), before, d.reads)
+	}
+	must(t, c.WriteOut([]*Version{v}, d.put))
+	if got := len(d.nodes) - before; got > 3 {
+		t.Fatalf("%d nodes for 20 entries", got)
+	}
+	v.Close()
+	tr.Close()
+	closed(t, c)
+}
+
+// TestLookupDoesNotAllocate, nor does an update of what is prepared.
+func TestLookupDoesNotAllocate(t *testing.T) {
+	d := newDisk()
+	c := NewCache(d, 1<<30)
+	tr := c.Open(grown(t, d, 50000, "fourteen bytes"))
+	tr.Blocking(true)
+	buf := make([]byte, 0, 100)
+	update := func() {
+		must(t, tr.Prepare(key(4000), key(4001)))
+		tr.Put(key(4000), []byte("other"))
+		if v, ok, err := tr.Get(key(4000), buf); string(v) != "other" || !ok || err != nil {
+			t.Fatal(string(v), ok, err)
+		}
+	}
+	update()
+	if n := testing.AllocsPerRun(100, update); n != 0 {
+		t.Fatalf("%.1f allocations", n)
+	}
+	tr.Close()
+	closed(t, c)
+}

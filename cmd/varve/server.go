@@ -96,7 +96,7 @@ func servePool(ctx context.Context, o serveOptions) error {
 		return err
 	}
 	defer s.control.Close()
-	s.engine, err = engine.Open(engine.Options{Store: store, Logger: o.log, CheckpointEvery: o.checkpoint})
+	s.engine, err = engine.Open(engine.Options{Store: store, Logger: o.log, CheckpointEvery: o.checkpoint, Scratch: scratchIn(o.dir)})
 	if err != nil {
 		return fail.Wrap(fail.Other, err, "pool %s", o.dir)
 	}
@@ -105,6 +105,19 @@ func servePool(ctx context.Context, o serveOptions) error {
 		err = drainErr
 	}
 	return err
+}
+
+// scratchIn makes files for views in the pool's directory that vanish with the
+// process.
+func scratchIn(dir string) func() (engine.Scratch, error) {
+	return func() (engine.Scratch, error) {
+		name := filepath.Join(dir, "scratch")
+		f, err := vfs.OS().Open(name, os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		return f, vfs.OS().Remove(name)
+	}
 }
 
 // run serves until ctx ends or a listener fails.

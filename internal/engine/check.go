@@ -60,7 +60,7 @@ func CheckStore(ctx context.Context, store segstore.Store, data bool, progress f
 	defer e.release()
 	_, err := e.readState(false)
 	if fail.Is(err, fail.Corrupt) {
-		c := checker{e: e, ctx: ctx, data: data, progress: progress, crcs: make(map[uint64][]blockSum)}
+		c := e.newChecker(ctx, data, progress)
 		c.damage("opening the pool", err)
 		if serr := c.segments(); serr != nil {
 			return c.report, serr
@@ -73,14 +73,18 @@ func CheckStore(ctx context.Context, store segstore.Store, data bool, progress f
 	return e.check(ctx, data, progress)
 }
 
-func (e *Engine) check(ctx context.Context, data bool, progress func(done, total uint64)) (CheckReport, error) {
+func (e *Engine) newChecker(ctx context.Context, data bool, progress func(done, total uint64)) *checker {
 	if progress == nil {
 		progress = func(uint64, uint64) {}
 	}
-	c := &checker{
+	return &checker{
 		e: e, ctx: ctx, data: data, progress: progress,
 		upTo: math.MaxUint64, crcs: make(map[uint64][]blockSum), seen: make(map[uint64]bool),
 	}
+}
+
+func (e *Engine) check(ctx context.Context, data bool, progress func(done, total uint64)) (CheckReport, error) {
+	c := e.newChecker(ctx, data, progress)
 	roots := c.roots()
 	if e.log != nil {
 		c.upTo = e.log.Cut().Seq

@@ -205,8 +205,8 @@ func (e *Engine) writeSet(c *cut, s *setCut) error {
 	defer d.mu.Unlock()
 	for _, r := range s.fresh {
 		ref, ok := r.vers.Ref()
-		if !ok {
-			return fail.New(fail.Other, "root of %s at lsn %d was not written", d.name, r.lsn)
+		if !ok || ref.Addr&scratchBit != 0 {
+			return fail.New(fail.Other, "root of %s at lsn %d was not written to the log", d.name, r.lsn)
 		}
 		r.ref = ref
 		c.records[itemKey(tagRoot, d.id, r.lsn)] = rootRecord(r)

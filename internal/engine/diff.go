@@ -46,8 +46,14 @@ func (v *View) diff(ctx context.Context, w *View, fn func(Change) error) error {
 		return err
 	}
 	j := joiner{fn: fn, size: max(v.size, w.size)}
+	add := func(block, n uint64, hole bool) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return j.add(block, n, hole)
+	}
 	for _, r := range ranges {
-		if err := diffRange(ctx, v.vers, w.vers, r[0], r[1], j.add); err != nil {
+		if err := diffRange(v.vers, w.vers, r[0], r[1], add); err != nil {
 			return err
 		}
 	}
@@ -148,12 +154,9 @@ func unshared(a, b *tree.Version) ([][2]uint64, error) {
 const diffWindow = 4096
 
 // diffRange compares where a and b have the payload of the blocks [lo, hi).
-func diffRange(ctx context.Context, a, b *tree.Version, lo, hi uint64, add func(block, n uint64, hole bool) error) error {
+func diffRange(a, b *tree.Version, lo, hi uint64, add func(block, n uint64, hole bool) error) error {
 	var wa, wb [diffWindow]uint64
 	for lo < hi {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		na, err := nextChunk(a, lo, hi)
 		if err != nil {
 			return err

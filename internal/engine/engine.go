@@ -38,12 +38,13 @@ type Options struct {
 	Logger          *slog.Logger
 	Now             func() time.Time
 	Rand            io.Reader
-	CheckpointEvery time.Duration // default 5 s; negative: nothing runs in the background, for tests
-	CacheBytes      int64         // memory for tree nodes; default 128 MiB
-	BaseOps         uint64        // operations between bases; default 250,000
-	BaseAge         time.Duration // time between bases; default 10 min
-	MaxFrame        int           // blocks; 0: the log's default
-	AcceptLoss      bool          // open a damaged log, giving up what follows the damage
+	CheckpointEvery time.Duration           // default 5 s; negative: nothing runs in the background, for tests
+	CacheBytes      int64                   // memory for tree nodes; default 128 MiB
+	BaseOps         uint64                  // operations between bases; default 250,000
+	BaseAge         time.Duration           // time between bases; default 10 min
+	MaxFrame        int                     // blocks; 0: the log's default
+	Scratch         func() (Scratch, error) // makes an empty file for views of the past; nil: they stay in memory
+	AcceptLoss      bool                    // open a damaged log, giving up what follows the damage
 	Segment         func(*segment.Options)
 }
 
@@ -102,7 +103,8 @@ type Engine struct {
 	ckptWake chan struct{}
 	ckptLog  atomic.Int64 // log bytes at the last checkpoint
 
-	views viewCache
+	views   viewCache
+	scratch scratchSpace
 
 	recovery    Recovery
 	lastTime    atomic.Int64     // of the last operation: Unix nanoseconds
@@ -127,7 +129,7 @@ func newEngine(o Options) *Engine {
 	}
 	e.lastCkpt.Store(checkpointRecord{})
 	e.cache = tree.NewCache(nodeSource{e}, o.CacheBytes)
-	e.views.init(e)
+	e.scratch.open = o.Scratch
 	return e
 }
 
@@ -135,6 +137,9 @@ func newEngine(o Options) *Engine {
 type nodeSource struct{ e *Engine }
 
 func (s nodeSource) ReadNode(addr uint64, page []byte) error {
+	if addr&scratchBit != 0 {
+		return s.e.scratch.read(addr, page)
+	}
 	return s.e.readBlocks(segment.Addr(addr), page)
 }
 
@@ -262,4 +267,7 @@ func (e *Engine) endBackground() {
 	e.background.Wait()
 }
 
-func (e *Engine) release() { e.cache.Close() }
+func (e *Engine) release() {
+	e.cache.Close()
+	e.scratch.close()
+}

@@ -23,12 +23,12 @@ var tester = engine.Caller{Proto: "test", Addr: "here"}
 // newDirSim starts a simulation on a directory of disk, reached through fsys.
 func newDirSim(t *testing.T, conf config, fsys vfs.FS, seed uint64) *sim {
 	t.Helper()
-	return newSim(t, conf, makeDir(t, fsys), seed)
+	return newSim(t, conf, makeDir(t, fsys, conf.segment), seed)
 }
 
-func makeDir(t *testing.T, fsys vfs.FS) *dir.Store {
+func makeDir(t *testing.T, fsys vfs.FS, segment int64) *dir.Store {
 	t.Helper()
-	if err := dir.Make(fsys, "pool", 1<<20, 4<<30); err != nil {
+	if err := dir.Make(fsys, "pool", segment, 4<<30); err != nil {
 		t.Fatal(err)
 	}
 	return openDir(t, fsys)

@@ -14,6 +14,7 @@ type image struct {
 	tree   *tree.Tree
 	size   uint64           // bytes
 	mapped int64            // blocks with payload; what a dying list still holds counts until it is drained
+	spills bool             // a view's, and all its pages in memory are its own
 	pos    segment.Position // of a scratch image: the operations after its moment are in frames after it
 	led    *ledger
 	found  []extent // scratch of cut

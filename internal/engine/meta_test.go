@@ -21,6 +21,7 @@ var configs = []config{
 	{name: "reopened often", checkpoint: 15, reopen: 12, baseOps: 40},
 	{name: "drained", checkpoint: 9, drain: 2},
 	{name: "everything", segment: 512 << 10, frame: 40, cache: 1 << 17, checkpoint: 5, reopen: 20, drain: 3, baseOps: 25},
+	{name: "views spill", cache: 1 << 17, checkpoint: 12, drain: 9, spill: true},
 	{name: "no checkpoint but at close", reopen: 60},
 }
 

@@ -193,6 +193,15 @@ func usageRecord(u segment.Usage) []byte {
 		u.FirstLSN, u.LastLSN, uint64(u.FirstTime), uint64(u.LastTime))
 }
 
+func parseUsage(seg uint64, v []byte) (segment.Usage, error) {
+	r := varint.Reader{B: v}
+	u := segment.Usage{Segment: seg}
+	u.Data, u.Node, u.Deaths, u.Record = int64(r.Uvarint()), int64(r.Uvarint()), int64(r.Uvarint()), int64(r.Uvarint())
+	u.FirstLSN, u.LastLSN = r.Uvarint(), r.Uvarint()
+	u.FirstTime, u.LastTime = int64(r.Uvarint()), int64(r.Uvarint())
+	return u, recordEnd(&r, "segment", seg)
+}
+
 func readRef(r *varint.Reader) tree.Ref {
 	b := r.Bytes(tree.RefSize)
 	if b == nil {

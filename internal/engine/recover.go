@@ -261,15 +261,15 @@ func (l *loader) finish() error {
 	return nil
 }
 
-// PoolName returns the pool's id as text.
-func (e *Engine) PoolName() string { return e.super.poolName() }
+// Identity returns what distinguishes this pool to clients, as text.
+func (e *Engine) Identity() string { return e.super.name() }
 
 // Status describes the pool now.
 func (e *Engine) Status() Status {
 	st := e.log.Stats()
 	cs := e.cache.Stats()
 	s := Status{
-		PoolID: e.super.poolName(), State: "online", LastLSN: st.LastLSN, DurableLSN: st.DurableLSN,
+		PoolID: e.super.name(), State: "online", LastLSN: st.LastLSN, DurableLSN: st.DurableLSN,
 		DirtyBytes: e.cache.DirtyBytes(), CacheBytes: cs.Bytes,
 		LogBytes: st.Data + st.Node + st.Deaths + st.Super + st.Record, PayloadBytes: st.Data, NodeBytes: st.Node,
 		Recovery: e.recovery, Started: e.started, QuarantinedBlocks: int(e.quarantined.Load()),

@@ -2,11 +2,13 @@ package engine_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"varve/internal/fail"
 	"varve/internal/segment"
 	"varve/internal/segstore"
+	"varve/internal/vfs"
 	"varve/internal/vol"
 	"varve/internal/when"
 )
@@ -109,14 +112,23 @@ type config struct {
 	frame      int
 	checkpoint int // one operation in so many takes a checkpoint
 	baseOps    uint64
-	reopen     int // one in so many closes and opens the pool
-	drain      int // one in so many makes a drain step
+	reopen     int           // one in so many closes and opens the pool
+	drain      int           // one in so many makes a drain step
+	marker     time.Duration // 0: no markers but by Close
+	spill      bool          // views go to a scratch file
 }
 
 func (c config) options(s segstore.Store, clock *clock) engine.Options {
+	var scratch func() (engine.Scratch, error)
+	if c.spill {
+		scratch = func() (engine.Scratch, error) {
+			return vfs.NewMem(1).Open("scratch", os.O_CREATE|os.O_RDWR, 0o600)
+		}
+	}
 	return engine.Options{
-		Store: s, Now: clock.now, CheckpointEvery: -1, CacheBytes: c.cache, BaseOps: c.baseOps, MaxFrame: c.frame,
-		Segment: func(o *segment.Options) { o.MarkerDelay = -1 },
+		Scratch: scratch,
+		Store:   s, Now: clock.now, CheckpointEvery: -1, CacheBytes: c.cache, BaseOps: c.baseOps, MaxFrame: c.frame,
+		Segment: func(o *segment.Options) { o.MarkerDelay = cmp.Or(c.marker, -1) },
 	}
 }
 
@@ -370,6 +382,13 @@ func (s *sim) run(phase string, w world, made func(), do func() error) {
 	}
 }
 
+func (s *sim) release(name, snap string) {
+	s.run("release", s.m.now(), nil, func() error {
+		_, err := s.e.Release(simCaller, name, snap, "tag")
+		return err
+	})
+}
+
 func (s *sim) snapshotAll(snap string) {
 	made := func() {
 		for id, d := range s.m.now() {
@@ -414,7 +433,11 @@ func (s *sim) hold(id uint64, name string) {
 	if len(snaps) == 0 {
 		return
 	}
-	snap := snaps[s.rng.IntN(len(snaps))].Name
+	pick := snaps[s.rng.IntN(len(snaps))]
+	if len(pick.Holds) > 0 {
+		return
+	}
+	snap := pick.Name
 	s.run("hold", s.m.now(), nil, func() error {
 		_, err := s.e.Hold(simCaller, name, snap, "tag")
 		return err
@@ -423,10 +446,7 @@ func (s *sim) hold(id uint64, name string) {
 		s.must("hold", err)
 		s.t.Fatalf("a held snapshot was destroyed")
 	}
-	s.run("release", s.m.now(), nil, func() error {
-		_, err := s.e.Release(simCaller, name, snap, "tag")
-		return err
-	})
+	s.release(name, snap)
 	if s.rng.IntN(2) == 0 {
 		s.run("destroy snapshot", s.m.now(), func() { s.m.setSnap(snapKey(id, snap), 0) }, func() error {
 			_, err := s.e.DestroySnapshot(simCaller, name, snap)
@@ -481,11 +501,18 @@ func (s *sim) rollback(name string) {
 
 func (s *sim) destroy(name string) {
 	id, d := s.m.now().named(name)
+	snaps, err := s.e.Snapshots(name)
+	s.must("snapshots", err)
+	for _, snap := range snaps {
+		if len(snap.Holds) > 0 { // a crash came before its release
+			s.release(name, snap.Name)
+		}
+	}
 	nd := *d
 	nd.destroyed = true
 	w := s.m.now().with(id, &nd)
 	s.intend("destroy", w, nil)
-	_, err := s.e.Destroy(engine.Caller{Proto: "test"}, name, false)
+	_, err = s.e.Destroy(engine.Caller{Proto: "test"}, name, false)
 	s.must("destroy", err)
 	s.did("destroy", w, true)
 }

@@ -22,9 +22,13 @@ import (
 //	48  pool id 16 bytes
 //	64  made at, Unix nanoseconds i64
 //	72  segment size u64 (bytes)
-//	80  zero, to 128
+//	80  identity 16 bytes: what clients see (disk serials, file handles). The
+//	    pool id, which is in every frame, never changes; a copy of a pool that
+//	    is served beside its original gets an identity of its own
+//	96  zero, to 128
 //
-// little endian.
+// little endian. Magic, version and CRC stay where they are in every version,
+// so that a newer pool can be told from a damaged one.
 const (
 	superblockMagic = "varve pool\n\x00\x00\x00\x00\x00"
 	superblockSize  = 128
@@ -42,6 +46,7 @@ type superblock struct {
 	pool        [16]byte
 	made        int64
 	segmentSize uint64
+	identity    [16]byte
 	compat      uint64
 	roCompat    uint64
 	incompat    uint64
@@ -58,6 +63,7 @@ func (s *superblock) encode() []byte {
 	copy(b[48:], s.pool[:])
 	le.PutUint64(b[64:], uint64(s.made))
 	le.PutUint64(b[72:], s.segmentSize)
+	copy(b[80:], s.identity[:])
 	le.PutUint32(b[20:], segment.Checksum(b))
 	return b
 }
@@ -70,19 +76,20 @@ func parseSuperblock(b []byte, write bool) (superblock, error) {
 		return s, fail.New(fail.Corrupt, "the superblock is not varve's").WithHint("is this a pool?")
 	}
 	le := binary.LittleEndian
-	if v := le.Uint32(b[16:]); v != formatVersion {
-		return s, fail.New(fail.Unsupported, "the pool has format version %d; this varve reads version %d", v, formatVersion).
-			WithHint("use the varve that made it, or a newer one")
-	}
 	sum := le.Uint32(b[20:])
 	c := append([]byte(nil), b[:superblockSize]...)
 	le.PutUint32(c[20:], 0)
 	if segment.Checksum(c) != sum {
 		return s, fail.New(fail.Corrupt, "the superblock's checksum does not match")
 	}
+	if v := le.Uint32(b[16:]); v != formatVersion {
+		return s, fail.New(fail.Unsupported, "the pool has format version %d; this varve reads version %d", v, formatVersion).
+			WithHint("use the varve that made it, or a newer one")
+	}
 	s.compat, s.roCompat, s.incompat = le.Uint64(b[24:]), le.Uint64(b[32:]), le.Uint64(b[40:])
 	copy(s.pool[:], b[48:])
 	s.made, s.segmentSize = int64(le.Uint64(b[64:])), le.Uint64(b[72:])
+	copy(s.identity[:], b[80:])
 	if x := s.incompat &^ knownIncompat; x != 0 {
 		return s, fail.New(fail.Unsupported, "the pool uses incompatible features %#x that this varve does not know", x).WithHint("use a newer varve")
 	}
@@ -92,9 +99,9 @@ func parseSuperblock(b []byte, write bool) (superblock, error) {
 	return s, nil
 }
 
-// poolName is the pool id as people see it.
-func (s *superblock) poolName() string {
-	p := s.pool
+// name is the identity as people see it.
+func (s *superblock) name() string {
+	p := s.identity
 	return fmt.Sprintf("%x-%x-%x-%x-%x", p[:4], p[4:6], p[6:8], p[8:10], p[10:])
 }
 
@@ -110,6 +117,7 @@ func Format(store segstore.Store, now time.Time, random io.Reader) error {
 	if _, err := io.ReadFull(random, s.pool[:]); err != nil {
 		return err
 	}
+	s.identity = s.pool
 	clock := func() time.Time { return now }
 	e := newEngine(Options{Store: store, Now: clock, Rand: random})
 	defer e.release()
@@ -129,4 +137,22 @@ func Format(store segstore.Store, now time.Time, random io.Reader) error {
 	}
 	// Last: a directory without a superblock is no pool.
 	return store.WriteSuperblock(s.encode())
+}
+
+// Reid gives a pool that nobody serves a new identity: a copy can then be
+// served beside its original without clients taking one for the other. It
+// returns the new one.
+func Reid(store segstore.Store, random io.Reader) (string, error) {
+	b, err := store.Superblock()
+	if err != nil {
+		return "", err
+	}
+	s, err := parseSuperblock(b, true)
+	if err != nil {
+		return "", err
+	}
+	if _, err := io.ReadFull(random, s.identity[:]); err != nil {
+		return "", err
+	}
+	return s.name(), store.WriteSuperblock(s.encode())
 }

@@ -99,21 +99,22 @@ func (r *request) cutPieces(b uint64, bufs [][]byte) uint64 {
 func (h *Head) Write(off, n uint64, bufs [][]byte, expect []Expect) error {
 	r := h.newRequest(oplog.Write, off, n)
 	defer r.put()
-	return h.run(r, int(r.cutPieces(off/BlockSize, bufs)), expect)
+	return h.run(r, int(r.cutPieces(off/BlockSize, bufs)), false, expect)
 }
 
-// Trim makes a range of whole blocks a hole. As durable as Write.
+// Trim makes a range of whole blocks a hole. As durable as Write. It works on a
+// full pool too, since it frees space.
 func (h *Head) Trim(off, n uint64) error {
 	r := h.newRequest(oplog.Trim, off, n)
 	defer r.put()
-	return h.run(r, 1, nil)
+	return h.run(r, 1, true, nil)
 }
 
 // run takes a data operation through Prepare, log and Apply. room is what
-// Append will use: its blocks, or one.
-func (h *Head) run(r *request, room int, expect []Expect) error {
+// Append will use: its blocks, or one. reserve lets it use the last space.
+func (h *Head) run(r *request, room int, reserve bool, expect []Expect) error {
 	e := h.e
-	if err := e.admit(room); err != nil {
+	if err := e.admit(room, reserve); err != nil {
 		return err
 	}
 	for {
@@ -194,7 +195,7 @@ func (im *image) addrOf(block uint64) (uint64, error) {
 
 // admit waits until the log takes room blocks, and until tree nodes that a
 // checkpoint must write leave room in memory.
-func (e *Engine) admit(room int) error {
+func (e *Engine) admit(room int, reserve bool) error {
 	if err := e.writable(); err != nil {
 		return err
 	}
@@ -203,5 +204,5 @@ func (e *Engine) admit(room int) error {
 			return err
 		}
 	}
-	return e.log.Admit(room, false)
+	return e.log.Admit(room, reserve)
 }

@@ -20,12 +20,13 @@ func (c *conn) readHead() int {
 	return simpleSize
 }
 
-// wantsMap returns where the map of a read shall go: nil where nobody needs it.
+// wantsMap clears the map of the read before and returns where that of r shall
+// go: nil where nobody needs it.
 func (c *conn) wantsMap(r request, spans *[]Span) *[]Span {
+	*spans = (*spans)[:0]
 	if !c.structured || r.flags&flagDF != 0 {
 		return nil
 	}
-	*spans = (*spans)[:0]
 	return spans
 }
 
@@ -88,9 +89,6 @@ func (c *conn) putRead(p []byte, r request, spans []Span) int {
 	if !c.structured {
 		putSimple(p, r.cookie, nbdOK)
 		return len(p)
-	}
-	if r.flags&flagDF != 0 {
-		spans = nil
 	}
 	return packRead(p, r.cookie, r.off, spans)
 }

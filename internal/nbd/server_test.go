@@ -52,6 +52,13 @@ func TestStallTimeout(t *testing.T) {
 	s, addr := startServer(t, &memBackend{disks: []*memDisk{d}}, Options{StallTimeout: 50 * time.Millisecond})
 
 	const n = inPlace + 1
+	whole := requestBytes(request{cmd: cmdWrite, n: n}, make([]byte, n))
+	idle := connect(t, addr, "d", false)
+	idle.send(whole[:n/2])
+	eventually(t, "the first half to arrive", func() bool { return s.Clients()[0].Requests == 1 })
+	idle.send(whole[n/2:])
+	idle.reply(0, 0)
+
 	sender := connect(t, addr, "d", false)
 	sender.send(requestBytes(request{cmd: cmdWrite, n: n}, make([]byte, 1000)))
 	sender.expectEnd()
@@ -61,10 +68,9 @@ func TestStallTimeout(t *testing.T) {
 	for range 4 {
 		reader.request(request{cmd: cmdRead, n: 16 << 20}, nil)
 	}
-	eventually(t, "the server to cut the connection", func() bool { return len(s.Clients()) == 0 })
+	eventually(t, "the server to cut the connection", func() bool { return len(s.Clients()) == 1 })
 
-	idle := connect(t, addr, "d", false) // with nothing in flight one may take one's time
-	time.Sleep(100 * time.Millisecond)
+	// With nothing in flight one may take one's time.
 	if a := idle.do(request{cmd: cmdFlush}, nil); a.code != 0 {
 		t.Errorf("flush after a pause: %+v", a)
 	}
@@ -112,6 +118,25 @@ func TestSlowReader(t *testing.T) {
 			}
 			seen[a.cookie] = true
 		}
+		eventually(t, "all memory to be free again", func() bool { return s.memory.TryAcquire(s.opt.Memory) })
+	}
+}
+
+// A second reply buffer that turned out not to be needed is given back before
+// the reader goes to sleep.
+func TestUnusedReplyBuffer(t *testing.T) {
+	s := New(&memBackend{}, Options{})
+	c := newConn(s, &script{in: bytes.NewReader(nil)})
+	c.fixed = true // and in the writer's hands
+	if _, err := c.room(100); err != nil {
+		t.Fatal(err)
+	}
+	if s.memory.TryAcquire(s.opt.Memory) {
+		t.Fatal("the buffer is not paid for")
+	}
+	c.flushReplies()
+	if !s.memory.TryAcquire(s.opt.Memory) {
+		t.Error("the buffer is kept")
 	}
 }
 
@@ -165,6 +190,7 @@ func TestWorkersTakeTurns(t *testing.T) {
 		many.request(request{cmd: cmdRead, cookie: i, n: 512}, nil)
 	}
 	<-a.entered
+	eventually(t, "the many to be there", func() bool { return s.Clients()[0].Requests+s.Clients()[1].Requests == 8 })
 	few.request(request{cmd: cmdRead, n: 512}, nil)
 	eventually(t, "both to wait for the worker", func() bool {
 		s.workers.mu.Lock()

@@ -26,15 +26,18 @@ func bothWays(t *testing.T, f func(t *testing.T, structured bool)) {
 
 func TestReadWrite(t *testing.T) {
 	bothWays(t, func(t *testing.T, structured bool) {
-		const size = 96 << 20
+		const size = 40 << 20
 		d := newMemDisk("d", size)
 		_, addr := startServer(t, &memBackend{disks: []*memDisk{d}}, Options{})
 		c := connect(t, addr, "d", structured)
 		model := make([]byte, size)
 		off := uint64(17)
 		for i, n := range []int{1, 512, 4096, 4097, inPlace, inPlace + 1, bufferSize - dataHead,
-			bufferSize - simpleSize, bufferSize, 1 << 20, 3<<20 + 5, maxPayload} {
+			bufferSize - simpleSize, bufferSize, 1<<20 + 5, maxPayload} {
 			for _, cold := range []bool{false, true} {
+				if cold && n == maxPayload {
+					continue // long enough once
+				}
 				d.cold.Store(cold)
 				p := pattern(n, uint64(i))
 				copy(model[off:], p)
@@ -45,14 +48,17 @@ func TestReadWrite(t *testing.T) {
 				if a.code != 0 || !bytes.Equal(a.data, p) {
 					t.Fatalf("read of %d at %d, cold %v: wrong bytes, code %d", n, off, cold, a.code)
 				}
+				if n > 1<<20 {
+					continue
+				}
 				// Around it, so that holes and edges are seen, too.
 				from := off &^ 0xffff
-				m := min(uint32(n)+100_000, maxPayload)
+				m := uint32(n) + 100_000
 				a = c.do(request{cmd: cmdRead, cookie: 3, off: from, n: m}, nil)
 				if !bytes.Equal(a.data, model[from:from+uint64(m)]) {
 					t.Fatalf("read of %d at %d, cold %v: wrong bytes", m, from, cold)
 				}
-				if structured && m < 1<<20 && a.holes == 0 {
+				if structured && a.holes == 0 {
 					t.Errorf("read of %d at %d: no hole reported", m, from)
 				}
 			}

@@ -182,7 +182,7 @@ func TestConcurrent(t *testing.T) {
 	for i, b := range banks {
 		writers.Go(func() {
 			r := rand.New(rand.NewPCG(1, uint64(i)))
-			for n := 0; (n < 1000 || checkpoints.Load() < 100) && !t.Failed(); n++ {
+			for n := 0; (n < 500 || checkpoints.Load() < 60) && !t.Failed(); n++ {
 				if err := b.transfer(c, r); err != nil {
 					t.Error(err)
 					return

@@ -7,14 +7,15 @@ import (
 
 // An epoch keeps pages from being reused under readers, at the price of two
 // uncontended atomic adds per descent. A reader enters, follows links, and
-// leaves. Who takes a page away first makes it unreachable for those who
-// enter later, notes the epoch e, and reuses the page when the epoch is e+2:
+// leaves. There are two gates; readers enter by the one of the epoch's parity.
+// The epoch goes on when the other gate is empty: from e to e+1 when gate
+// (e+1)&1 is, from e+1 to e+2 when gate e&1 is.
 //
-//	from e   to e+1: when nobody is left who entered in e-1
-//	from e+1 to e+2: when nobody is left who entered in e
+// Who takes a page away in epoch e first makes it unreachable for those who
+// enter later, and reuses it in e+2. Both gates were seen empty in between,
+// so whoever was inside, by either gate, has left.
 //
-// Readers count themselves under the parity of the epoch they entered in, on
-// one of several stripes so that they do not share a cache line.
+// Each gate is spread over stripes, so that readers do not share a cache line.
 type epoch struct {
 	now     atomic.Uint64
 	stripes [16]stripe
@@ -34,24 +35,18 @@ func (e *epoch) enter() ticket {
 	var here byte
 	a := uintptr(unsafe.Pointer(&here))
 	s := &e.stripes[(a>>12^a>>16)%uintptr(len(e.stripes))]
-	for {
-		now := e.now.Load()
-		g := &s.gates[now&1]
-		g.entered.Add(1)
-		if e.now.Load() == now {
-			return &g.left
-		}
-		g.left.Add(1) // the epoch went on in between: this count may not have been seen
-	}
+	g := &s.gates[e.now.Load()&1]
+	g.entered.Add(1)
+	return &g.left
 }
 
 func leave(t ticket) { t.Add(1) }
 
-// quiet reports whether all who entered with a parity have left. While the
-// epoch has the other parity nobody new enters, so quiet remains true.
-func (e *epoch) quiet(parity uint64) bool {
+// quiet reports whether a gate was empty, each stripe at some time during the
+// call.
+func (e *epoch) quiet(gate uint64) bool {
 	for i := range e.stripes {
-		g := &e.stripes[i].gates[parity&1]
+		g := &e.stripes[i].gates[gate&1]
 		left := g.left.Load()
 		if g.entered.Load() != left {
 			return false
@@ -60,10 +55,11 @@ func (e *epoch) quiet(parity uint64) bool {
 	return true
 }
 
-// advance goes to the next epoch if it may. Calls exclude each other.
+// advance goes to the next epoch if it may. Calls exclude each other, and
+// pages being taken away.
 func (e *epoch) advance() bool {
 	now := e.now.Load()
-	if !e.quiet(now + 1) { // the parity of now-1
+	if !e.quiet(now + 1) {
 		return false
 	}
 	e.now.Store(now + 1)

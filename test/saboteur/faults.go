@@ -79,7 +79,7 @@ var faults = []fault{
 	},
 	{
 		name: "discarded-tail-left", what: "recovery leaves the header of a discarded frame, which may count the next time",
-		edits: []edit{{"internal/segment/log.go", "if t.void != 0 {", "if false {"}},
+		edits: []edit{{"internal/segment/log.go", "for _, a := range t.void {", "for _, a := range t.void[:0] {"}},
 		tests: logCrashes,
 	},
 	{
@@ -89,8 +89,13 @@ var faults = []fault{
 	},
 	{
 		name: "sync-retried", what: "after a failed sync the next one is believed",
-		edits: []edit{{"internal/segment/commit.go", "	if err != nil {\n		l.fail(err)\n	} else if l.err == nil {", "	if err == nil || l.store.Sync(l.syncSegs[0]) == nil {"}},
-		tests: logTests,
+		edits: []edit{{"internal/segment/commit.go", "	if err != nil {\n		l.fail(err)\n	} else if l.err == nil {", "	if err != nil && l.store.Sync(l.syncSegs[0]) != nil {\n		l.fail(err)\n	} else if l.err == nil {"}},
+		tests: suite{pkg: "./internal/segment", run: "^TestFailStop$"},
+	},
+	{
+		name: "fail-stop-forgotten", what: "a log whose disk has failed takes further operations",
+		edits: []edit{{"internal/segment/log.go", "		return errClosed\n	}\n	return l.err\n", "		return errClosed\n	}\n	return nil\n"}},
+		tests: suite{pkg: "./internal/segment", run: "^TestFailStop$"},
 	},
 	{
 		name: "op-skipped-in-recovery", what: "roll-forward leaves out the first operation after the cut",

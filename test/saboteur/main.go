@@ -47,7 +47,7 @@ type suite struct {
 
 const (
 	atOnce   = 2
-	patience = 3 * time.Minute // for one suite
+	patience = 90 * time.Second // for one suite; who hangs longer has noticed too
 )
 
 func main() {
@@ -272,6 +272,9 @@ func judge(out []byte, failed bool) verdict {
 		}
 	}
 	v.output = said.String()
+	if v.by == "" && strings.Contains(v.output, "panic: test timed out") {
+		v.by = "the time limit"
+	}
 	switch {
 	case v.outcome == unbuilt:
 	case failed && v.by != "":

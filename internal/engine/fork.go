@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"slices"
+
+	"varve/internal/fail"
+	"varve/internal/oplog"
+)
+
+// cloneAt makes a new dataset whose line forks from moment m.
+func (e *Engine) cloneAt(c Caller, m Moment, name string) (Done, error) {
+	e.gate.RLock()
+	src, err := e.find(m.Dataset)
+	e.gate.RUnlock()
+	if err != nil {
+		return Done{}, err
+	}
+	im, err := e.imageAt(src, m.LSN)
+	if err != nil {
+		return Done{}, err
+	}
+	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name, Source: src.id, At: m.LSN, Size: im.size}
+	done, err := e.change(op, false, func() (*prepared, error) {
+		if len(e.datasets) >= maxDatasets {
+			return nil, fail.New(fail.TooBig, "the pool has its %d datasets", maxDatasets)
+		}
+		op.Dataset = e.nextDataset
+		return &prepared{im: im}, e.free(name)
+	})
+	if err != nil && op.LSN == 0 {
+		im.tree.Close()
+	}
+	return done, err
+}
+
+// rollbackTo makes moment m the present of its dataset again. Busy while a
+// client may write.
+func (e *Engine) rollbackTo(c Caller, m Moment) (Done, error) {
+	e.gate.RLock()
+	d, err := e.find(m.Dataset)
+	e.gate.RUnlock()
+	if err != nil {
+		return Done{}, err
+	}
+	im, err := e.imageAt(d, m.LSN)
+	if err != nil {
+		return Done{}, err
+	}
+	e.clients.Lock()
+	op := &oplog.Op{Kind: oplog.Rollback, Client: e.client(c), Dataset: d.id, At: m.LSN}
+	done, err := e.change(op, true, func() (*prepared, error) {
+		if e.names[m.Dataset] != d {
+			return nil, fail.New(fail.NotFound, "%s is gone", m.Dataset)
+		}
+		if err := d.busy(); err != nil {
+			return nil, err
+		}
+		op.Name = d.guardName()
+		return &prepared{im: im}, nil
+	})
+	e.clients.Unlock()
+	if err != nil {
+		if op.LSN == 0 {
+			im.tree.Close()
+		}
+		return Done{}, err
+	}
+	done.Guard = op.Name
+	e.wakeCheckpoint()
+	return done, nil
+}
+
+// guardName returns a free name for the snapshot of what a rollback leaves.
+func (d *dataset) guardName() string {
+	n := len(d.rollbacks) + 1
+	for {
+		name := "before-rollback-" + itoa(n)
+		if !slices.ContainsFunc(d.snaps, func(s *snapshot) bool { return s.name == name }) {
+			return name
+		}
+		n++
+	}
+}

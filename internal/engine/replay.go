@@ -1,0 +1,124 @@
+package engine
+
+import (
+	"time"
+
+	"varve/internal/fail"
+	"varve/internal/oplog"
+	"varve/internal/segment"
+)
+
+// imageAt builds the state of d's line at lsn: the newest root before it, and
+// Replay of the operations since into a scratch overlay. The caller owns the
+// image's tree. No lock but dataset.mu is taken: usable in recovery, and
+// under the gate where the moment is the present one (then it is a freeze).
+func (e *Engine) imageAt(d *dataset, lsn uint64) (*image, error) { return e.replayTo(d, lsn, false) }
+
+// replayTo is imageAt. With spill, the image is for a view only: what it holds
+// may go to the scratch file.
+func (e *Engine) replayTo(d *dataset, lsn uint64, spill bool) (*image, error) {
+	for lsn < d.created.lsn {
+		p := d.origin
+		if p == nil {
+			return nil, fail.New(fail.OutsideHistory, "lsn %d is before %s was made", lsn, d.name).
+				WithHint("oldest moment %s (lsn %d)", d.created.wall().Format(time.RFC3339), d.created.lsn)
+		}
+		d, lsn = p, min(lsn, d.fork)
+	}
+	im, start, err := e.startOf(d, lsn)
+	if err != nil || start.lsn >= lsn {
+		return im, err
+	}
+	im.tree.Blocking(true)
+	im.spills = spill && start.vers == nil // else it shares pages with the head
+	if err := e.replay(im, d, start.pos, start.lsn, lsn); err != nil {
+		im.tree.Close()
+		return nil, err
+	}
+	im.tree.Blocking(false)
+	return im, nil
+}
+
+// startOf opens the newest image of d's line at or before lsn that is at hand,
+// and returns a copy of its root. Where nothing changed the head since lsn,
+// that is the head.
+func (e *Engine) startOf(d *dataset, lsn uint64) (*image, root, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.changed <= lsn {
+		r := d.freeze(e.lastLSN(), e.position())
+		defer r.vers.Close()
+		r.lsn = lsn
+		return r.image(e.cache), *r, nil
+	}
+	r := d.rootBefore(lsn)
+	if r == nil {
+		return nil, root{}, fail.New(fail.Corrupt, "%s has no root at or before lsn %d", d.name, lsn)
+	}
+	return r.image(e.cache), *r, nil
+}
+
+// replay runs the data operations of d's line in (from, to] through Apply into
+// im. pos is a frame at or before the first of them.
+func (e *Engine) replay(im *image, d *dataset, pos segment.Position, from, to uint64) error {
+	if err := e.storeHas(to); err != nil {
+		return err
+	}
+	var dec oplog.Decoder
+	var op oplog.Op
+	done := 0
+	return segment.Read(e.store, e.super.pool, pos, to, func(f *segment.Frame) error {
+		dec.Reset()
+		for lsn, rec := range f.Records() {
+			if err := dec.Decode(rec, lsn, &op); err != nil {
+				return err
+			}
+			if lsn <= from || lsn > to || op.Dataset != d.id {
+				continue
+			}
+			if err := e.replayOne(im, d, &op); err != nil {
+				return err
+			}
+			if done++; done%spillOps == 0 {
+				if err := e.spill(im, lsn); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// storeHas makes sure that segment.Read finds the operations up to lsn. Those
+// that are durable it finds in any case, also when the log has stopped.
+func (e *Engine) storeHas(lsn uint64) error {
+	if e.log == nil || lsn <= e.log.DurableLSN() {
+		return nil
+	}
+	return e.log.Written(e.log.Cut().Seq)
+}
+
+// replayOne applies one operation of d's line to a scratch image. Most change
+// only the catalog, and the image not at all.
+func (e *Engine) replayOne(im *image, d *dataset, op *oplog.Op) error {
+	switch op.Kind {
+	case oplog.Write, oplog.Trim:
+		b, end := blocks(op)
+		if err := im.prepare(op.Kind, b, end); err != nil {
+			return err
+		}
+		_, err := im.apply(op)
+		return err
+	case oplog.Resize:
+		im.size = op.Size
+	case oplog.Rollback:
+		back, err := e.imageAt(d, op.At)
+		if err != nil {
+			return err
+		}
+		im.tree.Close()
+		*im = *back // which spills nothing: it may share pages with the head
+		im.tree.Blocking(true)
+	}
+	return nil
+}

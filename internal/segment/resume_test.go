@@ -1,0 +1,158 @@
+package segment
+
+import (
+	"bytes"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"varve/internal/segstore/mem"
+)
+
+// A process that was killed while it wrote a super root may leave it whole but
+// not durable: Resume has to sync it, though it is whole.
+func TestFoundSuperRootIsMadeDurable(t *testing.T) {
+	s := mem.New(64*BlockSize, 0)
+	l := create(t, testOptions(s))
+	from := l.Cut()
+	appendOp(t, l, "op")
+	_, err := l.SuperRoot(from.Append(nil))
+	must(t, err)
+	l.Abort()
+	must(t, s.SetHint(nil)) // the process did not get that far
+	root, err := FindSuperRoot(s, testPool)
+	must(t, err)
+	tail, err := Scan(s, testPool, from, ScanOptions{Attested: root.Seq}, func(*Frame) error { return nil })
+	must(t, err)
+	if tail.Position != root.Position || !slices.Equal(tail.unsynced, []uint64{root.Addr.Segment()}) {
+		t.Fatalf("tail %+v after super root %+v", tail, root.Position)
+	}
+	tap := &tapStore{Store: s}
+	l, err = Resume(testOptions(tap), tail)
+	must(t, err)
+	if tap.syncs.Load() != 1 {
+		t.Errorf("%d syncs in Resume", tap.syncs.Load())
+	}
+	l.Abort()
+}
+
+// While a super root is on its way to the disk, later frames may be written,
+// into later segments too. Their headers name the one before.
+func TestNewestSuperRootIsFoundBehindLaterFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTap(64)
+		l := create(t, testOptions(s))
+		_, err := l.SuperRoot([]byte("first"))
+		must(t, err)
+		release := s.hold("durable")
+		done := make(chan Addr)
+		go func() {
+			a, err := l.SuperRoot([]byte("second"))
+			must(t, err)
+			done <- a
+		}()
+		synctest.Wait()
+		for range 30 {
+			appendOp(t, l, "", piece(newRand(1), Data, 5))
+		}
+		must(t, l.Commit(0))
+		l.Cut()
+		synctest.Wait() // all but the super root is written
+		release()
+		a := <-done
+		l.Abort()
+		must(t, s.SetHint(nil))
+		last := l.last.Addr.Segment()
+		if last < a.Segment()+2 {
+			t.Fatalf("the log is in segment %d, the super root at %v", last, a)
+		}
+		r, err := FindSuperRoot(s, testPool)
+		must(t, err)
+		if r.Addr != a || !bytes.HasPrefix(r.Payload, []byte("second\x00")) {
+			t.Errorf("found %q at %v, not the one at %v", bytes.TrimRight(r.Payload, "\x00"), r.Addr, a)
+		}
+	})
+}
+
+// A round may make more durable than it set out to. The waiter who was woken to
+// lead the next round then has nothing to do, and must wake another.
+func TestTheTokenIsPassedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTap(256)
+		o := testOptions(s)
+		o.MaxFrame = 64
+		l := create(t, o)
+		gate := make(chan struct{})
+		var once sync.Once
+		s.set(func(op string, _ uint64) error {
+			if op == "write" {
+				once.Do(func() { <-gate })
+			}
+			return nil
+		})
+		done := make(chan uint64, 3)
+		commit := func(lsn uint64) {
+			go func() {
+				must(t, l.Commit(lsn))
+				done <- lsn
+			}()
+			synctest.Wait()
+		}
+		commit(appendOp(t, l, "long", piece(newRand(1), Data, 20))) // leads; its write is held
+		second := appendOp(t, l, "written meanwhile")
+		l.Cut()
+		commit(second)
+		commit(appendOp(t, l, "still open"))
+		if len(done) != 0 {
+			t.Fatal("a commit returned early")
+		}
+		close(gate)
+		synctest.Wait()
+		if len(done) != 3 {
+			t.Errorf("%d of 3 commits returned", len(done))
+		}
+		l.Abort()
+	})
+}
+
+func TestResumeClearsWhatLiesBeyond(t *testing.T) {
+	const size = 64 * BlockSize
+	s := mem.New(size, 0)
+	l := create(t, testOptions(s))
+	from := l.Cut()
+	appendOp(t, l, "kept", piece(newRand(1), Data, 3))
+	must(t, l.Close())
+	for _, n := range []uint64{50, 51, 60} { // made ready, never used
+		must(t, s.Create(n, false))
+	}
+	s.SetCapacity(4 * size) // full: there is no room for another
+	ops, tail, err := readLog(t, s, from, ScanOptions{})
+	must(t, err)
+	if !slices.Equal(tail.Leftover, []uint64{50, 51, 60}) {
+		t.Fatalf("leftover %v", tail.Leftover)
+	}
+	l, err = Resume(testOptions(s), tail)
+	must(t, err)
+	if p := l.Cut(); p.Addr != MakeAddr(61, 0) || p.Seq != tail.Seq+1 || p.LastLSN != 1 {
+		t.Errorf("the log goes on with %+v", p)
+	}
+	var left []uint64
+	list, err := s.List()
+	must(t, err)
+	for _, seg := range list {
+		left = append(left, seg.Number)
+	}
+	if !slices.Equal(left, []uint64{1, 61}) {
+		t.Errorf("segments %v are left", left)
+	}
+	if lsn := appendOp(t, l, "more"); lsn != 2 {
+		t.Errorf("next lsn %d", lsn)
+	}
+	must(t, l.Close())
+	again, _, err := readLog(t, s, from, ScanOptions{})
+	must(t, err)
+	if len(ops) != 1 || len(again) != 2 {
+		t.Errorf("%d operations before, %d after", len(ops), len(again))
+	}
+}

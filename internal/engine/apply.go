@@ -95,7 +95,7 @@ func (e *Engine) applyCreate(op *oplog.Op, pos segment.Position, im *image) erro
 	d.head.led = &d.led
 	e.datasets[d.id], e.names[d.name] = d, d
 	e.nextDataset = max(e.nextDataset, d.id+1)
-	d.addRoot(d.freeze(op.LSN, pos)).base = true
+	e.keep(d, d.addRoot(d.freeze(op.LSN, pos)))
 	e.touch(d)
 	return nil
 }
@@ -129,18 +129,29 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	old := d.addRoot(d.freeze(op.LSN-1, pos))
-	old.base = true
+	e.keep(d, old)
 	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN - 1, time: op.Time, guard: true})
 	e.addDying(d, &dying{id: op.LSN, root: old, end: noBlock, born: op.At})
 	d.rollbacks = append(d.rollbacks, rollback{at: op.LSN, to: op.At})
 	e.record(itemKey(tagRollback, d.id, op.LSN), putUvarints(nil, op.At))
+	for _, y := range d.dying {
+		y.counts = false // the new head never counted them
+	}
 	d.retired = append(d.retired, d.head.tree)
 	pre.im.led = &d.led
 	d.head = *pre.im
 	d.changed = op.LSN
-	d.addRoot(d.freeze(op.LSN, pos)).base = true
+	e.keep(d, d.addRoot(d.freeze(op.LSN, pos)))
 	e.touch(d)
 	return nil
+}
+
+// keep makes r a base: views and pins need it. The gate is held exclusively.
+func (e *Engine) keep(d *dataset, r *root) {
+	r.base = true
+	if r.vers == nil { // on disk already, as something less
+		e.record(itemKey(tagRoot, d.id, r.lsn), rootRecord(r))
+	}
 }
 
 func (e *Engine) addDying(d *dataset, y *dying) {

@@ -87,8 +87,7 @@ func (e *Engine) Rename(c Caller, name, newName string) (Done, error) {
 func (e *Engine) Destroy(c Caller, name string, now bool) (Done, error) {
 	op := &oplog.Op{Kind: oplog.Destroy, Client: e.client(c), Now: now}
 	e.clients.Lock()
-	defer e.clients.Unlock()
-	return e.change(op, true, func() (*prepared, error) {
+	err := e.begin(op, true, func() (*prepared, error) {
 		d, err := e.find(name)
 		if err != nil {
 			return nil, err
@@ -104,6 +103,11 @@ func (e *Engine) Destroy(c Caller, name string, now bool) (Done, error) {
 		op.Dataset = d.id
 		return nil, nil
 	})
+	e.clients.Unlock()
+	if err != nil {
+		return Done{}, err
+	}
+	return e.finish(op)
 }
 
 // Undestroy brings back the dataset of that name that was destroyed last,

@@ -45,7 +45,7 @@ type rootToCheck struct {
 // Check verifies the pool while it is served, as of a checkpoint that it takes
 // first. progress may be nil; it counts bytes of log.
 func (e *Engine) Check(ctx context.Context, data bool, progress func(done, total uint64)) (CheckReport, error) {
-	if e.log.Err() == nil {
+	if e.log.Err() == nil && e.writable() == nil {
 		if err := e.Checkpoint(); err != nil {
 			return CheckReport{}, err
 		}
@@ -58,7 +58,7 @@ func (e *Engine) Check(ctx context.Context, data bool, progress func(done, total
 func CheckStore(ctx context.Context, store segstore.Store, data bool, progress func(done, total uint64)) (CheckReport, error) {
 	e := newEngine(Options{Store: store})
 	defer e.release()
-	_, err := e.readState(false)
+	_, _, err := e.readState(false, 0)
 	if fail.Is(err, fail.Corrupt) {
 		c := e.newChecker(ctx, data, progress)
 		c.damage("opening the pool", err)
@@ -147,7 +147,9 @@ func (c *checker) roots() []rootToCheck {
 
 // chain follows the log from the first checkpoint to the last operation.
 func (c *checker) chain() error {
+	c.e.gate.RLock()
 	cs := c.e.checkpoints
+	c.e.gate.RUnlock()
 	if len(cs) == 0 {
 		return nil
 	}
@@ -186,8 +188,8 @@ func (c *checker) segments() error {
 			if err := c.ctx.Err(); err != nil {
 				return err
 			}
-			if f.Frame.Position.Seq > c.upTo {
-				return nil
+			if f.Beyond || f.Frame.Position.Seq > c.upTo {
+				return nil // left by a crash, or being written
 			}
 			if f.Err != nil {
 				c.damage(fmt.Sprintf("segment %d block %d", s.Number, f.Frame.Position.Addr.Block()), f.Err)

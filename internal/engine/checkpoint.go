@@ -271,8 +271,11 @@ func (e *Engine) writePool(c *cut) error {
 	if err != nil {
 		return err
 	}
-	s := superRoot{number: c.number, cut: c.cut, time: c.time, nextDataset: c.nextDataset, pos: c.pos, pool: ref, drops: drops}
-	_, err = e.log.SuperRoot(s.encode())
+	e.drops = append(e.drops, drops...)
+	s := superRoot{number: c.number, cut: c.cut, time: c.time, nextDataset: c.nextDataset, pos: c.pos, pool: ref, drops: e.drops}
+	if _, err = e.log.SuperRoot(s.encode()); err == nil {
+		e.drops = nil
+	}
 	return err
 }
 
@@ -287,6 +290,10 @@ func (e *Engine) settle(c *cut) {
 		for _, r := range s.fresh {
 			r.vers.Close()
 			r.vers = nil
+			if s.d.discard(r) { // a dying list needed it, and is empty
+				e.record(itemKey(tagRoot, s.d.id, r.lsn), nil)
+				e.touch(s.d)
+			}
 		}
 		trees = append(trees, s.d.head.tree)
 		for _, t := range s.retired {

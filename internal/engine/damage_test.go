@@ -382,9 +382,9 @@ func (p *patient) check(t *testing.T, disk *vfs.Mem, what string) engine.CheckRe
 func TestAcceptLossBeforeSuperRoot(t *testing.T) {
 	disk := vfs.NewMem(5)
 	p := &patient{disk: disk}
-	p.sim = newDirSim(t, config{segment: 256 << 10}, disk, 5)
+	p.sim = newDirSim(t, config{segment: 160 << 10}, disk, 5)
 	defer recoverStop(t)
-	const blocks = 8000
+	const blocks = 9000
 	_, err := p.e.CreateVolume(tester, "d", 4*blocks*block)
 	p.must("create", err)
 	v := p.open("d")

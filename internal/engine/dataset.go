@@ -67,6 +67,7 @@ type root struct {
 	pos    segment.Position // operations after lsn lie in frames after it
 	base   bool             // kept for the views of history
 	plain  bool             // one of the last checkpoints'
+	rough  bool             // mapped counts what a dying list still held
 	dying  int              // dying lists that walk it
 	ref    tree.Ref         // its node on disk, valid when version is nil
 	vers   *tree.Version    // until it is written
@@ -149,9 +150,15 @@ func (d *dataset) discard(r *root) bool {
 	return true
 }
 
-// freeze names the head's present state: the state after lsn.
+// freeze names the head's present state: the state after lsn. Its nodes are
+// born with the last operation that changed them, not with the moment at which
+// somebody looks: so whoever pins a moment in between finds them alive.
 func (d *dataset) freeze(lsn uint64, pos segment.Position) *root {
-	return &root{lsn: lsn, size: d.head.size, mapped: d.head.mapped, pos: pos, vers: d.head.tree.Freeze(lsn)}
+	r := &root{lsn: lsn, size: d.head.size, mapped: d.head.mapped, rough: d.head.rough, pos: pos, vers: d.head.tree.Freeze(d.changed)}
+	for _, y := range d.dying {
+		r.rough = r.rough || y.counts
+	}
+	return r
 }
 
 // open returns a writable tree that starts from the root. dataset.mu is held.
@@ -164,5 +171,5 @@ func (r *root) open(c *tree.Cache) *tree.Tree {
 
 // image returns an image that starts from the root. dataset.mu is held.
 func (r *root) image(c *tree.Cache) *image {
-	return &image{tree: r.open(c), size: r.size, mapped: r.mapped, pos: r.pos}
+	return &image{tree: r.open(c), size: r.size, mapped: r.mapped, rough: r.rough, pos: r.pos}
 }

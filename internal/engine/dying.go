@@ -92,7 +92,7 @@ func (e *Engine) drain() {
 			return
 		case <-e.drainWake:
 		}
-		for e.DrainStep() {
+		for e.DrainStep() || e.recount() {
 			select {
 			case <-e.closing:
 				return
@@ -128,6 +128,52 @@ func (e *Engine) DrainStep() bool {
 		return &prepared{deaths: dead, next: next}, nil
 	})
 	return err == nil
+}
+
+// recount makes one head's count of mapped blocks exact again, after a
+// rollback or clone to a moment at which a dying list was being emptied; false
+// when there is none to count. The count is for people: no operation needs it.
+func (e *Engine) recount() bool {
+	d := e.nextRough()
+	if d == nil {
+		return false
+	}
+	d.mu.Lock()
+	t, was, size := d.head.tree, d.head.mapped, (d.head.size+BlockSize-1)/BlockSize*BlockSize
+	v := t.Freeze(d.changed)
+	d.mu.Unlock()
+	defer v.Close()
+	n := int64(0)
+	err := mapVersion(v, 0, size, func(s Span) bool {
+		if !s.Hole {
+			n += int64(s.Len / BlockSize)
+		}
+		return true
+	})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.head.tree == t {
+		d.head.rough = false
+		if err == nil {
+			d.head.mapped += n - was
+		}
+	}
+	e.touch(d)
+	return err == nil
+}
+
+func (e *Engine) nextRough() *dataset {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	for _, d := range e.datasets {
+		d.mu.RLock()
+		rough := d.head.rough
+		d.mu.RUnlock()
+		if rough {
+			return d
+		}
+	}
+	return nil
 }
 
 func (e *Engine) nextDying() (*dataset, *dying) {

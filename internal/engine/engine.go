@@ -97,7 +97,7 @@ type Engine struct {
 
 	ckpt     sync.Mutex
 	pool     *tree.Tree   // under ckpt
-	drops    []tree.Drop  // of the pool tree, written with the last super root
+	drops    []tree.Drop  // of the pool tree, not yet in a super root
 	lastCkpt atomic.Value // checkpointRecord
 	lastBase checkpointRecord
 	ckptWake chan struct{}
@@ -200,19 +200,30 @@ func (r *opRecord) AppendRecord(dst []byte, lsn, frame uint64, now int64) []byte
 // release the gate, wait until it is durable. judge may fill in op; an error
 // of its means that nothing happened. reserve lets it use the last space.
 func (e *Engine) change(op *oplog.Op, reserve bool, judge func() (*prepared, error)) (Done, error) {
-	if err := e.writable(); err != nil {
+	if err := e.begin(op, reserve, judge); err != nil {
 		return Done{}, err
 	}
+	return e.finish(op)
+}
+
+// begin is change up to the log: what happened is not durable yet.
+func (e *Engine) begin(op *oplog.Op, reserve bool, judge func() (*prepared, error)) error {
+	if err := e.writable(); err != nil {
+		return err
+	}
 	if err := e.log.Admit(1, reserve); err != nil {
-		return Done{}, err
+		return err
 	}
 	e.gate.Lock()
 	err := e.logAndApply(op, judge)
 	e.gate.Unlock()
 	if err != nil {
 		e.log.Release(1)
-		return Done{}, err
 	}
+	return err
+}
+
+func (e *Engine) finish(op *oplog.Op) (Done, error) {
 	if err := e.log.Commit(op.LSN); err != nil {
 		return Done{}, err
 	}

@@ -19,7 +19,7 @@ func (e *Engine) cloneAt(c Caller, m Moment, name string) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
-	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name, Source: src.id, At: m.LSN, Size: im.size}
+	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name, Source: src.id, At: m.LSN}
 	done, err := e.change(op, false, func() (*prepared, error) {
 		if len(e.datasets) >= maxDatasets {
 			return nil, fail.New(fail.TooBig, "the pool has its %d datasets", maxDatasets)
@@ -48,7 +48,7 @@ func (e *Engine) rollbackTo(c Caller, m Moment) (Done, error) {
 	}
 	e.clients.Lock()
 	op := &oplog.Op{Kind: oplog.Rollback, Client: e.client(c), Dataset: d.id, At: m.LSN}
-	done, err := e.change(op, true, func() (*prepared, error) {
+	err = e.begin(op, true, func() (*prepared, error) {
 		if e.names[m.Dataset] != d {
 			return nil, fail.New(fail.NotFound, "%s is gone", m.Dataset)
 		}
@@ -65,9 +65,10 @@ func (e *Engine) rollbackTo(c Caller, m Moment) (Done, error) {
 		}
 		return Done{}, err
 	}
+	done, err := e.finish(op)
 	done.Guard = op.Name
 	e.wakeCheckpoint()
-	return done, nil
+	return done, err
 }
 
 // guardName returns a free name for the snapshot of what a rollback leaves.

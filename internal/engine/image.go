@@ -16,6 +16,7 @@ type image struct {
 	mapped int64            // blocks with payload; what a dying list still holds counts until it is drained
 	spills bool             // a view's, and all its pages in memory are its own
 	pos    segment.Position // of a scratch image: the operations after its moment are in frames after it
+	rough  bool             // mapped is too high, until somebody counts
 	led    *ledger
 	found  []extent // scratch of cut
 	crc    []byte   // the memory of found's checksums

@@ -15,9 +15,9 @@ import (
 //
 //	D dataset  0          name s | created lsn u, time u | parent u | fork u |
 //	                      destroyed lsn u, time u | gone u8 | changed u |
-//	                      size u | mapped u | death runs u | tree ref 20
+//	                      size u | mapped u | rough u8 | death runs u | tree ref 20
 //	S dataset  id         name s | moment u | time u | guard u8 | holds u | each s
-//	R dataset  moment     size u | mapped u | base u8 | plain u8 | position 28 | tree ref 20
+//	R dataset  moment     size u | mapped u | base u8 | plain u8 | rough u8 | position 28 | tree ref 20
 //	X dataset  run        addr u | blocks u | deaths u | first u | last u | blocks * CRC32C u32
 //	Y dataset  id         root moment u | next u | end u | born u | counts u8
 //	B dataset  at         to u
@@ -84,6 +84,7 @@ type datasetFields struct {
 	gone               bool
 	changed, size      uint64
 	mapped             int64
+	rough              bool
 }
 
 // fields copies d's fields. d.mu and the gate are held.
@@ -91,6 +92,7 @@ func (d *dataset) fields() datasetFields {
 	return datasetFields{
 		name: d.name, created: d.created, destroyed: d.destroyed, parent: d.parent, fork: d.fork,
 		gone: d.gone, changed: d.changed, size: d.head.size, mapped: d.head.mapped,
+		rough: d.head.rough,
 	}
 }
 
@@ -98,7 +100,8 @@ func (f datasetFields) record(deathSeq uint64, ref tree.Ref) []byte {
 	b := varint.AppendString(nil, f.name)
 	b = putUvarints(b, f.created.lsn, uint64(f.created.time), f.parent, f.fork, f.destroyed.lsn, uint64(f.destroyed.time))
 	b = putBool(b, f.gone)
-	b = putUvarints(b, f.changed, f.size, uint64(f.mapped), deathSeq)
+	b = putBool(putUvarints(b, f.changed, f.size, uint64(f.mapped)), f.rough)
+	b = putUvarints(b, deathSeq)
 	return ref.Append(b)
 }
 
@@ -109,7 +112,8 @@ func parseDataset(id uint64, v []byte) (*dataset, tree.Ref, error) {
 	d.parent, d.fork = r.Uvarint(), r.Uvarint()
 	d.destroyed = stamp{r.Uvarint(), int64(r.Uvarint())}
 	d.gone = r.Byte() != 0
-	d.changed, d.head.size, d.head.mapped, d.deathSeq = r.Uvarint(), r.Uvarint(), int64(r.Uvarint()), r.Uvarint()
+	d.changed, d.head.size, d.head.mapped = r.Uvarint(), r.Uvarint(), int64(r.Uvarint())
+	d.head.rough, d.deathSeq = r.Byte() != 0, r.Uvarint()
 	ref := readRef(&r)
 	d.led.fork = d.fork
 	return d, ref, recordEnd(&r, "dataset", id)
@@ -135,13 +139,14 @@ func parseSnapshot(id uint64, v []byte) (*snapshot, error) {
 }
 
 func rootRecord(rt *root) []byte {
-	b := putBool(putBool(putUvarints(nil, rt.size, uint64(rt.mapped)), rt.base), rt.plain)
+	b := putUvarints(nil, rt.size, uint64(rt.mapped))
+	b = putBool(putBool(putBool(b, rt.base), rt.plain), rt.rough)
 	return rt.ref.Append(rt.pos.Append(b))
 }
 
 func parseRoot(lsn uint64, v []byte) (*root, error) {
 	r := varint.Reader{B: v}
-	rt := &root{lsn: lsn, size: r.Uvarint(), mapped: int64(r.Uvarint()), base: r.Byte() != 0, plain: r.Byte() != 0}
+	rt := &root{lsn: lsn, size: r.Uvarint(), mapped: int64(r.Uvarint()), base: r.Byte() != 0, plain: r.Byte() != 0, rough: r.Byte() != 0}
 	rt.pos, rt.ref = readPosition(&r), readRef(&r)
 	return rt, recordEnd(&r, "root", lsn)
 }
@@ -237,7 +242,7 @@ func recordEnd(r *varint.Reader, what string, id uint64) error {
 //	40  position to roll forward from, 28 bytes
 //	68  pool tree ref, 20 bytes
 //	88  pool tree nodes that died with this checkpoint: count u32 |
-//	    each: addr u64 | birth u64
+//	    each: addr u64 | birth u64. The pool tree counts time in checkpoints
 //
 // little endian.
 type superRoot struct {
@@ -291,7 +296,7 @@ func parseSuperRoot(b []byte) (*superRoot, error) {
 	}
 	for i := range n {
 		p := b[fixed+16*i:]
-		s.drops = append(s.drops, tree.Drop{Addr: le.Uint64(p), Birth: le.Uint64(p[8:]), Death: s.cut})
+		s.drops = append(s.drops, tree.Drop{Addr: le.Uint64(p), Birth: le.Uint64(p[8:]), Death: s.number})
 	}
 	return s, nil
 }

@@ -28,17 +28,18 @@ func (e *Engine) segmentOptions() segment.Options {
 // on it are two steps: only when all of it was read and replayed does it make
 // the tail durable, go on in a fresh segment, and write a checkpoint.
 func Open(o Options) (*Engine, error) {
-	e := newEngine(o)
-	tail, err := e.readState(true)
+	e, tail, err := readWhole(o)
 	if err != nil {
-		e.release()
 		return nil, err
 	}
 	if e.log, err = segment.Resume(e.segmentOptions(), tail); err != nil {
 		e.release()
 		return nil, err
 	}
-	if err := e.Checkpoint(); err != nil {
+	switch err := e.Checkpoint(); {
+	case fail.Is(err, fail.NoSpace): // a full pool can be read, and emptied
+		e.logger.Warn("no checkpoint when opening", "err", err)
+	case err != nil:
 		e.log.Abort()
 		e.release()
 		return nil, err
@@ -52,39 +53,80 @@ func Open(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// readState loads the newest super root and rolls forward. It writes nothing.
-func (e *Engine) readState(write bool) (segment.Tail, error) {
-	var tail segment.Tail
+// readWhole reads the state of a pool for writing. Where AcceptLoss gives up
+// damage that lies before the newest super root, that goes too, with its nodes,
+// which Resume overwrites: then an older one is read.
+func readWhole(o Options) (*Engine, segment.Tail, error) {
+	newest := segment.Addr(0)
+	for {
+		e := newEngine(o)
+		tail, root, err := e.readState(true, newest)
+		if err == nil && tail.Seq >= root.Seq {
+			return e, tail, nil
+		}
+		e.release()
+		if err == nil && tail.LastSuper == 0 {
+			err = fail.New(fail.Corrupt, "segment %d block %d: the log breaks before its first checkpoint", tail.Addr.Segment(), tail.Addr.Block())
+		}
+		if err != nil {
+			return nil, tail, err
+		}
+		newest = tail.LastSuper
+	}
+}
+
+// readState loads a super root, the newest (0) or the one that is at from, and
+// rolls forward. It writes nothing.
+func (e *Engine) readState(write bool, from segment.Addr) (tail segment.Tail, root segment.Position, err error) {
 	began := time.Now()
 	sb, err := e.store.Superblock()
 	if err != nil {
 		if fail.Is(err, fail.NotFound) {
-			return tail, fail.New(fail.NotFound, "no pool here").WithHint("varve init makes one")
+			return tail, root, fail.New(fail.NotFound, "no pool here").WithHint("varve init makes one")
 		}
-		return tail, err
+		return tail, root, err
 	}
 	if e.super, err = parseSuperblock(sb, write); err != nil {
-		return tail, err
+		return tail, root, err
 	}
-	frame, err := segment.FindSuperRoot(e.store, e.super.pool)
+	root, payload, err := e.findSuperRoot(from)
 	if err != nil {
-		return tail, err
+		return tail, root, err
 	}
-	s, err := parseSuperRoot(frame.Payload)
+	s, err := parseSuperRoot(payload)
 	if err != nil {
-		return tail, err
+		return tail, root, err
 	}
 	if err := e.loadPool(s); err != nil {
-		return tail, fail.Wrap(fail.Other, err, "loading checkpoint %d", s.number)
+		return tail, root, fail.Wrap(fail.Other, err, "loading checkpoint %d", s.number)
 	}
-	tail, err = e.rollForward(s, frame.Seq)
+	tail, err = e.rollForward(s, root.Seq)
 	if err != nil {
-		return tail, err
+		return tail, root, err
 	}
 	e.recovery.Took, e.recovery.Discarded = time.Since(began), tail.Discarded
 	e.logger.Info("recovered", "checkpoint", s.number, "cut", s.cut, "lsn", tail.LastLSN, "ops", e.recovery.Ops,
 		"frames", e.recovery.Frames, "took", e.recovery.Took, "discarded", tail.Discarded)
-	return tail, nil
+	return tail, root, nil
+}
+
+// findSuperRoot reads the newest super root frame, or the one at an address.
+func (e *Engine) findSuperRoot(at segment.Addr) (root segment.Position, payload []byte, err error) {
+	if at == 0 {
+		f, err := segment.FindSuperRoot(e.store, e.super.pool)
+		return f.Position, f.Payload, err
+	}
+	err = segment.Inspect(e.store, e.super.pool, at.Segment(), func(f segment.Found) error {
+		if f.Frame.Position.Addr != at || f.Err != nil || f.Frame.Kind != segment.FrameSuper {
+			return nil
+		}
+		root, payload = f.Frame.Position, make([]byte, f.Frame.Blocks*BlockSize)
+		return f.Frame.ReadPayload(0, payload)
+	})
+	if err == nil && payload == nil {
+		err = fail.New(fail.Corrupt, "segment %d block %d holds no super root", at.Segment(), at.Block())
+	}
+	return root, payload, err
 }
 
 // rollForward replays every operation after the super root's cut.
@@ -148,7 +190,7 @@ func (e *Engine) recoverOp(op *oplog.Op, pos segment.Position) error {
 func (e *Engine) loadPool(s *superRoot) error {
 	e.pool = e.cache.Open(s.pool)
 	e.pool.Blocking(true)
-	e.nextDataset, e.drops = s.nextDataset, s.drops
+	e.nextDataset = s.nextDataset
 	l := loader{e: e}
 	var bad error
 	err := e.pool.Scan(tree.Key{}, tree.MaxKey, func(k tree.Key, v []byte) bool {

@@ -12,7 +12,7 @@ import (
 )
 
 // maxHolds bounds the tags on one snapshot.
-const maxHolds = 16
+const maxHolds = 8 // a record of the pool tree must hold them
 
 // Snapshot names the present moment of a dataset.
 func (e *Engine) Snapshot(c Caller, dataset, name string) (Done, error) {
@@ -112,7 +112,7 @@ func (e *Engine) applySnapshot(d *dataset, op *oplog.Op, pos segment.Position, p
 	im := pre.im
 	d.mu.Lock()
 	r := d.addRoot(&root{lsn: op.At, size: im.size, mapped: im.mapped, pos: im.pos, vers: im.tree.Freeze(op.At)})
-	r.base = true
+	e.keep(d, r)
 	d.mu.Unlock()
 	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.At, time: op.Time})
 	e.touch(d)
@@ -121,7 +121,7 @@ func (e *Engine) applySnapshot(d *dataset, op *oplog.Op, pos segment.Position, p
 
 func (e *Engine) snapshotNow(d *dataset, op *oplog.Op, pos segment.Position) {
 	d.mu.Lock()
-	d.addRoot(d.freeze(op.LSN, pos)).base = true
+	e.keep(d, d.addRoot(d.freeze(op.LSN, pos)))
 	d.mu.Unlock()
 	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN, time: op.Time})
 	e.touch(d)

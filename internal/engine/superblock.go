@@ -105,6 +105,10 @@ func (s *superblock) name() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", p[:4], p[4:6], p[6:8], p[8:10], p[10:])
 }
 
+// MinSegment is the smallest size of a segment: bytes. Frames in it take any
+// piece, and one that is full is not mostly headers.
+const MinSegment = 512 << 10
+
 // Format makes an empty pool in store, which must have none.
 func Format(store segstore.Store, now time.Time, random io.Reader) error {
 	if _, err := store.Superblock(); !fail.Is(err, fail.NotFound) {
@@ -112,6 +116,9 @@ func Format(store segstore.Store, now time.Time, random io.Reader) error {
 			err = fail.New(fail.Exists, "there is a pool already")
 		}
 		return err
+	}
+	if store.SegmentSize() < MinSegment {
+		return fail.New(fail.Invalid, "segments of %d bytes are too small; the least is %d", store.SegmentSize(), MinSegment)
 	}
 	s := superblock{made: now.UnixNano(), segmentSize: uint64(store.SegmentSize())}
 	if _, err := io.ReadFull(random, s.pool[:]); err != nil {

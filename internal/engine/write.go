@@ -159,6 +159,9 @@ func (h *Head) prepare(r *request, expect []Expect) error {
 	if d.destroyed.lsn != 0 {
 		return fail.New(fail.NotFound, "%s was destroyed", d.name)
 	}
+	if size := d.head.size; r.op.Off > size || r.op.Len > size-r.op.Off {
+		return fail.New(fail.Invalid, "%d bytes at %d reach beyond the end of %s, which has %d", r.op.Len, r.op.Off, d.name, size)
+	}
 	b, end := blocks(&r.op)
 	if r.op.Kind == oplog.Trim && trimIsLarge(b, end) {
 		// The dying list needs the tree as it was; name it before its pages

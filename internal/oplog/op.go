@@ -64,7 +64,7 @@ type Extent struct {
 type Client struct{ Name string }
 
 // Op is one logged operation with its parameters. Which fields mean something
-// depends on Kind; the codec writes only those.
+// depends on Kind.
 type Op struct {
 	LSN     uint64
 	Time    int64 // Unix nanoseconds, never falling along the log

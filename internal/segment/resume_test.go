@@ -3,7 +3,7 @@ package segment
 import (
 	"bytes"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -84,10 +84,10 @@ func TestTheTokenIsPassedOn(t *testing.T) {
 		o.MaxFrame = 64
 		l := create(t, o)
 		gate := make(chan struct{})
-		var once sync.Once
+		var held atomic.Bool
 		s.set(func(op string, _ uint64) error {
-			if op == "write" {
-				once.Do(func() { <-gate })
+			if op == "write" && held.CompareAndSwap(false, true) {
+				<-gate
 			}
 			return nil
 		})

@@ -348,16 +348,16 @@ func TestModel(t *testing.T) {
 		w.c = NewCache(w.d, 0)
 		first := &line{tree: w.c.Open(Ref{}), want: map[Key]string{}, nodes: map[uint64]*life{}}
 		w.lines = []*line{first}
-		if rapid.IntRange(0, 3).Draw(t, "filled") == 0 {
+		if rapid.IntRange(0, 5).Draw(t, "filled") == 0 {
 			first.fill(t)
 		}
 		actions := []func(){
 			w.put, w.put, w.put, w.remove, w.removeRange, w.get, w.scan, w.freeze, w.freeze, w.clone,
 			w.forget, w.forget, w.writeOut, w.settle, func() { w.lifetimes(w.line()) }, w.reopen,
 		}
-		for i := range rapid.IntRange(10, 80).Draw(t, "steps") {
+		for i := range rapid.IntRange(10, 60).Draw(t, "steps") {
 			pick(w, "action", actions)()
-			if i%4 == 0 {
+			if i%6 == 0 {
 				w.check()
 			}
 		}

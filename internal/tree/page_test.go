@@ -76,6 +76,28 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestSplitAtStrangers puts keys that share nothing with the others before
+// and after a leaf that is full because its keys share much.
+func TestSplitAtStrangers(t *testing.T) {
+	for _, stranger := range []Key{{}, MaxKey.prev()} {
+		c := NewCache(newDisk(), 0)
+		tr := c.Open(Ref{})
+		want := map[Key]string{stranger: "stranger"}
+		for i := range uint64(800) {
+			put(t, tr, key(i), "")
+			want[key(i)] = ""
+		}
+		if leaves, _, _ := leafShape(t, tr); leaves != 1 {
+			t.Fatal("the leaf is split before")
+		}
+		put(t, tr, stranger, "stranger")
+		must(t, audit(c, []*Tree{tr}, nil))
+		sameContents(t, "tree", contents(t, c, tr, Key{}, MaxKey), want)
+		tr.Close()
+		closed(t, c)
+	}
+}
+
 func TestChildFor(t *testing.T) {
 	for _, n := range []int{1, 2, 3, fanout} {
 		p := innerOf(n)

@@ -2,7 +2,10 @@ package tree
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
+
+	"varve/internal/fail"
 )
 
 // leafShape returns how many leaves and entries a tree has in memory, and the
@@ -84,6 +87,11 @@ func TestDeleteRangeReadsLittle(t *testing.T) {
 		t.Fatalf("%d entries left", len(got))
 	}
 	v := tr.Freeze(9)
+	inner := loseInner(t, d)
+	if drops, err := tr.TakeDrops(); !fail.Is(err, fail.IO) || len(drops) != 0 {
+		t.Fatalf("%d drops without a node: %v", len(drops), err)
+	}
+	inner()
 	drops, err := tr.TakeDrops()
 	must(t, err)
 	if len(drops) != before || d.reads > 30 {
@@ -96,6 +104,23 @@ func TestDeleteRangeReadsLittle(t *testing.T) {
 	v.Close()
 	tr.Close()
 	closed(t, c)
+}
+
+// loseInner takes an inner node in the midst of the others away from a disk;
+// what it returns puts it back.
+func loseInner(t *testing.T, d *disk) func() {
+	t.Helper()
+	var addrs []uint64
+	for addr, n := range d.nodes {
+		if (*page)(n).level() == 1 {
+			addrs = append(addrs, addr)
+		}
+	}
+	slices.Sort(addrs)
+	addr := addrs[len(addrs)/2]
+	n := d.nodes[addr]
+	delete(d.nodes, addr)
+	return func() { d.nodes[addr] = n }
 }
 
 // TestLookupDoesNotAllocate, nor does an update of what is prepared.

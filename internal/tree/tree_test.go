@@ -3,6 +3,7 @@ package tree
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"varve/internal/fail"
@@ -128,6 +129,30 @@ func TestPutFails(t *testing.T) {
 	}
 	v.Close()
 	tr.Close()
+	closed(t, c)
+}
+
+// TestCloseDuringWriteOut lets go of tree and version while they are written.
+func TestCloseDuringWriteOut(t *testing.T) {
+	d := newDisk()
+	c := NewCache(d, 1<<20)
+	tr := c.Open(Ref{})
+	for i := range uint64(20000) {
+		put(t, tr, key(i), "some value or other")
+	}
+	v := tr.Freeze(1)
+	n := c.DirtyBytes() / PageSize
+	closing := sync.OnceFunc(func() { tr.Close(); v.Close() })
+	must(t, c.WriteOut([]*Version{v}, func(pages [][]byte, crcs []uint32) (uint64, error) {
+		closing()
+		return d.put(pages, crcs)
+	}))
+	if len(d.nodes) != int(n) {
+		t.Fatalf("%d nodes of %d", len(d.nodes), n)
+	}
+	for _, p := range d.nodes {
+		must(t, (*page)(p).validate())
+	}
 	closed(t, c)
 }
 

@@ -12,6 +12,8 @@ type Node struct {
 
 // SkipNode, returned by the function given to Walk, leaves out what is below
 // the node.
+//
+//lint:ignore ST1012 it is no failure, as fs.SkipDir is none
 var SkipNode = errors.New("skip what is below the node")
 
 // Walk calls fn for every node of v that overlaps [lo, hi), parents before

@@ -86,7 +86,6 @@ func TestMakeRefuses(t *testing.T) {
 	}
 	check(t, disk.MkdirAll("/mount/lost+found", 0o700))
 	check(t, dir.Make(disk, "/mount", segmentSize, capacity))
-	wantKind(t, dir.Make(disk, "/mount", segmentSize, capacity), fail.Exists)
 	wantKind(t, dir.Make(disk, "/new", segmentSize+1, capacity), fail.Invalid)
 	wantKind(t, dir.Make(disk, "/new", 0, capacity), fail.Invalid)
 	wantKind(t, dir.Make(disk, "/new", segmentSize, -1), fail.Invalid)
@@ -96,6 +95,74 @@ func TestMakeRefuses(t *testing.T) {
 	check(t, disk.Remove("/damaged/layout"))
 	check(t, disk.Remove("/damaged/lock"))
 	wantKind(t, dir.Make(disk, "/damaged", segmentSize, capacity), fail.Exists)
+}
+
+// What an interrupted making of a pool leaves is taken over, and only that.
+func TestMakeAgain(t *testing.T) {
+	begun := func(t *testing.T) (*vfs.Mem, *dir.Store) {
+		disk := vfs.NewMem(1)
+		s := makeAndOpen(t, disk, "/pool")
+		check(t, s.Create(1, false))
+		check(t, s.WriteDurableAt(1, []byte("x"), 0))
+		check(t, s.SetHint([]byte("hint")))
+		return disk, s
+	}
+	refuses := func(t *testing.T, disk *vfs.Mem, kind fail.Kind, want string) {
+		t.Helper()
+		err := dir.Make(disk, "/pool", segmentSize, capacity)
+		wantKind(t, err, kind)
+		if err.Error() != want {
+			t.Errorf("%q, want %q", err, want)
+		}
+	}
+	t.Run("nothing was written", func(t *testing.T) {
+		disk, s := begun(t)
+		check(t, s.Close())
+		check(t, dir.Make(disk, "/pool", 2*segmentSize, 2*capacity))
+		s = open(t, disk, "/pool")
+		space, err := s.Space()
+		check(t, err)
+		if list, err := s.List(); err != nil || len(list) != 0 || s.SegmentSize() != 2*segmentSize || space.Capacity != 2*capacity {
+			t.Errorf("%v, %v; segments of %d, %+v", list, err, s.SegmentSize(), space)
+		}
+	})
+	t.Run("a pool", func(t *testing.T) {
+		disk, s := begun(t)
+		check(t, s.WriteSuperblock([]byte("super")))
+		check(t, s.Close())
+		refuses(t, disk, fail.Exists, "pool /pool is a pool already")
+	})
+	t.Run("being made", func(t *testing.T) {
+		disk, _ := begun(t)
+		refuses(t, disk, fail.Busy, "pool /pool is served by pid 4711 since 09:12")
+	})
+	t.Run("a log that was served", func(t *testing.T) {
+		disk, s := begun(t)
+		check(t, s.Create(2, false))
+		check(t, s.Close())
+		refuses(t, disk, fail.Exists, "/pool has no superblock, but a log that may hold data: 00000000000000000002.seg; "+
+			"it may be a damaged pool: move it away or choose another directory")
+		s = open(t, disk, "/pool")
+		if list, err := s.List(); err != nil || len(list) != 2 {
+			t.Errorf("%v, %v", list, err)
+		}
+	})
+	t.Run("another layout", func(t *testing.T) {
+		disk, s := begun(t)
+		check(t, s.Close())
+		f, err := disk.Open("/pool/layout", os.O_RDWR|os.O_TRUNC, 0)
+		check(t, err)
+		_, err = f.WriteAt([]byte("varve pool layout 2\n"), 0)
+		check(t, err)
+		wantKind(t, dir.Make(disk, "/pool", segmentSize, capacity), fail.Unsupported)
+	})
+	t.Run("something else beside it", func(t *testing.T) {
+		disk, s := begun(t)
+		check(t, s.Close())
+		_, err := disk.Open("/pool/letter.txt", os.O_RDWR|os.O_CREATE, 0o600)
+		check(t, err)
+		refuses(t, disk, fail.Exists, `/pool is not empty and not a pool: it holds "letter.txt"; choose an empty directory`)
+	})
 }
 
 func TestMakeOnDiskIsPrivate(t *testing.T) {

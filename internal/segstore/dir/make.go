@@ -1,6 +1,7 @@
 package dir
 
 import (
+	"io"
 	"path/filepath"
 	"slices"
 
@@ -15,9 +16,10 @@ const capacityShare = 80
 
 // Make makes the directory of a pool, whose segments have segmentSize bytes
 // and may occupy capacity bytes; 0 is 80 % of what is free now. A directory
-// that exists must be empty. Errors: Exists for a pool or other content,
-// Invalid for impossible sizes. Durable on return; the superblock is for
-// the caller to write.
+// that exists must be empty, or hold what is left of the making of a pool that
+// was interrupted: a pool is one when its superblock is written, which is for
+// the caller to do. Errors: Exists for a pool or other content, Invalid for
+// impossible sizes, Busy while somebody else makes it. Durable on return.
 func Make(fsys vfs.FS, dir string, segmentSize, capacity int64) error {
 	if err := segstore.CheckSegmentSize(segmentSize); err != nil {
 		return err
@@ -28,8 +30,16 @@ func Make(fsys vfs.FS, dir string, segmentSize, capacity int64) error {
 	if err := mkdirDurably(fsys, dir); err != nil {
 		return err
 	}
-	if err := checkEmpty(fsys, dir); err != nil {
+	begun, err := checkVacant(fsys, dir)
+	if err != nil {
 		return err
+	}
+	if begun {
+		unlock, err := clearBegun(fsys, dir)
+		if err != nil {
+			return err
+		}
+		defer unlock.Close()
 	}
 	if capacity == 0 {
 		free, _, err := fsys.Space(dir)
@@ -70,33 +80,82 @@ func mkdirDurably(fsys vfs.FS, dir string) error {
 	return nil
 }
 
-// checkEmpty refuses a directory that holds more than an interrupted Make or
-// the making of a file system leaves there.
-func checkEmpty(fsys vfs.FS, dir string) error {
+// checkVacant refuses a directory that holds more than the making of a file
+// system or an interrupted making of a pool leaves there. begun says that the
+// latter came as far as a layout.
+func checkVacant(fsys vfs.FS, dir string) (begun bool, err error) {
 	list, err := fsys.ReadDir(dir)
+	if err != nil {
+		return false, err
+	}
+	has := make(map[string]bool, len(list))
+	for _, e := range list {
+		has[e.Name] = true
+	}
+	begun = has[layoutName]
+	if begun && has[superName] {
+		return false, fail.New(fail.Exists, "pool %s is a pool already", dir)
+	}
+	left := []string{"lost+found", layoutName + newSuffix, logName}
+	if begun {
+		left = append(left, layoutName, lockName, hintName, superName+newSuffix)
+	}
+	for _, e := range list {
+		if !slices.Contains(left, e.Name) {
+			return false, fail.New(fail.Exists, "%s is not empty and not a pool: it holds %q", dir, e.Name).
+				WithHint("choose an empty directory")
+		}
+	}
+	if !begun && has[logName] {
+		segments, err := fsys.ReadDir(filepath.Join(dir, logName))
+		if err == nil && len(segments) > 0 {
+			err = fail.New(fail.Exists, "%s holds a log but no layout", dir).WithHint(keepAway)
+		}
+		return false, err
+	}
+	return begun, nil
+}
+
+const keepAway = "it may be a damaged pool: move it away or choose another directory"
+
+// clearBegun removes the log of a pool that has no superblock, and returns its
+// lock. Only a log of segment 1 alone is sure to hold nothing: that one is
+// written before the superblock, and whoever serves a pool goes on in another.
+func clearBegun(fsys vfs.FS, dir string) (io.Closer, error) {
+	if _, err := readLayout(fsys, dir); err != nil {
+		return nil, err // of a version whose superblock may be elsewhere
+	}
+	lock, err := takeLock(fsys, dir, Options{})
+	if err != nil {
+		return nil, err
+	}
+	if _, err = checkVacant(fsys, dir); err == nil { // it may have become a pool before the lock was ours
+		err = clearLog(fsys, dir)
+	}
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return lock, nil
+}
+
+func clearLog(fsys vfs.FS, dir string) error {
+	logDir := filepath.Join(dir, logName)
+	list, err := fsys.ReadDir(logDir)
 	if err != nil {
 		return err
 	}
 	for _, e := range list {
-		switch e.Name {
-		case "lost+found", layoutName + newSuffix:
-		case logName:
-			segments, err := fsys.ReadDir(filepath.Join(dir, logName))
-			if err != nil {
-				return err
-			}
-			if len(segments) > 0 {
-				return fail.New(fail.Exists, "%s holds a log but no layout", dir).
-					WithHint("it may be a damaged pool: move it away or choose another directory")
-			}
-		case layoutName:
-			return fail.New(fail.Exists, "%s is a pool already", dir)
-		default:
-			return fail.New(fail.Exists, "%s is not empty and not a pool: it holds %q", dir, e.Name).
-				WithHint("choose an empty directory")
+		if n, ok := segmentNumber(e.Name); (!ok || n != 1) && filepath.Ext(e.Name) != newSuffix {
+			return fail.New(fail.Exists, "%s has no superblock, but a log that may hold data: %s", dir, e.Name).WithHint(keepAway)
 		}
 	}
-	return nil
+	for _, e := range list {
+		if err := fsys.Remove(filepath.Join(logDir, e.Name)); err != nil {
+			return err
+		}
+	}
+	return fsys.SyncDir(logDir)
 }
 
 // replace gives a file in dir new content, atomically and durably.

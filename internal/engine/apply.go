@@ -78,6 +78,7 @@ func (e *Engine) applyData(d *dataset, op *oplog.Op, pre *prepared) error {
 		old.mapped, pre.old = mapped, nil
 		e.addDying(d, &dying{id: op.LSN, root: d.addRoot(old), next: dead[0], end: dead[1], counts: true})
 	}
+	d.thaw()
 	d.changed = op.LSN
 	e.touch(d)
 	return nil
@@ -139,6 +140,7 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	}
 	d.retired = append(d.retired, d.head.tree)
 	pre.im.led = &d.led
+	d.thaw()
 	d.head = *pre.im
 	d.changed = op.LSN
 	e.keep(d, d.addRoot(d.freeze(op.LSN, pos)))

@@ -224,14 +224,16 @@ func (e *Engine) writeDeaths(c *cut, s *setCut) error {
 	for len(s.deaths) > 0 {
 		var data []byte
 		var page [BlockSize]byte
-		x := deathRun{seq: s.d.deathSeq, first: s.deaths[0].death}
+		x := deathRun{seq: s.d.deathSeq, first: s.deaths[0].death, last: s.deaths[0].death}
 		rest := s.deaths
 		for len(rest) > 0 && len(x.crc) < oplog.MaxExtentBlocks {
 			n := encodeDeaths(page[:], s.d.id, rest)
 			data = append(data, page[:]...)
 			x.crc = append(x.crc, segment.Checksum(page[:]))
 			x.count += uint64(n)
-			x.last = rest[n-1].death
+			for _, died := range rest[:n] { // a drain's are older than those around them
+				x.first, x.last = min(x.first, died.death), max(x.last, died.death)
+			}
 			rest = rest[n:]
 		}
 		var err error

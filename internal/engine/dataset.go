@@ -28,10 +28,11 @@ type dataset struct {
 	mu       sync.RWMutex
 	head     image
 	led      ledger
-	changed  uint64       // the last operation that changed the head
-	touched  bool         // changed since the last cut; on Engine.touchedSets then
-	retired  []*tree.Tree // heads that a rollback replaced; their drops are still to be taken
-	drops    []tree.Drop  // taken, of freezes later than the last cut
+	frozen   *tree.Version // of the present state, or nil
+	changed  uint64        // the last operation that changed the head
+	touched  bool          // changed since the last cut; on Engine.touchedSets then
+	retired  []*tree.Tree  // heads that a rollback replaced; their drops are still to be taken
+	drops    []tree.Drop   // taken, of freezes later than the last cut
 	dying    []*dying
 	roots    []*root // by LSN, the newest last
 	fresh    []*root // of these, the ones not on disk yet
@@ -154,11 +155,30 @@ func (d *dataset) discard(r *root) bool {
 // born with the last operation that changed them, not with the moment at which
 // somebody looks: so whoever pins a moment in between finds them alive.
 func (d *dataset) freeze(lsn uint64, pos segment.Position) *root {
-	r := &root{lsn: lsn, size: d.head.size, mapped: d.head.mapped, rough: d.head.rough, pos: pos, vers: d.head.tree.Freeze(d.changed)}
+	r := &root{lsn: lsn, size: d.head.size, mapped: d.head.mapped, rough: d.head.rough, pos: pos, vers: d.version()}
 	for _, y := range d.dying {
 		r.rough = r.rough || y.counts
 	}
 	return r
+}
+
+// version freezes the head. Until an operation changes it, that is the same
+// version each time: pages that Prepare copied for an operation that did not
+// happen are no change. So a node dies at a moment after that of every root
+// which holds it. The caller closes the version.
+func (d *dataset) version() *tree.Version {
+	if d.frozen == nil {
+		d.frozen = d.head.tree.Freeze(d.changed)
+	}
+	return d.frozen.Retain()
+}
+
+// thaw notes that the head is another than version names. dataset.mu is held.
+func (d *dataset) thaw() {
+	if d.frozen != nil {
+		d.frozen.Close()
+		d.frozen = nil
+	}
 }
 
 // open returns a writable tree that starts from the root. dataset.mu is held.

@@ -140,7 +140,7 @@ func (e *Engine) recount() bool {
 	}
 	d.mu.Lock()
 	t, was, size := d.head.tree, d.head.mapped, (d.head.size+BlockSize-1)/BlockSize*BlockSize
-	v := t.Freeze(d.changed)
+	v := d.version()
 	d.mu.Unlock()
 	defer v.Close()
 	n := int64(0)

@@ -48,7 +48,7 @@ func (v *View) Map(off, n uint64, fn func(Span) bool) error {
 func (h *Head) now() *tree.Version {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
-	return h.d.head.tree.Freeze(h.d.changed)
+	return h.d.version()
 }
 
 func mapVersion(v *tree.Version, off, n uint64, fn func(Span) bool) error {

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -77,14 +76,39 @@ func (c *Client) CreateVolume(ctx context.Context, name string, size uint64) (en
 	return c.change(ctx, "POST", "/v1/volumes", nil, map[string]any{"name": name, "size": size})
 }
 
+// Resize grows a volume to size bytes.
+func (c *Client) Resize(ctx context.Context, name string, size uint64) (engine.Done, error) {
+	return c.change(ctx, "PATCH", dataset(name), nil, map[string]any{"size": size})
+}
+
 // Snapshot names the present moment of a dataset.
 func (c *Client) Snapshot(ctx context.Context, name, snapshot string) (engine.Done, error) {
 	return c.change(ctx, "POST", dataset(name)+"/snapshots", nil, map[string]any{"name": snapshot})
 }
 
+// SnapshotAt names a past moment of a dataset.
+func (c *Client) SnapshotAt(ctx context.Context, name, snapshot string, w when.Spec) (engine.Done, error) {
+	return c.change(ctx, "POST", dataset(name)+"/snapshots", nil, map[string]any{"name": snapshot, "when": w.String()})
+}
+
+// SnapshotAll names the present moment of every dataset.
+func (c *Client) SnapshotAll(ctx context.Context, snapshot string) (engine.Done, error) {
+	return c.change(ctx, "POST", "/v1/snapshots", nil, map[string]any{"name": snapshot})
+}
+
+// Hold puts a tag on a snapshot, which forbids destroying it.
+func (c *Client) Hold(ctx context.Context, name, snapshot, tag string) (engine.Done, error) {
+	return c.change(ctx, "POST", snapshotPath(name, snapshot)+"/holds", nil, map[string]any{"tag": tag})
+}
+
+// Release takes a tag off a snapshot.
+func (c *Client) Release(ctx context.Context, name, snapshot, tag string) (engine.Done, error) {
+	return c.change(ctx, "DELETE", snapshotPath(name, snapshot)+"/holds/"+url.PathEscape(tag), nil, nil)
+}
+
 // DestroySnapshot destroys a snapshot.
 func (c *Client) DestroySnapshot(ctx context.Context, name, snapshot string) (engine.Done, error) {
-	return c.change(ctx, "DELETE", dataset(name)+"/snapshots/"+url.PathEscape(snapshot), nil, nil)
+	return c.change(ctx, "DELETE", snapshotPath(name, snapshot), nil, nil)
 }
 
 // Clone makes a dataset from a moment of another.
@@ -118,39 +142,11 @@ func (c *Client) Resolve(ctx context.Context, name string, w when.Spec) (m engin
 	return m, c.do(ctx, "GET", dataset(name)+"/moment", url.Values{"when": {w.String()}}, nil, &m)
 }
 
-// Check verifies the pool while it is served, and reports progress as it comes.
-func (c *Client) Check(ctx context.Context, data bool, progress func(done, total uint64)) (engine.CheckReport, error) {
-	q := url.Values{"data": {strconv.FormatBool(data)}}
-	resp, err := c.send(ctx, "POST", "/v1/check", q, nil)
-	if err != nil {
-		return engine.CheckReport{}, err
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, maxLine)
-	for lines.Scan() {
-		var m CheckMessage
-		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
-			return engine.CheckReport{}, c.garbled(err)
-		}
-		switch {
-		case m.Error != nil:
-			return engine.CheckReport{}, m.Error.failure()
-		case m.Report != nil:
-			return *m.Report, nil
-		}
-		progress(m.Done, m.Total)
-	}
-	if ctx.Err() != nil {
-		return engine.CheckReport{}, fail.New(fail.Canceled, "interrupted")
-	}
-	if err := lines.Err(); err != nil {
-		return engine.CheckReport{}, fail.Wrap(fail.IO, err, "the server of pool %s broke off", c.dir)
-	}
-	return engine.CheckReport{}, fail.New(fail.IO, "the server of pool %s broke off", c.dir)
-}
-
 func dataset(name string) string { return "/v1/datasets/" + url.PathEscape(name) }
+
+func snapshotPath(name, snapshot string) string {
+	return dataset(name) + "/snapshots/" + url.PathEscape(snapshot)
+}
 
 func (c *Client) change(ctx context.Context, method, path string, q url.Values, in any) (d engine.Done, err error) {
 	return d, c.do(ctx, method, path, q, in, &d)

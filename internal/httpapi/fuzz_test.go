@@ -20,6 +20,9 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GET", "v1/datasets?destroyed=true", "")
 	f.Add("POST", "v1/datasets/a/clone", `{"when":"@10m-ago","name":"b"}`)
 	f.Add("POST", "v1/check?data=true", "")
+	f.Add("GET", "v1/log?op=write&since=@10m-ago", "")
+	f.Add("GET", "v1/segments/1/nodes/7", "")
+	f.Add("PATCH", "v1/datasets/a", `{"size":8192}`)
 	f.Fuzz(func(t *testing.T, method, path, body string) {
 		req, err := http.NewRequest(method, "http://varve/"+path, strings.NewReader(body))
 		if err != nil {

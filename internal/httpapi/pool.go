@@ -6,17 +6,31 @@
 //	GET    /v1/status
 //	GET    /v1/datasets                      ?destroyed=
 //	GET    /v1/datasets/{name}
+//	PATCH  /v1/datasets/{name}               {size}
 //	DELETE /v1/datasets/{name}               ?now=
 //	POST   /v1/datasets/{name}/rename        {name}
 //	POST   /v1/datasets/{name}/undestroy     {name}
 //	POST   /v1/datasets/{name}/clone         {when, name}
 //	POST   /v1/datasets/{name}/rollback      {when, force}
 //	GET    /v1/datasets/{name}/moment        ?when=
-//	POST   /v1/datasets/{name}/snapshots     {name}
+//	GET    /v1/datasets/{name}/diff          ?from=&to=                     a stream of changes
+//	GET    /v1/datasets/{name}/tree          ?when=                         a stream of nodes
+//	POST   /v1/datasets/{name}/snapshots     {name, when}
 //	DELETE /v1/datasets/{name}/snapshots/{snapshot}
+//	POST   /v1/datasets/{name}/snapshots/{snapshot}/holds {tag}
+//	DELETE /v1/datasets/{name}/snapshots/{snapshot}/holds/{tag}
 //	GET    /v1/snapshots                     ?dataset=
+//	POST   /v1/snapshots                     {name}                         of all datasets
+//	GET    /v1/log                           ?dataset=&since=&until=&op=&client=  a stream of operations
+//	GET    /v1/checkpoints
+//	GET    /v1/segments
+//	GET    /v1/segments/{segment}/frames     a stream of frames
+//	GET    /v1/segments/{segment}/ops        a stream of operations
+//	GET    /v1/segments/{segment}/nodes/{block}
 //	POST   /v1/volumes                       {name, size}
-//	POST   /v1/check                         ?data=      NDJSON: progress..., then report or error
+//	POST   /v1/check                         ?data=                         a stream of progress
+//
+// Streams are NDJSON; see stream.go.
 package httpapi
 
 import (
@@ -36,8 +50,13 @@ type Pool interface {
 	Snapshots(dataset string) ([]engine.SnapshotInfo, error) // "" = of all datasets
 
 	CreateVolume(c engine.Caller, name string, size uint64) (engine.Done, error) // size in bytes
+	Resize(c engine.Caller, dataset string, size uint64) (engine.Done, error)    // size in bytes; it only grows
 	Snapshot(c engine.Caller, dataset, name string) (engine.Done, error)
+	SnapshotAt(c engine.Caller, dataset, name string, w when.Spec) (engine.Done, error)
+	SnapshotAll(c engine.Caller, name string) (engine.Done, error)
 	DestroySnapshot(c engine.Caller, dataset, name string) (engine.Done, error)
+	Hold(c engine.Caller, dataset, snapshot, tag string) (engine.Done, error)
+	Release(c engine.Caller, dataset, snapshot, tag string) (engine.Done, error)
 	Clone(c engine.Caller, src string, w when.Spec, name string) (engine.Done, error)
 	Rollback(c engine.Caller, dataset string, w when.Spec, force bool) (engine.Done, error) // Busy names the writers
 	Destroy(c engine.Caller, dataset string, now bool) (engine.Done, error)
@@ -49,6 +68,18 @@ type Pool interface {
 	// in the same unit as total and may be called from any goroutine, until
 	// Check returns.
 	Check(ctx context.Context, data bool, progress func(done, total uint64)) (engine.CheckReport, error)
+
+	// What follows visits things in order, until fn's first error, which is
+	// returned. fn may take its time.
+
+	Diff(ctx context.Context, dataset string, from, to when.Spec, fn func(engine.Change) error) (a, b engine.Moment, err error)
+	Log(ctx context.Context, dataset string, since, until *when.Spec, fn func(engine.OpInfo) error) error // "" = of the pool
+	Checkpoints() []engine.CheckpointInfo
+	Segments() ([]engine.SegmentInfo, error)
+	Frames(segment uint64, fn func(engine.FrameInfo) error) error
+	Ops(segment uint64, fn func(engine.OpDetail) error) error
+	Tree(dataset string, w when.Spec, fn func(engine.NodeInfo) error) error
+	Node(segment uint64, block uint32) (dump string, err error)
 }
 
 // ServerStatus is the answer of GET /v1/status.

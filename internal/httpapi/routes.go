@@ -24,10 +24,19 @@ type ByName struct {
 	Name string `path:"name" doc:"The dataset"`
 }
 
+// BySnapshot is exported for the same reason.
+type BySnapshot struct {
+	ByName
+	Snapshot string `path:"snapshot"`
+}
+
 func (s *Server) routes() {
 	s.reads()
 	s.changes()
 	s.snapshots()
+	s.holds()
+	s.history()
+	s.debug()
 	s.check()
 }
 
@@ -75,6 +84,15 @@ func (s *Server) changes() {
 			Now bool `query:"now" doc:"Free it at once"`
 		}) (engine.Done, error) {
 			return s.pool.Destroy(callerFrom(ctx), in.Name, in.Now)
+		})
+	add(s, "PATCH", "/v1/datasets/{name}", "set", "Change properties of a dataset: grow a volume",
+		func(ctx context.Context, in *struct {
+			ByName
+			Body struct {
+				Size uint64 `json:"size" doc:"Bytes; never fewer than there are"`
+			}
+		}) (engine.Done, error) {
+			return s.pool.Resize(callerFrom(ctx), in.Name, in.Body.Size)
 		})
 	add(s, "POST", "/v1/datasets/{name}/rename", "rename-dataset", "Give a dataset another name",
 		func(ctx context.Context, in *struct {
@@ -132,21 +150,53 @@ func (s *Server) snapshots() {
 			list, err := s.pool.Snapshots(in.Dataset)
 			return orEmpty(list), err
 		})
-	add(s, "POST", "/v1/datasets/{name}/snapshots", "snapshot", "Name the present moment of a dataset and keep it",
+	add(s, "POST", "/v1/snapshots", "snapshot-all", "Name the present moment of every dataset: one moment",
+		func(ctx context.Context, in *struct {
+			Body struct {
+				Name string `json:"name" doc:"Of the snapshots"`
+			}
+		}) (engine.Done, error) {
+			return s.pool.SnapshotAll(callerFrom(ctx), in.Body.Name)
+		})
+	add(s, "POST", "/v1/datasets/{name}/snapshots", "snapshot", "Name a moment of a dataset and keep it",
 		func(ctx context.Context, in *struct {
 			ByName
 			Body struct {
 				Name string `json:"name" doc:"Of the snapshot"`
+				When string `json:"when,omitempty" doc:"A past moment; empty for the present one"`
 			}
 		}) (engine.Done, error) {
-			return s.pool.Snapshot(callerFrom(ctx), in.Name, in.Body.Name)
+			w, err := optional(in.Body.When)
+			switch {
+			case err != nil:
+				return engine.Done{}, err
+			case w == nil:
+				return s.pool.Snapshot(callerFrom(ctx), in.Name, in.Body.Name)
+			}
+			return s.pool.SnapshotAt(callerFrom(ctx), in.Name, in.Body.Name, *w)
 		})
 	add(s, "DELETE", "/v1/datasets/{name}/snapshots/{snapshot}", "destroy-snapshot", "Destroy a snapshot",
-		func(ctx context.Context, in *struct {
-			ByName
-			Snapshot string `path:"snapshot"`
-		}) (engine.Done, error) {
+		func(ctx context.Context, in *BySnapshot) (engine.Done, error) {
 			return s.pool.DestroySnapshot(callerFrom(ctx), in.Name, in.Snapshot)
+		})
+}
+
+func (s *Server) holds() {
+	add(s, "POST", "/v1/datasets/{name}/snapshots/{snapshot}/holds", "hold", "Forbid destroying a snapshot, by a tag",
+		func(ctx context.Context, in *struct {
+			BySnapshot
+			Body struct {
+				Tag string `json:"tag"`
+			}
+		}) (engine.Done, error) {
+			return s.pool.Hold(callerFrom(ctx), in.Name, in.Snapshot, in.Body.Tag)
+		})
+	add(s, "DELETE", "/v1/datasets/{name}/snapshots/{snapshot}/holds/{tag}", "release", "Take a tag off a snapshot",
+		func(ctx context.Context, in *struct {
+			BySnapshot
+			Tag string `path:"tag"`
+		}) (engine.Done, error) {
+			return s.pool.Release(callerFrom(ctx), in.Name, in.Snapshot, in.Tag)
 		})
 }
 

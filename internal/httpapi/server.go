@@ -20,11 +20,10 @@ import (
 
 // Limits on what a caller can make the server hold or wait for.
 const (
-	maxBody       = 64 << 10 // bytes
-	maxHeader     = 16 << 10 // bytes
-	readTimeout   = 10 * time.Second
-	idleTimeout   = 2 * time.Minute
-	streamTimeout = 30 * time.Second // for one line of a stream to be taken
+	maxBody     = 64 << 10 // bytes
+	maxHeader   = 16 << 10 // bytes
+	readTimeout = 10 * time.Second
+	idleTimeout = 2 * time.Minute
 )
 
 // Options say what a Server serves.
@@ -41,6 +40,10 @@ type Server struct {
 	log  *slog.Logger
 	api  huma.API
 	http *http.Server
+
+	streams  chan struct{} // a place for each
+	stopping context.Context
+	stop     func()
 }
 
 // New makes a Server; Serve starts it.
@@ -54,7 +57,11 @@ func New(o Options) *Server {
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil // no $schema links in answers
 	config.RejectUnknownQueryParameters = true
-	s := &Server{pool: o.Pool, info: o.Info, log: o.Logger, api: humago.New(mux, config)}
+	s := &Server{
+		pool: o.Pool, info: o.Info, log: o.Logger, api: humago.New(mux, config),
+		streams: make(chan struct{}, maxStreams),
+	}
+	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.routes()
 	s.serveSpec(mux)
 	mux.HandleFunc("/", noSuchPath)
@@ -86,9 +93,10 @@ func (s *Server) Serve(l net.Listener) error {
 	return fail.Wrap(fail.IO, err, "control socket")
 }
 
-// Shutdown takes no more requests and waits for those that run. When ctx
-// ends first they are cut off, and its error is returned.
+// Shutdown takes no more requests, ends streams and waits for what else runs.
+// When ctx ends first that is cut off, and its error is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		s.http.Close()

@@ -236,12 +236,7 @@ func TestFailStop(t *testing.T) {
 			if !fail.Is(err, fail.FailStopped) || !errors.Is(err, cause) {
 				t.Fatalf("commit: %v", err)
 			}
-			want := []string{"stopped taking writes at lsn ", "the disk is on fire", "reads go on; see docs/operations.md#fail-stop"}
-			for _, w := range want {
-				if !strings.Contains(err.Error(), w) {
-					t.Errorf("%q does not say %q", err, w)
-				}
-			}
+			says(t, err, "stopped taking writes at lsn ", "the disk is on fire", "reads go on; see docs/operations.md#fail-stop")
 			s.set(nil) // the disk recovers; the log must not believe it
 			calls := s.durable.Load() + s.syncs.Load() + s.writes.Load()
 			for name, call := range map[string]func() error{
@@ -277,6 +272,15 @@ func TestFailStop(t *testing.T) {
 				t.Errorf("close: %v", err)
 			}
 		})
+	}
+}
+
+func says(t *testing.T, err error, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%q does not say %q", err, w)
+		}
 	}
 }
 
@@ -343,6 +347,43 @@ func TestFailedSegmentIsNoFailure(t *testing.T) {
 	s.set(nil)
 	must(t, l.Admit(5, false))
 	must(t, l.Close())
+}
+
+// What was appended beyond all admission finds a segment too, or stops the log
+// rather than half-happen.
+func TestAppendBeyondAdmission(t *testing.T) {
+	s := newTap(64)
+	l := create(t, testOptions(s))
+	from := l.Cut()
+	p := piece(newRand(1), Data, 10)
+	add := func() error {
+		_, err := l.Append([]Piece{p}, &note{})
+		return err
+	}
+	for range 50 {
+		must(t, add())
+	}
+	must(t, l.CommitAll())
+	s.set(func(op string, _ uint64) error {
+		if op == "create" {
+			return fail.New(fail.NoSpace, "full")
+		}
+		return nil
+	})
+	var err error
+	n := 50
+	for ; err == nil; n++ {
+		err = add()
+	}
+	if !fail.Is(err, fail.FailStopped) || !fail.Is(l.Err(), fail.FailStopped) || n > 100 {
+		t.Fatalf("after %d appends: %v", n, err)
+	}
+	l.Abort()
+	ops, _, err := readLog(t, s, from, ScanOptions{})
+	must(t, err)
+	if len(ops) < 50 || len(ops) > n {
+		t.Errorf("%d operations of %d", len(ops), n)
+	}
 }
 
 func TestMarker(t *testing.T) {

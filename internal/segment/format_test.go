@@ -44,6 +44,45 @@ func TestHeaderFormat(t *testing.T) {
 	}
 }
 
+// A header with the right checksums whose fields contradict each other is none.
+func TestImpossibleHeaders(t *testing.T) {
+	b := make([]byte, headerSize)
+	for name, change := range map[string]func(h *header){
+		"kind 0":                    func(h *header) { h.kind = 0 },
+		"kind 5":                    func(h *header) { h.kind = 5 },
+		"segment 0":                 func(h *header) { h.addr = 5 },
+		"too long":                  func(h *header) { h.payload = maxFrameBlocks },
+		"far too long":              func(h *header) { h.payload = 1 << 31 },
+		"long summary":              func(h *header) { h.summary = 1 << 31 },
+		"sequence 0":                func(h *header) { h.seq, h.through = 0, 0 },
+		"knows itself durable":      func(h *header) { h.kind, h.through = FrameOps, h.seq },
+		"super root attests less":   func(h *header) { h.through-- },
+		"opening attests less":      func(h *header) { h.kind, h.through, h.payload = FrameOpen, 7, 0 },
+		"announces an incarnation":  func(h *header) { h.prevIncarnation[3] = 1 },
+		"super root with ops":       func(h *header) { h.ops = 1 },
+		"marker with payload":       func(h *header) { h.kind = FrameMarker },
+		"more operations than room": func(h *header) { h.kind, h.ops = FrameOps, 11 },
+		"lsn 0":                     func(h *header) { h.firstLSN = 0 },
+		"lsn runs over":             func(h *header) { h.kind, h.firstLSN, h.ops = FrameOps, 1<<64-1, 2 },
+		"super root ahead":          func(h *header) { h.lastSuper = h.addr },
+	} {
+		h := goldenHeader()
+		change(&h)
+		h.encode(b)
+		if _, err := decodeHeader(b); !isNotFrame(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	h := goldenHeader()
+	h.encode(b)
+	b[200] = 1 // reserved
+	le32(b[ownCRC:], 0)
+	le32(b[ownCRC:], Checksum(b))
+	if _, err := decodeHeader(b); !isNotFrame(err) {
+		t.Errorf("reserved bytes: %v", err)
+	}
+}
+
 func TestSummaryFormat(t *testing.T) {
 	var s summary
 	s.addBlocks(Data, []uint32{1, 2})

@@ -167,9 +167,10 @@ func Create(o Options) (*Log, error) {
 // Resume goes on after what Scan found; it acts where Scan only looked. It
 // makes the accepted frames durable, wipes the block behind them, where a frame
 // that was damaged today may be whole tomorrow and would continue the chain,
-// removes the segments beyond the tail, and writes an opening frame into a
-// fresh segment, numbered above all that exist. On return all is durable. It may be repeated after a crash or an
-// error, with the Tail of a new Scan.
+// gives back the space behind a tail that nothing lies behind, removes the
+// segments beyond it, and writes an opening frame into a fresh segment,
+// numbered above all that exist. On return all is durable. It may be repeated
+// after a crash or an error, with the Tail of a new Scan.
 func Resume(o Options, t Tail) (*Log, error) {
 	l, err := newLog(o)
 	if err != nil {
@@ -183,6 +184,14 @@ func Resume(o Options, t Tail) (*Log, error) {
 	for _, a := range t.void {
 		if err := l.store.WriteDurableAt(a.Segment(), make([]byte, BlockSize), a.offset()); err != nil {
 			return nil, err
+		}
+	}
+	if t.free != 0 {
+		// Nothing will ever be written there: without this each opening of
+		// the pool would cost it a segment's space.
+		off := t.free.offset()
+		if err := l.store.PunchHole(t.free.Segment(), off, l.store.SegmentSize()-off); err != nil {
+			l.opts.Logger.Warn("giving back the rest of a segment", "segment", t.free.Segment(), "err", err)
 		}
 	}
 	fresh := t.highest + 1

@@ -213,6 +213,13 @@ func TestRoundTrip(t *testing.T) {
 		}
 	}
 	verifyPayload(t, ops, storeRead(s))
+	var used int64
+	for _, u := range l.Usage(0) {
+		used += u.Data + u.Node + u.Deaths + u.Super + u.Record
+	}
+	if l.Position() != tail.Position || l.Appended() != used {
+		t.Fatalf("the log ends at %+v and has %d bytes; tail %+v, usage %d", l.Position(), l.Appended(), tail, used)
+	}
 	if u := l.Usage(0); len(u) < 5 || u[0].FirstLSN != 1 || u[len(u)-1].LastLSN != 300 {
 		t.Fatalf("usage %+v", u)
 	}
@@ -308,9 +315,9 @@ func TestReadsFromEverywhere(t *testing.T) {
 	s := mem.New(64*BlockSize, 0)
 	l := create(t, testOptions(s))
 	rng := newRand(4)
-	p := piece(rng, Data, 4)
-	appendOp(t, l, "", p)
-	p.Addr = l.Stats().addrOfLastPayload(t, l, 4)
+	ps := []Piece{piece(rng, Data, 4)}
+	appendOp(t, l, "", ps...)
+	p := ps[0]
 	check := func(where string) {
 		t.Helper()
 		b := make([]byte, 2*BlockSize)
@@ -334,13 +341,6 @@ func TestReadsFromEverywhere(t *testing.T) {
 	check("durable frame")
 	must(t, l.Close())
 	check("closed log")
-}
-
-// addrOfLastPayload is where the last blocks of the open frame are.
-func (Stats) addrOfLastPayload(t testing.TB, l *Log, blocks int) Addr {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.openAddr() + Addr(1+l.payload-blocks)
 }
 
 func TestConcurrentCommits(t *testing.T) {

@@ -7,7 +7,9 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"varve/internal/segstore/dir"
 	"varve/internal/segstore/mem"
+	"varve/internal/vfs"
 )
 
 // A process that was killed while it wrote a super root may leave it whole but
@@ -154,5 +156,48 @@ func TestResumeClearsWhatLiesBeyond(t *testing.T) {
 	must(t, err)
 	if len(ops) != 1 || len(again) != 2 {
 		t.Errorf("%d operations before, %d after", len(ops), len(again))
+	}
+}
+
+// An opening costs the pool a few blocks, not a segment.
+func TestResumeGivesBackTheRest(t *testing.T) {
+	disk := vfs.NewMem(1)
+	must(t, dir.Make(disk, "p", 256*BlockSize, 1<<30))
+	used := func() int64 {
+		s, err := dir.Open(disk, "p", dir.Options{ReadOnly: true})
+		must(t, err)
+		defer s.Close()
+		sp, err := s.Space()
+		must(t, err)
+		return sp.Used
+	}
+	open := func(first bool) {
+		s, err := dir.Open(disk, "p", dir.Options{})
+		must(t, err)
+		defer s.Close()
+		o := testOptions(s)
+		var l *Log
+		if first {
+			l, err = Create(o)
+		} else {
+			root, ferr := FindSuperRoot(s, o.PoolID)
+			must(t, ferr)
+			tail, serr := Scan(s, o.PoolID, root.Position, ScanOptions{Attested: root.Seq}, func(*Frame) error { return nil })
+			must(t, serr)
+			l, err = Resume(o, tail)
+		}
+		must(t, err)
+		_, err = l.SuperRoot([]byte("root"))
+		must(t, err)
+		must(t, l.Close())
+	}
+	open(true)
+	open(false)
+	before := used()
+	for range 20 {
+		open(false)
+	}
+	if grown := used() - before; grown > 20*16*BlockSize {
+		t.Errorf("20 openings cost %d blocks", grown/BlockSize)
 	}
 }

@@ -25,6 +25,7 @@ type Tail struct {
 
 	unsynced []uint64 // segments that may hold accepted frames that are not durable
 	highest  uint64   // the highest segment number seen
+	free     Addr     // the first block behind the last frame, if its segment has more and nothing lies there
 	void     []Addr   // blocks where a header could continue the chain that must not count
 }
 
@@ -279,6 +280,9 @@ func (c *chain) tail(from Position, e *extent) Tail {
 	}
 	if behind := last.addr + Addr(last.blocks()); int(last.addr.Block())+last.blocks() < c.segBlocks {
 		t.void = append(t.void, behind)
+		if t.Discarded == "" {
+			t.free = behind
+		}
 	}
 	if e.void != 0 && !slices.Contains(t.void, e.void) {
 		t.void = append(t.void, e.void)

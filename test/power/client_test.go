@@ -22,7 +22,7 @@ func TestAgainstNbdkit(t *testing.T) {
 	stop := make(chan struct{})
 	var loads []*load
 	for range 3 {
-		loads = append(loads, &load{h: h, c: connect(t, socket), rand: rand.New(rand.NewPCG(r.Uint64(), 0)), stop: stop})
+		loads = append(loads, &load{h: h, c: connect(t, socket), rand: rand.New(rand.NewPCG(r.Uint64(), 0)), pick: anything, stop: stop})
 	}
 	time.AfterFunc(500*time.Millisecond, func() { close(stop) })
 	n, err := drive(loads)

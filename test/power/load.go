@@ -17,6 +17,7 @@ type load struct {
 	c    *conn
 	vol  int
 	rand *rand.Rand
+	pick func(l *load) request // chooses the next request and holds its range
 
 	stop  <-chan struct{}
 	slots chan struct{} // one for each request that may be in flight
@@ -102,7 +103,7 @@ func (l *load) send(broken <-chan struct{}) {
 			return
 		case l.slots <- struct{}{}:
 		}
-		r := l.pick()
+		r := l.pick(l)
 		if l.begin(cookie, r, payload) != nil {
 			l.c.c.Close() // broken: let receive see it too
 			<-broken
@@ -113,8 +114,8 @@ func (l *load) send(broken <-chan struct{}) {
 
 const maxBytes = 1 << 20
 
-// pick chooses a request, and holds its range.
-func (l *load) pick() request {
+// anything picks from all that can be asked of a disk.
+func anything(l *load) request {
 	r := request{span: span{vol: l.vol}}
 	switch n := l.rand.IntN(100); {
 	case n < 5:

@@ -192,7 +192,9 @@ func (r *rig) round() {
 		r.shots = append(r.shots, s)
 	}
 	r.restart()
-	r.look(r.h.recovered)
+	m := r.look(r.h.recovered)
+	r.lookAtSnapshots()
+	r.h.settle(m)
 }
 
 func (r *rig) loads(stop <-chan struct{}) []*load {
@@ -206,7 +208,7 @@ func (r *rig) loads(stop <-chan struct{}) []*load {
 			if c.size != d.size {
 				r.t.Fatalf("export %s has %d bytes, want %d", d.name, c.size, d.size)
 			}
-			loads = append(loads, &load{h: r.h, c: c, vol: vol, rand: rand.New(rand.NewPCG(r.rand.Uint64(), 0)), stop: stop})
+			loads = append(loads, &load{h: r.h, c: c, vol: vol, rand: rand.New(rand.NewPCG(r.rand.Uint64(), 0)), pick: anything, stop: stop})
 		}
 	}
 	return loads
@@ -260,8 +262,8 @@ func (r *rig) restart() {
 	}
 }
 
-// look reads the disks and the new snapshots and judges them.
-func (r *rig) look(judge func(image) error) {
+// look reads the disks and judges them.
+func (r *rig) look(judge func(image) error) image {
 	r.t.Helper()
 	var m image
 	for vol, d := range disks {
@@ -270,6 +272,12 @@ func (r *rig) look(judge func(image) error) {
 	if err := judge(m); err != nil {
 		r.t.Fatalf("after %d kills: %v\n%s", r.kills, err, r.server.Log())
 	}
+	return m
+}
+
+// lookAtSnapshots judges the new ones, and some of the older ones.
+func (r *rig) lookAtSnapshots() {
+	r.t.Helper()
 	for i := range r.shots {
 		s := &r.shots[i]
 		switch old := s.image; {
@@ -283,7 +291,6 @@ func (r *rig) look(judge func(image) error) {
 			r.sameAs(s)
 		}
 	}
-	r.h.settle(m)
 }
 
 // sameAs checks that an older snapshot still holds what it held.

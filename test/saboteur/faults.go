@@ -8,8 +8,7 @@ var (
 	poolMoments = suite{pkg: "./internal/engine", run: "^(TestMetamorphic|TestEveryMoment)$", env: "VARVE_SEEDS=1"}
 	treeDamage  = suite{pkg: "./internal/tree", run: "^TestDamagedNodes$"}
 	diskDamage  = suite{pkg: "./test/interop", run: "^TestFlippedBits$"}
-	kills       = suite{pkg: "./test/power", run: "^TestKillUnderLoad$", env: "VARVE_KILLS=1 VARVE_SEED=1"}
-	wireTests   = suite{pkg: "./internal/nbd", run: "^Test"}
+	wireTests   = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
 )
 
 // faults is what the tests must notice.
@@ -104,7 +103,7 @@ var faults = []fault{
 	},
 	{
 		name: "op-skipped-in-view", what: "a view leaves out the last operation before its moment",
-		edits: []edit{{"internal/engine/view.go", "if lsn <= from || lsn > to || op.Dataset != d.id {", "if lsn <= from || lsn >= to || op.Dataset != d.id {"}},
+		edits: []edit{{"internal/engine/replay.go", "if lsn <= from || lsn > to || op.Dataset != d.id {", "if lsn <= from || lsn >= to || op.Dataset != d.id {"}},
 		tests: poolMoments,
 	},
 	{
@@ -114,12 +113,12 @@ var faults = []fault{
 	},
 	{
 		name: "clone-of-the-wrong-moment", what: "a clone forks one operation late",
-		edits: []edit{{"internal/engine/view.go", "im, err := e.imageAt(src, m.LSN)", "im, err := e.imageAt(src, m.LSN+1)"}},
+		edits: []edit{{"internal/engine/fork.go", "im, err := e.imageAt(src, m.LSN)", "im, err := e.imageAt(src, m.LSN+1)"}},
 		tests: poolMoments,
 	},
 	{
 		name: "snapshot-of-the-wrong-moment", what: "a snapshot names a later moment than the one it was taken at",
-		edits: []edit{{"internal/engine/apply.go", "name: op.Name, lsn: op.LSN, time: op.Time})", "name: op.Name, lsn: op.LSN + 1, time: op.Time})"}},
+		edits: []edit{{"internal/engine/snapshot.go", "name: op.Name, lsn: op.LSN, time: op.Time})", "name: op.Name, lsn: op.LSN + 1, time: op.Time})"}},
 		tests: poolMoments,
 	},
 	{
@@ -140,7 +139,7 @@ var faults = []fault{
 	{
 		name: "merge-not-guarded", what: "two unaligned writes into one block lose one of them",
 		edits: []edit{{"internal/engine/write.go", "if addr != x.Addr {", "if addr != x.Addr && false {"}},
-		tests: kills,
+		tests: suite{pkg: "./test/power", run: "^TestNeighbours$"},
 	},
 	{
 		name: "data-crc-ignored", what: "damaged payload is served",

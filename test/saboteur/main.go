@@ -239,6 +239,7 @@ func (s *saboteur) test(overlay string, t suite) verdict {
 	cmd := exec.Command("go", "test", "-json", "-count=1", "-vet=off", "-timeout", patience.String(), "-run", t.run, t.pkg)
 	cmd.Dir = s.root
 	cmd.Env = append(os.Environ(), strings.Fields(t.env)...)
+	cmd.Env = append(cmd.Env, "TMPDIR="+s.scratch) // what failing tests keep goes when we go
 	if overlay != "" {
 		// Not as an argument: tests that build varve themselves inherit it.
 		cmd.Env = append(cmd.Env, "GOFLAGS="+strings.TrimSpace(s.goflags+" -overlay="+overlay))

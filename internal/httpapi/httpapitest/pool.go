@@ -19,11 +19,12 @@ import (
 // Pool is a fake httpapi.Pool. Every change takes one LSN and one second.
 // Set the fields before it is served.
 type Pool struct {
-	State   engine.Status         // merged into the answer of Status
-	Report  engine.CheckReport    // what Check finds
-	Refuse  error                 // what every change is refused with, if set
-	Writers map[string][]string   // per dataset
-	Block   func(context.Context) // called within Check, if set
+	State   engine.Status       // merged into the answer of Status
+	Report  engine.CheckReport  // what Check finds
+	Refuse  error               // what every change is refused with, if set
+	Writers map[string][]string // per dataset
+	History History
+	Block   func(context.Context) // called within Check, Diff and Log, if set
 
 	mu        sync.Mutex
 	lsn       uint64

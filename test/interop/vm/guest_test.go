@@ -159,6 +159,16 @@ func (g *guest) end(limit time.Duration) (string, error) {
 	return string(output), nil
 }
 
+// stillBusy fails the test if the script that was begun has ended.
+func (g *guest) stillBusy() {
+	g.t.Helper()
+	select {
+	case line := <-g.replies:
+		g.t.Fatalf("the guest was done too early: %.200s", line)
+	default:
+	}
+}
+
 // do runs a script that must succeed and returns its output.
 func (g *guest) do(limit time.Duration, script string) string {
 	g.t.Helper()

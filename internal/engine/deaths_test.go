@@ -1,0 +1,326 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"varve/internal/engine"
+	"varve/internal/fail"
+	"varve/internal/vfs"
+)
+
+// witness collects what the ledger of each dataset must account for.
+type witness struct {
+	*sim
+	t     *testing.T
+	nodes map[uint64]map[uint64]uint64 // per dataset, every node seen in a root: birth by address
+	seen  map[string]int
+}
+
+func newWitness(t *testing.T, s *sim) *witness {
+	return &witness{sim: s, t: t, nodes: map[uint64]map[uint64]uint64{}, seen: map[string]int{}}
+}
+
+// settle drains everything, takes a checkpoint and judges the ledgers.
+func (w *witness) settle(what string) {
+	w.t.Helper()
+	for w.e.DrainStep() {
+		w.did("drain", w.m.now(), true)
+	}
+	w.must("checkpoint", w.e.Checkpoint())
+	for id := range w.m.now() {
+		w.data(what, id)
+		w.tree(what, id)
+	}
+}
+
+// data checks that at every moment looked at, the blocks born on the line and
+// not dead are those of its tree.
+func (w *witness) data(what string, id uint64) {
+	w.t.Helper()
+	births, err := w.e.Births(id)
+	w.must("births", err)
+	deaths, err := w.e.Deaths(id)
+	w.must("deaths", err)
+	rollbacks := w.e.Rollbacks(id)
+	created, fork, changed := w.e.Line(id)
+	dead := map[uint64][]engine.Death{} // by block
+	inherited, err := w.e.Extents(id, created)
+	w.must("extents", err)
+	for _, d := range deaths {
+		if d.Node {
+			continue
+		}
+		if d.Foreign != (d.Birth <= fork) {
+			w.t.Fatalf("%s: dataset %d, forked at %d: %+v has the wrong flag", what, id, fork, d)
+		}
+		w.seen[fmt.Sprintf("data deaths, foreign %v", d.Foreign)]++
+		for a := d.Addr; a < d.Addr+d.Blocks; a++ {
+			birth, own := births[a]
+			if inh, ok := inherited[a]; !own && ok {
+				birth = inh
+			} else if !own && len(rollbacks) == 0 {
+				w.t.Fatalf("%s: dataset %d: %+v of a block that it never had", what, id, d)
+			}
+			if birth != 0 && birth != d.Birth || d.At <= d.Birth {
+				w.t.Fatalf("%s: dataset %d: %+v of a block born at %d", what, id, d, birth)
+			}
+			dead[a] = append(dead[a], d)
+		}
+	}
+	// The state at m is that at the target of the last rollback before it, and
+	// what came since.
+	var alive func(a, birth, m uint64) bool
+	alive = func(a, birth, m uint64) bool {
+		since := uint64(0)
+		for _, r := range rollbacks {
+			if r.At <= m {
+				since = r.At
+			}
+		}
+		for _, d := range dead[a] {
+			if since < d.At && d.At <= m {
+				return false
+			}
+		}
+		if birth > since {
+			return birth <= m
+		}
+		i := slices.IndexFunc(rollbacks, func(r engine.Rollback) bool { return r.At == since })
+		return i < 0 || alive(a, birth, rollbacks[i].To)
+	}
+	for a, ds := range dead {
+		for i, d := range ds {
+			if slices.ContainsFunc(ds[:i], func(o engine.Death) bool { return o.At == d.At }) {
+				w.t.Fatalf("%s: dataset %d: block %#x dies twice at one moment: %+v", what, id, a, ds)
+			}
+			if !alive(a, d.Birth, d.At-1) {
+				w.t.Fatalf("%s: dataset %d: block %#x dies when it is dead: %+v of %+v (rollbacks %v)", what, id, a, d, ds, rollbacks)
+			}
+		}
+	}
+	last := w.m.last()
+	for _, m := range []uint64{last, changed, max(created, changed-1), created + (last-created)/2, created + (last-created)/3} {
+		have, err := w.e.Extents(id, m)
+		w.must("extents", err)
+		for a, birth := range births {
+			if _, in := have[a]; in != alive(a, birth, m) {
+				w.t.Fatalf("%s: dataset %d at lsn %d of %d: block %#x, born at %d, is in the tree: %v; its deaths: %+v; rollbacks %v",
+					what, id, m, last, a, birth, in, dead[a], rollbacks)
+			}
+		}
+		if len(rollbacks) > 0 {
+			continue // which may bring in the ancestors' of an earlier moment
+		}
+		for a, birth := range inherited {
+			if _, in := have[a]; in != alive(a, birth, m) {
+				w.t.Fatalf("%s: dataset %d at lsn %d: inherited block %#x, born at %d, is in the tree: %v; its deaths: %+v",
+					what, id, m, a, birth, in, dead[a])
+			}
+		}
+	}
+}
+
+// tree checks that each root holds the nodes born by its moment and not dead.
+func (w *witness) tree(what string, id uint64) {
+	w.t.Helper()
+	roots, err := w.e.Roots(id)
+	w.must("roots", err)
+	deaths, err := w.e.Deaths(id)
+	w.must("deaths", err)
+	rollbacks := w.e.Rollbacks(id)
+	seen := w.nodes[id]
+	if seen == nil {
+		seen = map[uint64]uint64{}
+		w.nodes[id] = seen
+	}
+	for _, r := range roots {
+		maps.Copy(seen, r.Nodes)
+	}
+	died := map[uint64]uint64{}
+	for _, d := range deaths {
+		if !d.Node {
+			continue
+		}
+		w.seen[fmt.Sprintf("node deaths, foreign %v", d.Foreign)]++
+		if old, twice := died[d.Addr]; twice && len(rollbacks) == 0 {
+			w.t.Fatalf("%s: dataset %d: node %#x dies at %d and at %d", what, id, d.Addr, old, d.At)
+		}
+		died[d.Addr] = d.At
+	}
+	if len(rollbacks) > 0 {
+		return
+	}
+	for _, r := range roots {
+		for a, birth := range seen {
+			_, in := r.Nodes[a]
+			d, dies := died[a]
+			if want := birth <= r.LSN && (!dies || r.LSN < d); in != want {
+				w.t.Fatalf("%s: dataset %d, root at lsn %d of %d: node %#x, born %d, died %d (%v): in the tree %v, by the ledger %v",
+					what, id, r.LSN, w.m.last(), a, birth, d, dies, in, want)
+			}
+		}
+	}
+}
+
+// forget starts the nodes anew: a crash has taken some.
+func (w *witness) forget() { clear(w.nodes) }
+
+// stepOn makes one step of a script on single lines, without rollbacks; clones
+// says whether there may be clones.
+func (w *witness) stepOn(clones bool) {
+	names := liveNames(w.m.now())
+	if len(names) == 0 {
+		w.create()
+		return
+	}
+	name := names[w.rng.IntN(len(names))]
+	switch pick := w.rng.IntN(100); {
+	case pick < 55:
+		w.write(name)
+	case pick < 75:
+		w.trim(name)
+	case pick < 82:
+		w.snapshot(name)
+	case pick < 88:
+		w.stale(name)
+	case pick < 92:
+		_, err := w.e.Extents(w.idOf(name), w.m.last()) // freezes the head, as a view does
+		w.must("extents", err)
+	case pick < 94 && clones && len(names) < 4:
+		w.clone(name)
+	case pick < 96 && clones && len(names) < 4:
+		w.create()
+	default:
+		w.flush()
+	}
+}
+
+// stale prepares a write that then does not happen: its pages are copied, and
+// nothing has changed.
+func (w *witness) stale(name string) {
+	h, err := w.e.Attach(name, tester, true, func() {})
+	w.must("attach", err)
+	defer h.Detach()
+	b := w.rng.Uint64N(smallSize / block)
+	err = h.Write(b*block, block, [][]byte{make([]byte, block)}, []engine.Expect{{Block: b, Addr: 1}})
+	if !fail.Is(err, fail.Stale) {
+		w.must("stale", fmt.Errorf("a write on a false condition: %v", err))
+	}
+	if w.rng.IntN(2) == 0 {
+		_, err := w.e.Extents(w.idOf(name), w.m.last())
+		w.must("extents", err)
+	}
+}
+
+func TestDeathsSingleLine(t *testing.T) { testDeaths(t, false) }
+
+func TestDeathsWithClones(t *testing.T) { testDeaths(t, true) }
+
+func testDeaths(t *testing.T, clones bool) {
+	for seed := uint64(1); seed <= uint64(seeds(4)); seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			defer recoverStop(t)
+			conf := config{segment: 1 << 20, checkpoint: 8, drain: 6, baseOps: 30, cache: 1 << 17}
+			w := newWitness(t, newSim(t, conf, memStore(conf), seed))
+			for i := range 240 {
+				w.stepOn(clones)
+				w.between()
+				if i%15 == 14 {
+					w.settle("live")
+				}
+			}
+			w.must("close", w.e.Close(context.Background()))
+			w.openEngine()
+			w.settle("reopened")
+			for range 40 {
+				w.stepOn(clones)
+			}
+			w.settle("later")
+			w.must("close", w.e.Close(context.Background()))
+			w.enough(clones)
+		})
+	}
+}
+
+func (w *witness) enough(clones bool) {
+	w.t.Helper()
+	for k, need := range map[string]bool{
+		"data deaths, foreign false": true, "node deaths, foreign false": true,
+		"data deaths, foreign true": clones, "node deaths, foreign true": clones,
+	} {
+		if (w.seen[k] > 0) != need {
+			w.t.Errorf("%d %s", w.seen[k], k)
+		}
+	}
+}
+
+// Rollbacks take deaths back, and kill what was born since.
+func TestDeathsWithRollbacks(t *testing.T) {
+	for seed := uint64(1); seed <= uint64(seeds(3)); seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			defer recoverStop(t)
+			conf := config{segment: 1 << 20, checkpoint: 8, drain: 6, baseOps: 30}
+			w := newWitness(t, newSim(t, conf, memStore(conf), seed))
+			for i := range 200 {
+				if i%9 == 8 {
+					names := liveNames(w.m.now())
+					w.rollback(names[w.rng.IntN(len(names))])
+				} else {
+					w.stepOn(true)
+				}
+				w.between()
+				if i%20 == 19 {
+					w.settle("live")
+				}
+			}
+			w.must("close", w.e.Close(context.Background()))
+		})
+	}
+}
+
+// The ledgers account for everything after crashes too.
+func TestDeathsAfterCrashes(t *testing.T) {
+	for seed := uint64(1); seed <= uint64(seeds(3)); seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			conf := config{segment: 1 << 20, checkpoint: 8, drain: 6, baseOps: 30}
+			disk := vfs.NewMem(seed)
+			w := newWitness(t, newDirSim(t, conf, disk, seed))
+			luck := rand.New(rand.NewPCG(seed, 5))
+			for range 8 {
+				disk.CrashAfter(1 + luck.IntN(300))
+				w.untilCrash()
+				disk = w.sim.reboot(t, disk, luck, map[string]int{})
+				w.forget()
+				func() {
+					defer recoverStop(t)
+					w.settle("recovered")
+				}()
+			}
+			w.e.Abort()
+			w.enough(true)
+		})
+	}
+}
+
+// untilCrash goes on until the power goes.
+func (w *witness) untilCrash() {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(stopped); !ok {
+				panic(r)
+			}
+		}
+	}()
+	for range 2000 {
+		w.stepOn(true)
+		w.between()
+	}
+}

@@ -1,0 +1,185 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"varve/internal/fail"
+)
+
+// A long answer is a stream: one JSON object per line, sent as they come. The
+// message_type of the last one is "end", "report" or "error"; a stream that
+// ends without it was cut off. What fails before the first line is answered
+// like any other error.
+
+// Limits on streams.
+const (
+	maxStreams   = 16               // at a time; one more is Busy
+	lineTimeout  = 10 * time.Minute // for a line to be taken: a person may be reading
+	closeTimeout = 2 * time.Second  // the same once the server ends
+	flushEvery   = 200 * time.Millisecond
+)
+
+// Line is one line of a stream of T.
+type Line[T any] struct {
+	Type  string   `json:"message_type" enum:"item,end,error"`
+	Item  *T       `json:"item,omitempty"`
+	Range *Range   `json:"range,omitempty" doc:"At the end, where moments were asked for: what they were resolved to"`
+	Error *Problem `json:"error,omitempty"`
+}
+
+// lastLine is a line that ends a stream early, whatever its lines are.
+type lastLine struct {
+	Type  string   `json:"message_type"`
+	Error *Problem `json:"error"`
+}
+
+// addStream registers an operation that answers with a stream of L. run sends
+// lines, from any goroutine, and returns the last; ctx ends when nobody
+// listens any more, or the server stops.
+func addStream[I, L any](s *Server, method, path, id, summary string, run func(ctx context.Context, in *I, send func(L)) (L, error)) {
+	line := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[L](), true, "Line")
+	op := huma.Operation{
+		Method: method, Path: path, OperationID: id, Summary: summary,
+		Responses: map[string]*huma.Response{"200": {
+			Description: "One JSON object per line; the last is no item and no progress",
+			Content:     map[string]*huma.MediaType{"application/x-ndjson": {Schema: line}},
+		}},
+	}
+	huma.Register(s.api, op, func(_ context.Context, in *I) (*huma.StreamResponse, error) {
+		return &huma.StreamResponse{Body: func(hc huma.Context) {
+			r, w := humago.Unwrap(hc)
+			s.stream(r.Context(), w, func(ctx context.Context, out *lineWriter) (any, error) {
+				return run(ctx, in, func(l L) { out.send(l) })
+			})
+		}}, nil
+	})
+}
+
+// addItems registers an operation that answers with a stream of items. visit
+// calls item for each; an error of item, because nobody listens, ends it.
+func addItems[I, T any](s *Server, path, id, summary string, visit func(ctx context.Context, in *I, item func(T) error) (*Range, error)) {
+	addStream(s, http.MethodGet, path, id, summary, func(ctx context.Context, in *I, send func(Line[T])) (Line[T], error) {
+		r, err := visit(ctx, in, func(v T) error {
+			send(Line[T]{Type: "item", Item: &v})
+			return ctx.Err()
+		})
+		return Line[T]{Type: "end", Range: r}, err
+	})
+}
+
+func (s *Server) stream(ctx context.Context, w http.ResponseWriter, run func(context.Context, *lineWriter) (any, error)) {
+	select {
+	case s.streams <- struct{}{}:
+		defer func() { <-s.streams }()
+	default:
+		writeProblem(w, problem(fail.New(fail.Busy, "the server gives %d long answers already", maxStreams).
+			WithHint("try again when one has ended")))
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out := &lineWriter{w: w, control: http.NewResponseController(w), gone: cancel}
+	defer context.AfterFunc(s.stopping, func() { cancel(); out.hurry() })()
+	last, err := run(ctx, out)
+	if err != nil && ctx.Err() != nil {
+		err = fail.New(fail.Canceled, "given up: the server is stopping, or nobody listens")
+	}
+	out.end(last, err)
+}
+
+// lineWriter sends lines as they come. A caller that does not take one in time,
+// or went away, ends the work by gone.
+type lineWriter struct {
+	gone    func()
+	control *http.ResponseController
+
+	mu    sync.Mutex
+	w     http.ResponseWriter
+	begun bool
+	ended bool
+	flush *time.Timer // runs while lines wait to be sent
+
+	patience sync.Mutex // never held while the caller is waited for
+	closing  bool
+}
+
+func (l *lineWriter) send(line any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return
+	}
+	l.write(line)
+	if l.flush == nil {
+		l.flush = time.AfterFunc(flushEvery, l.flushNow)
+	}
+}
+
+// end sends the last line, or the error, which is an answer of its own if
+// nothing was sent before.
+func (l *lineWriter) end(last any, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	if l.flush != nil {
+		l.flush.Stop()
+	}
+	switch {
+	case err == nil:
+		l.write(last)
+	case l.begun:
+		l.write(lastLine{Type: "error", Error: problem(err)})
+	default:
+		l.bound()
+		writeProblem(l.w, problem(err))
+	}
+}
+
+func (l *lineWriter) flushNow() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return
+	}
+	l.flush = nil
+	l.bound()
+	if l.control.Flush() != nil {
+		l.gone()
+	}
+}
+
+func (l *lineWriter) write(line any) {
+	if !l.begun {
+		l.begun = true
+		l.w.Header().Set("Content-Type", "application/x-ndjson")
+	}
+	l.bound()
+	if json.NewEncoder(l.w).Encode(line) != nil {
+		l.gone()
+	}
+}
+
+// bound limits how long the caller may take for what is sent next.
+func (l *lineWriter) bound() {
+	l.patience.Lock()
+	defer l.patience.Unlock()
+	if !l.closing {
+		l.control.SetWriteDeadline(time.Now().Add(lineTimeout))
+	}
+}
+
+// hurry leaves a caller little time, even one that is being waited for.
+func (l *lineWriter) hurry() {
+	l.patience.Lock()
+	defer l.patience.Unlock()
+	l.closing = true
+	l.control.SetWriteDeadline(time.Now().Add(closeTimeout))
+}

@@ -7,19 +7,49 @@ import (
 	"varve/internal/when"
 )
 
-// parseAddress reads DATASET[@WHEN]; volumes have no paths, and nothing here
-// takes a range or a partition.
+// parseAddress reads DATASET[@WHEN].
 func parseAddress(s string) (when.Address, error) {
+	a, err := parseWhole(s)
+	if err == nil && a.To != nil {
+		err = fail.New(fail.Invalid, "%q is a range; one moment is wanted", s)
+	}
+	return a, err
+}
+
+// parseWhole reads DATASET[@WHEN[..@WHEN]]; volumes have no paths, and nothing
+// here takes a partition.
+func parseWhole(s string) (when.Address, error) {
 	a, err := when.ParseAddress(s, time.Local)
+	if err == nil && (a.Path != "" || a.Partition != 0) {
+		err = fail.New(fail.Invalid, "%q names a place inside a dataset; the dataset as a whole is wanted", s)
+	}
+	return a, err
+}
+
+// parseRange reads DATASET@A..@B, or DATASET@A for up to now.
+func parseRange(s string) (dataset string, from, to when.Spec, err error) {
+	a, err := parseWhole(s)
 	switch {
 	case err != nil:
-		return a, err
-	case a.To != nil:
-		return a, fail.New(fail.Invalid, "%q is a range; one moment is wanted", s)
-	case a.Path != "" || a.Partition != 0:
-		return a, fail.New(fail.Invalid, "%q names a place inside a dataset; the dataset as a whole is wanted", s)
+		return "", from, to, err
+	case a.When == nil:
+		return "", from, to, fail.New(fail.Invalid, "%q names no moment", s).WithHint("write %s@A..@B, or %s@A for up to now", s, s)
+	case a.To == nil:
+		return a.Dataset, *a.When, when.Spec{Kind: when.Now}, nil
 	}
-	return a, nil
+	return a.Dataset, *a.When, *a.To, nil
+}
+
+// parseWhen reads the WHEN of an option, which may be missing.
+func parseWhen(flag, s string) (*when.Spec, error) {
+	if s == "" {
+		return nil, nil
+	}
+	w, err := when.Parse(s, time.Local)
+	if err != nil {
+		return nil, fail.Wrap(fail.Invalid, err, "%s", flag)
+	}
+	return &w, nil
 }
 
 // parseDataset reads the name of a dataset, alone.

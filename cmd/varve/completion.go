@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"varve/internal/engine"
 	"varve/internal/fail"
 )
 
@@ -47,28 +48,31 @@ datasets and snapshots, which it asks the server of the pool for.`,
 	}
 }
 
-// completeArgs completes the first argument with what names finds.
-func (a *app) completeArgs(names func(ctx context.Context, begun string) []string) cobra.CompletionFunc {
+// completer finds what an argument may be that has begun, after others.
+type completer func(ctx context.Context, before []string, begun string) []string
+
+// completeArgs completes each argument with what its completer finds.
+func (a *app) completeArgs(completers ...completer) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 || applyEnvironment(c.Flags()) != nil {
+		if len(args) >= len(completers) || applyEnvironment(c.Flags()) != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
 		defer cancel()
 		directive := cobra.ShellCompDirectiveNoFileComp
-		found := names(ctx, begun)
-		if len(found) == 1 && strings.HasSuffix(found[0], "@") {
+		found := completers[len(args)](ctx, args, begun)
+		if len(found) == 1 && strings.ContainsAny(found[0][len(found[0])-1:], "@=/") {
 			directive |= cobra.ShellCompDirectiveNoSpace
 		}
 		return found, directive
 	}
 }
 
-func (a *app) datasets(ctx context.Context, _ string) []string {
+func (a *app) datasets(ctx context.Context, _ []string, _ string) []string {
 	return a.datasetNames(ctx, false)
 }
 
-func (a *app) destroyed(ctx context.Context, _ string) []string {
+func (a *app) destroyed(ctx context.Context, _ []string, _ string) []string {
 	return a.datasetNames(ctx, true)
 }
 
@@ -82,11 +86,11 @@ func (a *app) datasetNames(ctx context.Context, destroyed bool) []string {
 }
 
 // datasetsWithAt offers "disk0@", to which a new name is added.
-func (a *app) datasetsWithAt(ctx context.Context, begun string) []string {
+func (a *app) datasetsWithAt(ctx context.Context, _ []string, begun string) []string {
 	if strings.Contains(begun, "@") {
 		return nil
 	}
-	names := a.datasets(ctx, begun)
+	names := a.datasetNames(ctx, false)
 	for i := range names {
 		names[i] += "@"
 	}
@@ -94,15 +98,76 @@ func (a *app) datasetsWithAt(ctx context.Context, begun string) []string {
 }
 
 // moments offers datasets, and once there is an "@" the snapshots of one.
-func (a *app) moments(ctx context.Context, begun string) []string {
+func (a *app) moments(ctx context.Context, _ []string, begun string) []string {
 	dataset, _, dated := strings.Cut(begun, "@")
 	if !dated {
-		return a.datasets(ctx, begun)
+		return a.datasetNames(ctx, false)
 	}
-	found, _ := a.client().Snapshots(ctx, dataset) // no server: nothing to offer
+	return a.snapshotsAfter(ctx, dataset, dataset+"@")
+}
+
+// ranges offers moments, and after "..@" the snapshots once more.
+func (a *app) ranges(ctx context.Context, before []string, begun string) []string {
+	from, _, ranged := strings.Cut(begun, "..@")
+	if !ranged {
+		return a.moments(ctx, before, begun)
+	}
+	dataset, _, _ := strings.Cut(from, "@")
+	return a.snapshotsAfter(ctx, dataset, from+"..@")
+}
+
+// snapshotsAfter offers the snapshots of a dataset, with a prefix.
+func (a *app) snapshotsAfter(ctx context.Context, dataset, prefix string) []string {
 	var names []string
-	for _, s := range found {
-		names = append(names, s.Dataset+"@"+s.Name)
+	for _, s := range a.snapshotsOf(ctx, dataset) {
+		names = append(names, prefix+s.Name)
 	}
 	return names
+}
+
+func (a *app) snapshotsOf(ctx context.Context, dataset string) []engine.SnapshotInfo {
+	found, _ := a.client().Snapshots(ctx, dataset) // no server: nothing to offer
+	return found
+}
+
+// tags offers the holds of the snapshot that was named before.
+func (a *app) tags(ctx context.Context, before []string, _ string) []string {
+	dataset, name, _ := strings.Cut(before[0], "@")
+	for _, s := range a.snapshotsOf(ctx, dataset) {
+		if s.Name == name {
+			return s.Holds
+		}
+	}
+	return nil
+}
+
+// properties offers "size=", to which a value is added.
+func (a *app) properties(context.Context, []string, string) []string {
+	names := propertyNames(a.settable())
+	for i := range names {
+		names[i] += "="
+	}
+	return names
+}
+
+// segments offers the numbers of the segments of the log.
+func (a *app) segments(ctx context.Context, _ []string, _ string) []string {
+	found, _ := a.client().Segments(ctx) // no server: nothing to offer
+	var numbers []string
+	for _, s := range found {
+		numbers = append(numbers, number(s.Number))
+	}
+	return numbers
+}
+
+// completeMoment completes an option that is a moment of the dataset that
+// was named before.
+func (a *app) completeMoment(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names := func(ctx context.Context, _ []string, _ string) []string {
+		return a.snapshotsAfter(ctx, args[0], begun[:len(begun)-len(strings.TrimPrefix(begun, "@"))])
+	}
+	return a.completeArgs(names)(c, nil, begun)
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"varve/internal/vfs"
 )
 
 func (a *app) init() *cobra.Command {
@@ -10,8 +12,8 @@ func (a *app) init() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init DIR",
 		Short: "Make an empty pool",
-		Long: `Make an empty pool in DIR, which must not exist or be empty. Nothing is served
-yet; "varve up" does both.`,
+		Long: `Make an empty pool in DIR, which must not exist or be empty, or hold what an
+interrupted init left. Nothing is served yet; "varve up" does both.`,
 		Example: `  varve init /srv/pool --capacity 200G
   varve serve /srv/pool`,
 		Args: need("DIR"),
@@ -19,7 +21,7 @@ yet; "varve up" does both.`,
 			return nil, cobra.ShellCompDirectiveFilterDirs
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			if err := makePool(args[0], uint64(capacity), uint64(segment)); err != nil {
+			if err := makePool(vfs.OS(), args[0], uint64(capacity), uint64(segment)); err != nil {
 				return err
 			}
 			if a.json {

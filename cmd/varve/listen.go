@@ -14,12 +14,13 @@ import (
 
 const unixPrefix = "unix:"
 
-// endpoints turns the values of --nbd into what to listen on: HOST:PORT,
+// endpoints turns the values of --nbd or --http into what to listen on: HOST:PORT,
 // [::1]:PORT, unix:/path, or none for nothing at all.
 func endpoints(given []string, usual ...string) ([]string, error) {
 	if len(given) == 0 {
 		return usual, nil
 	}
+	_, port, _ := net.SplitHostPort(usual[0])
 	for _, e := range given {
 		path, isUnix := strings.CutPrefix(e, unixPrefix)
 		_, _, err := net.SplitHostPort(e)
@@ -30,7 +31,7 @@ func endpoints(given []string, usual ...string) ([]string, error) {
 			return nil, fail.New(fail.Invalid, "none stands alone: nothing else can be listened on with it")
 		case isUnix && path == "", !isUnix && err != nil:
 			return nil, fail.New(fail.Invalid, "%q is nothing to listen on", e).
-				WithHint("write 127.0.0.1:10809, [::1]:10809, unix:/path or none")
+				WithHint("write 127.0.0.1:%s, [::1]:%[1]s, unix:/path or none", port)
 		}
 	}
 	return given, nil
@@ -58,7 +59,11 @@ func listen(flag, endpoint, group string) (net.Listener, error) {
 	l, err := net.Listen("tcp", endpoint)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fail.New(fail.Busy, "listen %s: in use", endpoint).
+		by := inUseBy(endpoint)
+		if by != "" {
+			by = " by " + by
+		}
+		return nil, fail.New(fail.Busy, "listen %s: in use%s", endpoint, by).
 			WithHint("use %s none or %[1]s %s", flag, nextPort(endpoint))
 	case errors.Is(err, syscall.EACCES):
 		return nil, fail.Wrap(fail.Denied, err, "listen %s", endpoint)

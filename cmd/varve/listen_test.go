@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -31,6 +34,58 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
+// self is this process, as others name it.
+func self(t *testing.T) string {
+	t.Helper()
+	name, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%s (pid %d)", bytes.TrimSpace(name), os.Getpid())
+}
+
+func TestInUseBy(t *testing.T) {
+	for _, c := range []struct{ listen, ask string }{
+		{"127.0.0.1:0", "127.0.0.1:"}, {"127.0.0.1:0", ":"}, {"127.0.0.1:0", "0.0.0.0:"},
+		{"0.0.0.0:0", "127.0.0.1:"}, {":0", "127.0.0.1:"}, {":0", "[::1]:"}, {"[::1]:0", "[::1]:"},
+	} {
+		l, err := net.Listen("tcp", c.listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		if got := inUseBy(c.ask + port); got != self(t) {
+			t.Errorf("%s listens; %s is held by %q", c.listen, c.ask+port, got)
+		}
+		l.Close()
+		if got := inUseBy(c.ask + port); got != "" {
+			t.Errorf("nobody listens; %s is held by %q", c.ask+port, got)
+		}
+	}
+}
+
+func TestParseListener(t *testing.T) {
+	for line, want := range map[string]string{
+		"   0: 0100007F:2A39 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 25541 1 0 100 0 0 10 0":                               "127.0.0.1:10809 25541",
+		"   0: 00000000000000000000000001000000:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 77 1": "[::1]:22 77",
+		"   0: 0000000000000000FFFF00000100007F:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 78 1": "127.0.0.1:22 78",
+		"   0: 0100007F:2A39 0100007F:0017 01 00000000:00000000 00:00000000 00000000     0        0 25541 1":                                              "",
+		"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode":                                                "",
+		"   0: 010000:2A39 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 25541 1":                                                "",
+		"   0: 010000XX:2A39 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 25541 1":                                              "",
+		"   0: 0100007F:12A39 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 25541 1":                                             "",
+		"": "",
+	} {
+		got := ""
+		if at, inode, ok := parseListener(line); ok {
+			got = at.String() + " " + inode
+		}
+		if got != want {
+			t.Errorf("%q is %q, want %q", line, got, want)
+		}
+	}
+}
+
 func TestAddressInUse(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -40,7 +95,7 @@ func TestAddressInUse(t *testing.T) {
 	sock := unixPrefix + filepath.Join(t.TempDir(), "nbd.sock")
 	at := taken.Addr().String()
 	_, err = listenAll("--nbd", []string{sock, at}, "")
-	want := "listen " + at + ": in use; use --nbd none or --nbd " + nextPort(at)
+	want := "listen " + at + ": in use by " + self(t) + "; use --nbd none or --nbd " + nextPort(at)
 	if !fail.Is(err, fail.Busy) || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

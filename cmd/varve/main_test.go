@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 //	exits CODE CMD...         runs a command that must end with that exit code
 //	fake DIR [WHAT...]        serves a pool of plain maps, in a state that a real one reaches only by accident
 //	serving DIR               waits until the pool in DIR is served
-//	checking                  waits until the slow check of a fake began
+//	checking                  waits until the slow work of a fake began
 //	sigterm                   sends SIGTERM to what runs in the background
 //	findseg DIR TEXT          sets $SEGMENT to the file of a pool that holds TEXT
 //	corrupt FILE TEXT         flips a bit where the file holds TEXT
@@ -43,6 +43,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
+			e.Setenv("VARVE_HTTP", "none")          // scripts run beside each other
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // each command is a process
 			e.Values[held{}] = &holder{}
 			e.Values[checking{}] = make(chan struct{})
@@ -74,7 +75,8 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // fake takes WHAT of refuse=KIND, state=STATE, free=PERCENT, writer=DATASET,
-// damage; and slow, with which a check goes on until its caller goes away.
+// damage, history; and slow, with which what takes long goes on until its caller
+// goes away.
 func fake(ts *testscript.TestScript, _ bool, args []string) {
 	p := &httpapitest.Pool{Report: engine.CheckReport{Datasets: 2, Snapshots: 1, Nodes: 7, Extents: 5, Frames: 3, Ops: 9, Bytes: 8192}}
 	p.State = engine.Status{FreeBytes: 50 << 30, UsedBytes: 50 << 30, CapacityBytes: 100 << 30}
@@ -93,6 +95,8 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 			p.Writers = map[string][]string{value: {"127.0.0.1 (NBD, 40 min)"}}
 		case "damage":
 			p.Report.Damage = []engine.Damage{{Where: "segment 12 block 331", What: "checksum of a tree node"}}
+		case "history":
+			p.History = history
 		case "slow":
 			began := ts.Value(checking{}).(chan struct{})
 			p.Block = func(ctx context.Context) { close(began); <-ctx.Done() }
@@ -115,6 +119,32 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 		defer cancel()
 		s.Shutdown(ctx)
 	})
+}
+
+// history is a past that has one of everything.
+var history = httpapitest.History{
+	Changes: []engine.Change{{Off: 8192, Len: 4096}, {Off: 1 << 30, Len: 1 << 20, Hole: true}},
+	Operations: []engine.OpInfo{
+		{LSN: 2, Time: httpapitest.Start, Client: "nbd 127.0.0.1:40112", Kind: "write", Dataset: 1, Len: 5000},
+		{LSN: 3, Time: httpapitest.Start, Client: "nbd 127.0.0.1:40112", Kind: "trim", Dataset: 1, Off: 4096, Len: 8192},
+		{LSN: 4, Time: httpapitest.Start, Client: "api pid=7,uid=0", Kind: "rollback", Dataset: 1, At: 2, Name: "before-rollback-4"},
+		{LSN: 5, Time: httpapitest.Start, Kind: "drain", Dataset: 2},
+	},
+	Checkpoints: []engine.CheckpointInfo{
+		{Number: 1, Time: httpapitest.Start, Base: true}, {Number: 2, LSN: 3, Time: httpapitest.Start.Add(time.Second)},
+	},
+	Segments: []engine.SegmentInfo{{Number: 1, Allocated: 1 << 20}, {
+		Number: 2, Allocated: 64 << 20, Data: 8192, Nodes: 4096, Records: 5000,
+		FirstLSN: 1, LastLSN: 5, FirstTime: httpapitest.Start, LastTime: httpapitest.Start.Add(time.Second)}},
+	Frames: []engine.FrameInfo{
+		{Segment: 2, Seq: 9, Kind: "data", Time: httpapitest.Start, FirstLSN: 1, Ops: 2, Blocks: 3, Through: 8},
+		{Segment: 2, Block: 4, Damage: "the summary fails its checksum"},
+	},
+	Details: []engine.OpDetail{{
+		OpInfo:  engine.OpInfo{LSN: 2, Time: httpapitest.Start, Kind: "write", Dataset: 1, Off: 4096, Len: 4096},
+		Segment: 2, Extents: []string{"2/1+1", "2/3+1"}}},
+	Nodes: []engine.NodeInfo{{Addr: "2/17", Birth: 3, Level: 1, Count: 2, First: "0"}, {Addr: "-", Birth: 4, Count: 7, First: "0"}},
+	Dump:  "00000000  76 61 72 76 65\n",
 }
 
 func serving(ts *testscript.TestScript, _ bool, args []string) {

@@ -32,19 +32,28 @@ func table[T any](a *app, all []column[T], usual []string, rows []T) error {
 		cells = append(cells, titles(cols))
 	}
 	for _, r := range rows {
-		line := make([]string, len(cols))
-		for i, c := range cols {
-			if line[i] = c.value(r); line[i] == "" {
-				line[i] = "-"
-			}
-		}
-		cells = append(cells, line)
+		cells = append(cells, cellsOf(cols, r))
 	}
+	return a.cells(cells, rights(cols))
+}
+
+// cellsOf shows a row; "-" is a value that does not apply.
+func cellsOf[T any](cols []column[T], row T) []string {
+	cells := make([]string, len(cols))
+	for i, c := range cols {
+		if cells[i] = c.value(row); cells[i] == "" {
+			cells[i] = "-"
+		}
+	}
+	return cells
+}
+
+func rights[T any](cols []column[T]) []bool {
 	right := make([]bool, len(cols))
 	for i, c := range cols {
 		right[i] = c.right
 	}
-	return a.cells(cells, right)
+	return right
 }
 
 // properties writes one thing, a line for each property: those that -o names,
@@ -99,13 +108,18 @@ func titles[T any](cols []column[T]) []string {
 
 // cells writes lines of cells: aligned, or with -H between tabs.
 func (a *app) cells(lines [][]string, right []bool) error {
-	widths := make([]int, len(right))
+	var b strings.Builder
+	a.lines(&b, lines, make([]int, len(right)), right)
+	return a.write(b.String())
+}
+
+// lines formats lines of cells, for which it widens the columns as they need.
+func (a *app) lines(b *strings.Builder, lines [][]string, widths []int, right []bool) {
 	for _, line := range lines {
 		for i, cell := range line {
 			widths[i] = max(widths[i], len(cell))
 		}
 	}
-	var b strings.Builder
 	for _, line := range lines {
 		if a.noHeader {
 			b.WriteString(strings.Join(line, "\t"))
@@ -114,7 +128,6 @@ func (a *app) cells(lines [][]string, right []bool) error {
 		}
 		b.WriteByte('\n')
 	}
-	return a.write(b.String())
 }
 
 func align(line []string, widths []int, right []bool) string {
@@ -159,6 +172,12 @@ func (a *app) say(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", 
 func (a *app) echo(m *engine.Moment) {
 	if m != nil {
 		a.say("%s = %s, lsn %d", m.Spec, m.Time.UTC().Format(time.RFC3339), m.LSN)
+	}
+}
+
+func (a *app) echoAll(moments []engine.Moment) {
+	for i := range moments {
+		a.echo(&moments[i])
 	}
 }
 

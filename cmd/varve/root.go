@@ -47,6 +47,7 @@ Exit codes: 0 ok, 1 failed, 2 damage found, 10 no such object, 11 busy,
 after a failed write, 17 base missing, 18 no server, 64 usage, 130 interrupted.`,
 		Example: `  varve up                          make a pool with a disk, and serve it
   varve snapshot disk0@clean        name the present moment
+  varve diff disk0@clean            what changed since
   varve clone disk0@10m-ago old     a second disk, as it was ten minutes ago
   varve rollback disk0@clean        return to it`,
 		SilenceErrors:     true,
@@ -63,8 +64,11 @@ after a failed write, 17 base missing, 18 no server, 64 usage, 130 interrupted.`
 	fromEnvironment(f, "pool")
 	root.MarkPersistentFlagDirname("pool")
 
-	root.AddCommand(a.up(), a.init(), a.serve(), a.volume(), a.list(), a.show(), a.snapshot(), a.clone(), a.rollback(),
-		a.destroy(), a.undestroy(), a.rename(), a.status(), a.check(), a.version(), a.completion())
+	root.AddCommand(a.up(), a.init(), a.serve(), a.volume(), a.list(), a.show(), a.set(), a.snapshot(), a.hold(), a.release(),
+		a.clone(), a.rollback(), a.destroy(), a.undestroy(), a.rename(), a.diff(), a.log(), a.checkpoint(), a.status(),
+		a.check(), a.debug(), a.version(), a.completion(), a.man())
+	root.SetHelpCommand(a.help())
+	root.InitDefaultHelpCmd()
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetOut(a.out)
 	root.SetErr(a.err)

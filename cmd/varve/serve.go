@@ -18,18 +18,22 @@ import (
 // serveFlags are the facts of a server's process.
 type serveFlags struct {
 	nbd        []string
+	http       []string
 	group      string
 	logFormat  string
 	logLevel   string
 	checkpoint time.Duration
+	acceptLoss bool
 }
 
 // serveOptions are what the server is told.
 type serveOptions struct {
 	dir        string
 	nbd        []string // endpoints
+	http       []string // endpoints
 	group      string
 	checkpoint time.Duration
+	acceptLoss bool
 	log        *slog.Logger
 	volume     string // made first, if set; thin
 	size       uint64 // of it, in bytes
@@ -49,6 +53,11 @@ lost, and the next start recovers it.
 Disks are served over NBD, each under its name: X, or X@WHEN for a past moment,
 read-only. NBD has no authentication: whoever reaches an address may use the
 disks. The default addresses are reachable from this machine only.
+
+A log that is damaged where it was durable is refused: going on without what
+follows the damage would lose it silently. The message says how much that is,
+and --accept-loss gives it up; copy the directory of the pool before. A log that
+is not damaged is opened as always.
 
 The log of the process goes to stderr.`,
 		Example: `  varve serve /srv/pool
@@ -77,11 +86,13 @@ The log of the process goes to stderr.`,
 func (f *serveFlags) register(c *cobra.Command) {
 	fs := c.Flags()
 	fs.StringArrayVar(&f.nbd, "nbd", nil, "serve NBD on HOST:PORT, [::1]:PORT, unix:/path, or none; repeats\n(default 127.0.0.1:10809 and unix:DIR/nbd.sock; or VARVE_NBD)")
+	fs.StringArrayVar(&f.http, "http", nil, "answer /healthz and /metrics on HOST:PORT, [::1]:PORT, unix:/path, or none; repeats\n(default 127.0.0.1:7070; or VARVE_HTTP)")
 	fs.StringVar(&f.group, "socket-group", "", "let this group use the sockets, and pass through DIR to them\n(or VARVE_SOCKET_GROUP)")
 	fs.StringVar(&f.logFormat, "log-format", "text", "text or json (or VARVE_LOG_FORMAT)")
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error (or VARVE_LOG_LEVEL)")
 	fs.DurationVar(&f.checkpoint, "checkpoint-interval", 5*time.Second, "how often to write a checkpoint while there are changes")
-	fromEnvironment(fs, "nbd", "socket-group", "log-format", "log-level", "checkpoint-interval")
+	fs.BoolVar(&f.acceptLoss, "accept-loss", false, "open a pool whose log is damaged, and give up for ever what\nfollows the damage")
+	fromEnvironment(fs, "nbd", "http", "socket-group", "log-format", "log-level", "checkpoint-interval")
 	complete := func(name string, choices ...string) {
 		c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
 	}
@@ -90,7 +101,7 @@ func (f *serveFlags) register(c *cobra.Command) {
 }
 
 func (a *app) serveOptions(f serveFlags, args []string) (serveOptions, error) {
-	o := serveOptions{dir: a.pool, group: f.group, checkpoint: f.checkpoint}
+	o := serveOptions{dir: a.pool, group: f.group, checkpoint: f.checkpoint, acceptLoss: f.acceptLoss}
 	if len(args) > 0 {
 		o.dir = args[0]
 	}
@@ -99,6 +110,9 @@ func (a *app) serveOptions(f serveFlags, args []string) (serveOptions, error) {
 	}
 	var err error
 	if o.nbd, err = endpoints(f.nbd, "127.0.0.1:10809", unixPrefix+filepath.Join(o.dir, "nbd.sock")); err != nil {
+		return o, err
+	}
+	if o.http, err = endpoints(f.http, "127.0.0.1:7070"); err != nil {
 		return o, err
 	}
 	o.log, err = newLogger(a.err, f.logFormat, f.logLevel)

@@ -23,12 +23,13 @@ const drainTimeout = 20 * time.Second
 // defaultSegment is the size of a segment where none is given: bytes.
 const defaultSegment = 64 << 20
 
-// makePool makes an empty pool. A capacity of 0 is what dir takes by itself.
-func makePool(path string, capacity, segmentSize uint64) error {
-	if err := dir.Make(vfs.OS(), path, int64(segmentSize), int64(capacity)); err != nil {
+// makePool makes an empty pool, also out of one whose making was interrupted. A
+// capacity of 0 is what dir takes by itself.
+func makePool(fsys vfs.FS, path string, capacity, segmentSize uint64) error {
+	if err := dir.Make(fsys, path, int64(segmentSize), int64(capacity)); err != nil {
 		return err
 	}
-	store, err := openStore(path, false)
+	store, err := openStore(fsys, path, false)
 	if err != nil {
 		return err
 	}
@@ -36,26 +37,42 @@ func makePool(path string, capacity, segmentSize uint64) error {
 	return engine.Format(store, time.Now(), rand.Reader)
 }
 
-// makePoolOnce makes a pool where there is none.
-func makePoolOnce(path string) error {
-	store, err := openStore(path, true)
-	if fail.Is(err, fail.NotFound) {
-		return makePool(path, 0, defaultSegment)
-	}
-	if err != nil {
+// makePoolOnce makes a pool where there is none. One whose making was
+// interrupted becomes what it was to be.
+func makePoolOnce(fsys vfs.FS, path string) error {
+	capacity, segmentSize, err := unfinished(fsys, path)
+	if err != nil || segmentSize == 0 {
 		return err
 	}
-	return store.Close()
+	return makePool(fsys, path, capacity, segmentSize)
 }
 
-func openStore(path string, readOnly bool) (*dir.Store, error) {
+// unfinished says with which sizes a pool is still to be made; a segmentSize of
+// 0 means that there is one.
+func unfinished(fsys vfs.FS, path string) (capacity, segmentSize uint64, err error) {
+	store, err := openStore(fsys, path, true)
+	if fail.Is(err, fail.NotFound) {
+		return 0, defaultSegment, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	defer store.Close()
+	if _, err = store.Superblock(); !fail.Is(err, fail.NotFound) {
+		return 0, 0, err
+	}
+	space, err := store.Space()
+	return uint64(space.Capacity), uint64(store.SegmentSize()), err
+}
+
+func openStore(fsys vfs.FS, path string, readOnly bool) (*dir.Store, error) {
 	note := fmt.Sprintf("pid %d since %s", os.Getpid(), time.Now().Format("15:04"))
-	return dir.Open(vfs.OS(), path, dir.Options{ReadOnly: readOnly, LockNote: note})
+	return dir.Open(fsys, path, dir.Options{ReadOnly: readOnly, LockNote: note})
 }
 
 // checkDir verifies a pool that is not served, and changes nothing.
 func checkDir(ctx context.Context, path string, data bool, progress func(done, total uint64)) (engine.CheckReport, error) {
-	store, err := openStore(path, true)
+	store, err := openStore(vfs.OS(), path, true)
 	if err != nil {
 		return engine.CheckReport{}, err
 	}
@@ -71,13 +88,16 @@ type server struct {
 	api     *httpapi.Server
 	control net.Listener
 	exports []net.Listener
+	watch   watch
+	life    lifecycle
+	ended   chan error // of everything that serves
 }
 
 // servePool serves until ctx ends, then drains. Listeners come before
 // recovery, so that an address in use is known at once, and after the pool's
 // lock, which makes the sockets ours.
 func servePool(ctx context.Context, o serveOptions) error {
-	store, err := openStore(o.dir, false)
+	store, err := openStore(vfs.OS(), o.dir, false)
 	if err != nil {
 		return err
 	}
@@ -87,16 +107,24 @@ func servePool(ctx context.Context, o serveOptions) error {
 			return err
 		}
 	}
-	s := &server{o: o}
+	s := &server{o: o, life: lifecycle{log: o.log}, ended: make(chan error, len(o.nbd)+len(o.http)+1)}
 	if s.exports, err = listenAll("--nbd", o.nbd, o.group); err != nil {
 		return err
 	}
 	defer closeAll(s.exports)
+	s.life.starts("opening the pool")
+	if err = s.openWatch(); err != nil {
+		return err
+	}
+	defer s.watch.close()
 	if s.control, err = httpapi.ListenUnix(httpapi.SocketPath(o.dir), o.group); err != nil {
 		return err
 	}
 	defer s.control.Close()
-	s.engine, err = engine.Open(engine.Options{Store: store, Logger: o.log, CheckpointEvery: o.checkpoint, Scratch: scratchIn(o.dir)})
+	s.engine, err = openEngine(engine.Options{
+		Store: store, Logger: o.log, CheckpointEvery: o.checkpoint, Scratch: scratchIn(o.dir),
+		Progress: s.life.starts, Observe: s.watch.metrics.Observe,
+	}, o.acceptLoss)
 	if err != nil {
 		return fail.Wrap(fail.Other, err, "pool %s", o.dir)
 	}
@@ -125,23 +153,27 @@ func (s *server) run(ctx context.Context) error {
 	if err := s.firstVolume(); err != nil {
 		return err
 	}
-	s.nbd = nbd.New(nbd.Volumes(s.engine, time.Local), nbd.Options{Logger: s.o.log})
+	s.nbd = nbd.New(nbd.Volumes(s.engine, time.Local), nbd.Options{
+		Logger:  s.o.log,
+		Observe: s.watch.metrics.Requests("nbd", "read", "write", "flush", "trim", "zero", "cache"),
+	})
 	s.api = httpapi.New(httpapi.Options{Pool: s.engine, Info: s.info, Logger: s.o.log})
-	ended := make(chan error, len(s.exports)+1)
 	for _, l := range s.exports {
 		if !isLoopback(l) {
 			s.o.log.Warn("NBD has no authentication: whoever reaches this address may use the disks", "listen", endpointOf(l))
 		}
-		go func() { ended <- s.nbd.Serve(l) }()
+		go func() { s.ended <- s.nbd.Serve(l) }()
 	}
-	go func() { ended <- s.api.Serve(s.control) }()
+	go func() { s.ended <- s.api.Serve(s.control) }()
+	s.watch.metrics.Follow(s.sample)
+	s.life.serves("serving " + s.o.dir)
 	if err := s.o.ready(s.info()); err != nil {
 		return err
 	}
 	select {
 	case <-ctx.Done():
 		return nil
-	case err := <-ended:
+	case err := <-s.ended:
 		return err
 	}
 }
@@ -160,6 +192,7 @@ func (s *server) firstVolume() error {
 // finish, the pool is left as by a crash, but with all that was done durable.
 func (s *server) drain() error {
 	s.o.log.Info("stopping")
+	s.life.stops("waiting for requests in flight")
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	var err error
@@ -192,6 +225,9 @@ func (s *server) info() httpapi.ServerInfo {
 	}
 	for _, l := range s.exports {
 		info.Addresses = append(info.Addresses, httpapi.Address{Proto: "nbd", Addr: endpointOf(l)})
+	}
+	for _, l := range s.watch.listeners {
+		info.Addresses = append(info.Addresses, httpapi.Address{Proto: "http", Addr: endpointOf(l)})
 	}
 	for _, c := range s.nbd.Clients() {
 		info.Clients = append(info.Clients, httpapi.Session{

@@ -1,29 +1,80 @@
 package main
 
 import (
+	"context"
+	"strings"
+
 	"github.com/spf13/cobra"
+
+	"varve/internal/engine"
+	"varve/internal/fail"
 )
 
 func (a *app) snapshot() *cobra.Command {
-	return &cobra.Command{
-		Use:   "snapshot DATASET@NAME",
-		Short: "Name the present moment of a dataset, and keep it",
-		Long: `Name the present moment of a dataset. A snapshot costs one flush of the log,
-whatever the size of the dataset, and is kept until it is destroyed.`,
+	var all bool
+	var at string
+	c := &cobra.Command{
+		Use:   "snapshot DATASET@NAME | --all @NAME",
+		Short: "Name a moment of a dataset, and keep it",
+		Long: `Name the present moment of a dataset, or with --at a past one that is still
+within history. With --all the present moment of every dataset is named: it is
+the same moment for all of them.
+
+A snapshot costs one flush of the log, whatever the size of the dataset, and is
+kept until it is destroyed.`,
 		Example: `  varve snapshot disk0@before-upgrade
+  varve snapshot disk0@good --at 10m-ago
+  varve snapshot --all @nightly
   varve snapshot disk0@nightly --json | jq .lsn`,
 		Args:              need("DATASET@NAME"),
 		ValidArgsFunction: a.completeArgs(a.datasetsWithAt),
 		RunE: func(c *cobra.Command, args []string) error {
-			dataset, name, err := parseSnapshot(args[0])
-			if err != nil {
-				return err
+			if all {
+				return a.snapshotAll(c.Context(), args[0])
 			}
-			d, err := a.client().Snapshot(c.Context(), dataset, name)
-			if err != nil {
-				return err
-			}
-			return a.done(d, "snapshot %s@%s is lsn %d", dataset, name, d.LSN)
+			return a.snapshotOne(c.Context(), args[0], at)
 		},
 	}
+	c.Flags().BoolVar(&all, "all", false, "one moment of all datasets")
+	c.Flags().StringVar(&at, "at", "", "a past moment: a WHEN")
+	c.MarkFlagsMutuallyExclusive("all", "at")
+	c.RegisterFlagCompletionFunc("at", cobra.NoFileCompletions)
+	return c
+}
+
+func (a *app) snapshotOne(ctx context.Context, address, at string) error {
+	dataset, name, err := parseSnapshot(address)
+	if err != nil {
+		return err
+	}
+	w, err := parseWhen("--at", at)
+	if err != nil {
+		return err
+	}
+	var d engine.Done
+	if w == nil {
+		d, err = a.client().Snapshot(ctx, dataset, name)
+	} else {
+		d, err = a.client().SnapshotAt(ctx, dataset, name, *w)
+	}
+	if err != nil {
+		return err
+	}
+	lsn := d.LSN
+	if d.Moment != nil {
+		lsn = d.Moment.LSN
+	}
+	return a.done(d, "snapshot %s@%s is lsn %d", dataset, name, lsn)
+}
+
+func (a *app) snapshotAll(ctx context.Context, argument string) error {
+	name, found := strings.CutPrefix(argument, "@")
+	if !found {
+		return fail.New(fail.Invalid, "with --all, %q is no name of snapshots", argument).WithHint("write @NAME")
+	}
+	d, err := a.client().SnapshotAll(ctx, name)
+	if err != nil {
+		return err
+	}
+	return a.done(d, "snapshot @%s of every dataset is lsn %d", name, d.LSN)
 }

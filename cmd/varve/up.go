@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"varve/internal/httpapi"
+	"varve/internal/vfs"
 )
 
 // What varve up makes in a new pool.
@@ -34,7 +35,7 @@ machine can reach.`,
 			if err != nil {
 				return err
 			}
-			if err := makePoolOnce(o.dir); err != nil {
+			if err := makePoolOnce(vfs.OS(), o.dir); err != nil {
 				return err
 			}
 			o.volume, o.size = firstVolume, firstVolumeSize
@@ -61,7 +62,7 @@ func (a *app) welcome(dir string, info httpapi.ServerInfo) error {
 	if dir != "./varve-data" {
 		varve += " --pool " + dir
 	}
-	if len(info.Addresses) > 0 {
+	if len(info.Addresses) > 0 && info.Addresses[0].Proto == "nbd" {
 		fmt.Fprintf(&b, "  nbdinfo '%s'\n", uri(info.Addresses[0], firstVolume))
 	} else {
 		fmt.Fprintf(&b, "  %s status\n", varve)
@@ -71,9 +72,15 @@ func (a *app) welcome(dir string, info httpapi.ServerInfo) error {
 	return a.write(b.String())
 }
 
-// uri names an export as NBD clients do.
+// uri names an address as its clients do; for NBD, with an export.
 func uri(l httpapi.Address, export string) string {
-	if path, ok := strings.CutPrefix(l.Addr, unixPrefix); ok {
+	path, ok := strings.CutPrefix(l.Addr, unixPrefix)
+	switch {
+	case l.Proto == "http" && ok:
+		return fmt.Sprintf("curl --unix-socket %s http://varve/metrics", path)
+	case l.Proto == "http":
+		return fmt.Sprintf("http://%s/metrics", l.Addr)
+	case ok:
 		return fmt.Sprintf("nbd+unix:///%s?socket=%s", export, path)
 	}
 	return fmt.Sprintf("nbd://%s/%s", l.Addr, export)

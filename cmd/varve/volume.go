@@ -6,9 +6,10 @@ import (
 
 func (a *app) volume() *cobra.Command {
 	return group(&cobra.Command{
-		Use:   "volume",
-		Short: "Make volumes",
-		Long:  "A volume is a disk, served over NBD under its name.",
+		Use:     "volume",
+		Short:   "Make volumes",
+		Long:    "A volume is a disk, served over NBD under its name.",
+		Example: "  varve volume create disk1 --size 40G",
 	}, a.volumeCreate())
 }
 

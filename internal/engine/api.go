@@ -63,6 +63,8 @@ type Status struct {
 	Checkpoint        uint64    `json:"checkpoint"` // number of the last one
 	CheckpointLSN     uint64    `json:"checkpoint_lsn"`
 	CheckpointTime    time.Time `json:"checkpoint_time"`
+	CheckpointedTime  time.Time `json:"checkpointed_time"`         // when everything was in a checkpoint last
+	CheckpointLate    string    `json:"checkpoint_late,omitempty"` // why there is no recent one
 	OldestLSN         uint64    `json:"oldest_lsn"`
 	OldestTime        time.Time `json:"oldest_time"`
 	Datasets          int       `json:"datasets"`

@@ -102,7 +102,7 @@ func (e *Engine) expel(name string) (unfence func(), err error) {
 		delete(e.fenced, d)
 		e.clients.Unlock()
 	}
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(e.opt.KickTimeout)
 	for _, h := range writers {
 		h.kick()
 	}

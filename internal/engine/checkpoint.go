@@ -43,16 +43,26 @@ type setCut struct {
 func (e *Engine) Checkpoint() error {
 	e.ckpt.Lock()
 	defer e.ckpt.Unlock()
+	err := e.checkpoint()
+	e.noteCheckpoint(err)
+	return err
+}
+
+func (e *Engine) checkpoint() error {
 	if err := e.writable(); err != nil {
 		return err
 	}
+	began := time.Now()
 	c := e.flip(false)
 	if c == nil {
 		return nil
 	}
+	e.observe(PauseTime, began)
 	err := e.writeCheckpoint(c)
 	if err != nil {
 		e.takeBack(c)
+	} else {
+		e.observe(CheckpointTime, began)
 	}
 	return err
 }
@@ -68,7 +78,7 @@ func (e *Engine) flip(first bool) *cut {
 		return nil
 	}
 	c := &cut{
-		checkpointRecord: checkpointRecord{number: last.number + 1, cut: lsn, time: max(last.time, e.lastTime.Load(), e.opt.Now().UnixNano()), pos: e.log.Cut()},
+		checkpointRecord: checkpointRecord{number: last.number + 1, cut: lsn, time: e.poolTime(), pos: e.log.Cut()},
 		records:          e.records, nextDataset: e.nextDataset, logBytes: e.log.Appended(),
 	}
 	c.base = lsn-e.lastBase.cut >= e.opt.BaseOps || c.time-e.lastBase.time >= int64(e.opt.BaseAge)
@@ -124,13 +134,7 @@ func (e *Engine) takeBack(c *cut) {
 // writeCheckpoint writes what a flip took: tree nodes bottom-up, death pages,
 // the pool tree, the super root. New operations go on meanwhile.
 func (e *Engine) writeCheckpoint(c *cut) error {
-	var vs []*tree.Version
-	for _, s := range c.sets {
-		for _, r := range s.fresh {
-			vs = append(vs, r.vers)
-		}
-	}
-	if err := e.cache.WriteOut(vs, e.putNodes); err != nil {
+	if err := e.writeNodes(c); err != nil {
 		return err
 	}
 	for _, s := range c.sets {
@@ -147,6 +151,42 @@ func (e *Engine) writeCheckpoint(c *cut) error {
 		return err
 	}
 	e.settle(c)
+	return nil
+}
+
+// writeNodes writes the fresh roots' nodes. Those that are a snapshot's of the
+// past alone die with its moment: no later root has them.
+func (e *Engine) writeNodes(c *cut) error {
+	var vs []*tree.Version
+	for _, s := range c.sets {
+		for _, r := range s.fresh {
+			if !r.aside {
+				vs = append(vs, r.vers)
+			}
+		}
+	}
+	if err := e.cache.WriteOut(vs, e.putNodes); err != nil {
+		return err
+	}
+	for _, s := range c.sets {
+		for _, r := range s.fresh {
+			if !r.aside {
+				continue
+			}
+			err := e.cache.WriteOut([]*tree.Version{r.vers}, func(pages [][]byte, crcs []uint32) (uint64, error) {
+				addr, err := e.putNodes(pages, crcs)
+				for i := range uint64(len(pages)) {
+					if err == nil {
+						s.deaths = append(s.deaths, death{kind: nodeDeath, count: 1, addr: addr + i, birth: r.lsn, death: r.lsn + 1})
+					}
+				}
+				return addr, err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

@@ -49,7 +49,7 @@ func (p spot) String() string {
 // the log's marker.
 func newPatient(t *testing.T, seed uint64, killed bool) *patient {
 	p := &patient{disk: vfs.NewMem(seed)}
-	conf := config{segment: 256 << 10, checkpoint: 9, baseOps: 12}
+	conf := config{segment: 512 << 10, checkpoint: 9, baseOps: 12}
 	if killed {
 		conf.marker = time.Millisecond
 	}
@@ -382,9 +382,9 @@ func (p *patient) check(t *testing.T, disk *vfs.Mem, what string) engine.CheckRe
 func TestAcceptLossBeforeSuperRoot(t *testing.T) {
 	disk := vfs.NewMem(5)
 	p := &patient{disk: disk}
-	p.sim = newDirSim(t, config{segment: 160 << 10}, disk, 5)
+	p.sim = newDirSim(t, config{segment: 512 << 10}, disk, 5)
 	defer recoverStop(t)
-	const blocks = 9000
+	const blocks = 36000
 	_, err := p.e.CreateVolume(tester, "d", 4*blocks*block)
 	p.must("create", err)
 	v := p.open("d")

@@ -69,6 +69,7 @@ type root struct {
 	base   bool             // kept for the views of history
 	plain  bool             // one of the last checkpoints'
 	rough  bool             // mapped counts what a dying list still held
+	aside  bool             // replayed: the nodes made for it were never the head's
 	dying  int              // dying lists that walk it
 	ref    tree.Ref         // its node on disk, valid when version is nil
 	vers   *tree.Version    // until it is written

@@ -38,13 +38,16 @@ type Options struct {
 	Logger          *slog.Logger
 	Now             func() time.Time
 	Rand            io.Reader
-	CheckpointEvery time.Duration           // default 5 s; negative: nothing runs in the background, for tests
-	CacheBytes      int64                   // memory for tree nodes; default 128 MiB
-	BaseOps         uint64                  // operations between bases; default 250,000
-	BaseAge         time.Duration           // time between bases; default 10 min
-	MaxFrame        int                     // blocks; 0: the log's default
-	Scratch         func() (Scratch, error) // makes an empty file for views of the past; nil: they stay in memory
-	AcceptLoss      bool                    // open a damaged log, giving up what follows the damage
+	CheckpointEvery time.Duration               // default 5 s; negative: nothing runs in the background, for tests
+	CacheBytes      int64                       // memory for tree nodes; default 128 MiB
+	BaseOps         uint64                      // operations between bases; default 250,000
+	BaseAge         time.Duration               // time between bases; default 10 min
+	KickTimeout     time.Duration               // for clients that a forced operation disconnects; default 10 s
+	MaxFrame        int                         // blocks; 0: the log's default
+	Scratch         func() (Scratch, error)     // makes an empty file for views of the past; nil: they stay in memory
+	Progress        func(string)                // is told what Open is at, in words; it must not wait
+	Observe         func(Timing, time.Duration) // is told what took how long, concurrently and under locks; it must not wait
+	AcceptLoss      bool                        // open a damaged log, giving up what follows the damage
 	Segment         func(*segment.Options)
 }
 
@@ -66,6 +69,9 @@ func (o *Options) defaults() {
 	}
 	if o.BaseOps == 0 {
 		o.BaseOps = 250_000
+	}
+	if o.KickTimeout == 0 {
+		o.KickTimeout = 10 * time.Second
 	}
 	if o.BaseAge == 0 {
 		o.BaseAge = 10 * time.Minute
@@ -100,6 +106,7 @@ type Engine struct {
 	drops    []tree.Drop  // of the pool tree, not yet in a super root
 	lastCkpt atomic.Value // checkpointRecord
 	lastBase checkpointRecord
+	outcome  atomic.Value // checkpointOutcome
 	ckptWake chan struct{}
 	ckptLog  atomic.Int64 // log bytes at the last checkpoint
 
@@ -107,7 +114,7 @@ type Engine struct {
 	scratch scratchSpace
 
 	recovery    Recovery
-	lastTime    atomic.Int64     // of the last operation: Unix nanoseconds
+	lastTime    atomic.Int64     // of the last operation since the checkpoint loaded: Unix nanoseconds, 0 if none
 	replayed    uint64           // while the log is not open: the last operation applied,
 	replayPos   segment.Position // and the last frame before the next
 	started     time.Time

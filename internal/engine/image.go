@@ -17,6 +17,7 @@ type image struct {
 	spills bool             // a view's, and all its pages in memory are its own
 	pos    segment.Position // of a scratch image: the operations after its moment are in frames after it
 	rough  bool             // mapped is too high, until somebody counts
+	aside  bool             // replayed: it has nodes that were never the head's
 	led    *ledger
 	found  []extent // scratch of cut
 	crc    []byte   // the memory of found's checksums

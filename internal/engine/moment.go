@@ -50,7 +50,7 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 		if w.Kind == when.Ago {
 			t = e.opt.Now().Add(-w.Ago)
 		}
-		if now := max(e.opt.Now().UnixNano(), e.lastTime.Load()); t.UnixNano() > now {
+		if now := e.poolTime(); t.UnixNano() > now {
 			return Moment{}, fail.New(fail.OutsideHistory, "%s has not come yet; it is %s", w, time.Unix(0, now).UTC().Format(time.RFC3339))
 		}
 		if at, err = e.lastBefore(checkpoints, t.UnixNano()); err != nil {
@@ -73,6 +73,12 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 		}
 	}
 	return Moment{Dataset: dataset, LSN: at.lsn, Time: at.wall(), Spec: w.String()}, nil
+}
+
+// poolTime is the time by the clock, but never before what happened already.
+func (e *Engine) poolTime() int64 {
+	last := e.lastCkpt.Load().(checkpointRecord)
+	return max(last.time, e.lastTime.Load(), e.opt.Now().UnixNano())
 }
 
 // snapshotNames returns up to n names, the newest first.

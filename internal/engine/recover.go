@@ -13,10 +13,14 @@ import (
 
 var emptyRef tree.Ref
 
+// progressEvery is how often recovery says how far it is.
+const progressEvery = 500 * time.Millisecond
+
 func (e *Engine) segmentOptions() segment.Options {
 	o := segment.Options{
 		Store: e.store, PoolID: e.super.pool, Now: e.opt.Now, Rand: e.opt.Rand,
 		Logger: e.logger, MaxFrame: e.opt.MaxFrame,
+		ObserveCommit: e.timer(CommitTime), ObserveSync: e.timer(SyncTime),
 	}
 	if e.opt.Segment != nil {
 		e.opt.Segment(&o)
@@ -32,10 +36,12 @@ func Open(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.progress("making the end of the log durable")
 	if e.log, err = segment.Resume(e.segmentOptions(), tail); err != nil {
 		e.release()
 		return nil, err
 	}
+	e.progress("writing a checkpoint")
 	switch err := e.Checkpoint(); {
 	case fail.Is(err, fail.NoSpace): // a full pool can be read, and emptied
 		e.logger.Warn("no checkpoint when opening", "err", err)
@@ -89,6 +95,7 @@ func (e *Engine) readState(write bool, from segment.Addr) (tail segment.Tail, ro
 	if e.super, err = parseSuperblock(sb, write); err != nil {
 		return tail, root, err
 	}
+	e.progress("looking for the last checkpoint")
 	root, payload, err := e.findSuperRoot(from)
 	if err != nil {
 		return tail, root, err
@@ -100,6 +107,7 @@ func (e *Engine) readState(write bool, from segment.Addr) (tail segment.Tail, ro
 	if err := e.loadPool(s); err != nil {
 		return tail, root, fail.Wrap(fail.Other, err, "loading checkpoint %d", s.number)
 	}
+	e.progress("reading the log after checkpoint %d", s.number)
 	tail, err = e.rollForward(s, root.Seq)
 	if err != nil {
 		return tail, root, err
@@ -136,7 +144,7 @@ func (e *Engine) rollForward(s *superRoot, attested uint64) (segment.Tail, error
 	}
 	var dec oplog.Decoder
 	var op oplog.Op
-	prev := s.pos
+	prev, told := s.pos, time.Now()
 	opt := segment.ScanOptions{Attested: attested, AcceptLoss: e.opt.AcceptLoss}
 	tail, err := segment.Scan(e.store, e.super.pool, s.pos, opt, func(f *segment.Frame) error {
 		dec.Reset()
@@ -156,12 +164,17 @@ func (e *Engine) rollForward(s *superRoot, attested uint64) (segment.Tail, error
 		}
 		e.recovery.Frames++
 		prev = f.Position
+		if now := time.Now(); now.Sub(told) >= progressEvery {
+			told = now
+			e.progress("replayed %d operations", e.recovery.Ops)
+		}
 		return nil
 	})
 	for _, d := range e.datasets {
 		d.head.tree.Blocking(false)
 	}
 	e.replayed = tail.LastLSN
+	e.progress("replayed %d operations", e.recovery.Ops)
 	return tail, err
 }
 
@@ -208,7 +221,6 @@ func (e *Engine) loadPool(s *superRoot) error {
 	}
 	c := checkpointRecord{number: s.number, cut: s.cut, time: s.time, pos: s.pos}
 	e.lastCkpt.Store(c)
-	e.lastTime.Store(c.time)
 	for _, c := range e.checkpoints {
 		if c.base {
 			e.lastBase = c
@@ -318,6 +330,7 @@ func (e *Engine) Status() Status {
 	}
 	last := e.lastCkpt.Load().(checkpointRecord)
 	s.Checkpoint, s.CheckpointLSN, s.CheckpointTime = last.number, last.cut, time.Unix(0, last.time).UTC()
+	s.CheckpointedTime, s.CheckpointLate = e.lastOutcome().good.UTC(), e.lateCheckpoint()
 	err := e.writable()
 	if err == nil {
 		err = e.log.Err()

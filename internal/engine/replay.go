@@ -36,6 +36,7 @@ func (e *Engine) replayTo(d *dataset, lsn uint64, spill bool) (*image, error) {
 		return nil, err
 	}
 	im.tree.Blocking(false)
+	im.aside = true
 	return im, nil
 }
 

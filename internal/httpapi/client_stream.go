@@ -31,13 +31,13 @@ func (c *Client) Check(ctx context.Context, data bool, progress func(done, total
 
 // Diff visits the ranges that differ between two moments, in order, until
 // visit fails, and returns what the moments were resolved to.
-func (c *Client) Diff(ctx context.Context, name string, from, to when.Spec, visit func(engine.Change) error) (Range, error) {
+func (c *Client) Diff(ctx context.Context, name string, from, to when.Spec, visit func(engine.Change) error) ([]engine.Moment, error) {
 	return items(ctx, c, dataset(name)+"/diff", url.Values{"from": {from.String()}, "to": {to.String()}}, visit)
 }
 
 // Log visits the operations of the log that are wanted, oldest first, until
-// visit fails.
-func (c *Client) Log(ctx context.Context, query LogQuery, visit func(engine.OpInfo) error) error {
+// visit fails, and returns what Since and Until were resolved to, if given.
+func (c *Client) Log(ctx context.Context, query LogQuery, visit func(engine.OpInfo) error) ([]engine.Moment, error) {
 	q := url.Values{}
 	set := func(key, value string) {
 		if value != "" {
@@ -53,8 +53,7 @@ func (c *Client) Log(ctx context.Context, query LogQuery, visit func(engine.OpIn
 	if query.Until != nil {
 		set("until", query.Until.String())
 	}
-	_, err := items(ctx, c, "/v1/log", q, visit)
-	return err
+	return items(ctx, c, "/v1/log", q, visit)
 }
 
 // Checkpoints lists the checkpoints, oldest first.
@@ -79,10 +78,10 @@ func (c *Client) Ops(ctx context.Context, segment uint64, visit func(engine.OpDe
 	return err
 }
 
-// Tree visits the nodes of a dataset's tree at a moment, parents first.
-func (c *Client) Tree(ctx context.Context, name string, w when.Spec, visit func(engine.NodeInfo) error) error {
-	_, err := items(ctx, c, dataset(name)+"/tree", url.Values{"when": {w.String()}}, visit)
-	return err
+// Tree visits the nodes of a dataset's tree at a moment, parents first, and
+// returns what w was resolved to.
+func (c *Client) Tree(ctx context.Context, name string, w when.Spec, visit func(engine.NodeInfo) error) ([]engine.Moment, error) {
+	return items(ctx, c, dataset(name)+"/tree", url.Values{"when": {w.String()}}, visit)
 }
 
 // Node dumps the tree node at a block of a segment.
@@ -94,16 +93,15 @@ func (c *Client) Node(ctx context.Context, segment uint64, block uint32) (n Node
 func segmentPath(n uint64) string { return "/v1/segments/" + strconv.FormatUint(n, 10) }
 
 // items visits the items of a stream of Line[T].
-func items[T any](ctx context.Context, c *Client, path string, q url.Values, visit func(T) error) (r Range, err error) {
-	return r, stream(ctx, c, "GET", path, q, func(l *Line[T]) (bool, error) {
+func items[T any](ctx context.Context, c *Client, path string, q url.Values, visit func(T) error) (moments []engine.Moment, err error) {
+	return moments, stream(ctx, c, "GET", path, q, func(l *Line[T]) (bool, error) {
 		switch {
 		case l.Error != nil:
 			return true, l.Error.failure()
 		case l.Item != nil:
 			return false, visit(*l.Item)
-		case l.Range != nil:
-			r = *l.Range
 		}
+		moments = l.Moments
 		return l.Type == "end", nil
 	})
 }

@@ -3,10 +3,8 @@ package httpapi
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"varve/internal/engine"
-	"varve/internal/when"
 )
 
 // BySegment is exported because huma fills no others that are embedded.
@@ -28,11 +26,11 @@ func (s *Server) debug() {
 			return orEmpty(list), err
 		})
 	addItems(s, "/v1/segments/{segment}/frames", "list-frames", "The frames of a segment, damaged ones too",
-		func(_ context.Context, in *BySegment, item func(engine.FrameInfo) error) (*Range, error) {
+		func(_ context.Context, in *BySegment, item func(engine.FrameInfo) error) ([]engine.Moment, error) {
 			return nil, s.pool.Frames(in.Segment, item)
 		})
 	addItems(s, "/v1/segments/{segment}/ops", "list-ops", "The operations whose records a segment holds",
-		func(_ context.Context, in *BySegment, item func(engine.OpDetail) error) (*Range, error) {
+		func(_ context.Context, in *BySegment, item func(engine.OpDetail) error) ([]engine.Moment, error) {
 			return nil, s.pool.Ops(in.Segment, item)
 		})
 	add(s, "GET", "/v1/segments/{segment}/nodes/{block}", "show-node", "The bytes of a tree node",
@@ -48,11 +46,11 @@ func (s *Server) debug() {
 		When string `query:"when" default:"@now"`
 	}
 	addItems(s, "/v1/datasets/{name}/tree", "show-tree", "The nodes of a dataset's tree at a moment, parents first",
-		func(_ context.Context, in *treeInput, item func(engine.NodeInfo) error) (*Range, error) {
-			w, err := when.Parse(in.When, time.Local)
+		func(_ context.Context, in *treeInput, item func(engine.NodeInfo) error) ([]engine.Moment, error) {
+			w, m, err := s.resolve(in.Name, in.When)
 			if err != nil {
 				return nil, err
 			}
-			return nil, s.pool.Tree(in.Name, w, item)
+			return []engine.Moment{m}, s.pool.Tree(in.Name, w, item)
 		})
 }

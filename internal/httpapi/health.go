@@ -34,6 +34,9 @@ func (s ServerStatus) Health() (Health, []string) {
 	if p.State != "online" {
 		find(Critical, "the pool is %s: %s", p.State, p.Reason)
 	}
+	if p.CheckpointLate != "" {
+		find(Critical, "%s", p.CheckpointLate)
+	}
 	if p.QuarantinedBlocks > 0 {
 		find(Critical, "%d blocks were found damaged since the server began; see varve check --data", p.QuarantinedBlocks)
 	}

@@ -12,19 +12,13 @@ import (
 	"varve/internal/when"
 )
 
-// Range is a range of moments, (From, To].
-type Range struct {
-	From engine.Moment `json:"from"`
-	To   engine.Moment `json:"to"`
-}
-
 // LogQuery says which operations of the log are wanted.
 type LogQuery struct {
 	Dataset string     // "" = of the whole pool
 	Since   *when.Spec // operations after this moment; nil = from the oldest
 	Until   *when.Spec // up to and with this moment; nil = now
 	Ops     []string   // of these kinds; none = of all
-	Client  string     // a part of the client's name; "" = of all
+	Client  string     // a part of the client's name, in any case; "" = of all
 }
 
 // OpKinds returns the names of all kinds of operation.
@@ -51,7 +45,8 @@ func (q *LogQuery) check() error {
 }
 
 func (q *LogQuery) wants(op *engine.OpInfo) bool {
-	return (len(q.Ops) == 0 || slices.Contains(q.Ops, op.Kind)) && strings.Contains(op.Client, q.Client)
+	return (len(q.Ops) == 0 || slices.Contains(q.Ops, op.Kind)) &&
+		(q.Client == "" || strings.Contains(strings.ToLower(op.Client), strings.ToLower(q.Client)))
 }
 
 func (s *Server) history() {
@@ -65,7 +60,7 @@ func (s *Server) history() {
 		To   string `query:"to" default:"@now"`
 	}
 	addItems(s, "/v1/datasets/{name}/diff", "diff", "The ranges of a volume that differ between two moments",
-		func(ctx context.Context, in *diffInput, item func(engine.Change) error) (*Range, error) {
+		func(ctx context.Context, in *diffInput, item func(engine.Change) error) ([]engine.Moment, error) {
 			from, err := when.Parse(in.From, time.Local)
 			if err != nil {
 				return nil, err
@@ -75,7 +70,7 @@ func (s *Server) history() {
 				return nil, err
 			}
 			a, b, err := s.pool.Diff(ctx, in.Name, from, to, item)
-			return &Range{From: a, To: b}, err
+			return []engine.Moment{a, b}, err
 		})
 	type logInput struct {
 		Dataset string   `query:"dataset" doc:"Empty for the whole pool"`
@@ -85,17 +80,42 @@ func (s *Server) history() {
 		Client  string   `query:"client" doc:"A part of the client's name"`
 	}
 	addItems(s, "/v1/log", "log", "Operations of one dataset or of all, oldest first",
-		func(ctx context.Context, in *logInput, item func(engine.OpInfo) error) (*Range, error) {
+		func(ctx context.Context, in *logInput, item func(engine.OpInfo) error) ([]engine.Moment, error) {
 			q := LogQuery{Dataset: in.Dataset, Ops: in.Ops, Client: in.Client}
-			var err error
-			if q.Since, err = optional(in.Since); err != nil {
-				return nil, err
+			var moments []engine.Moment
+			for _, x := range []struct {
+				text string
+				spec **when.Spec
+			}{{in.Since, &q.Since}, {in.Until, &q.Until}} {
+				if x.text == "" {
+					continue
+				}
+				w, m, err := s.resolve(in.Dataset, x.text)
+				if err != nil {
+					return nil, err
+				}
+				*x.spec = &w
+				moments = append(moments, m)
 			}
-			if q.Until, err = optional(in.Until); err != nil {
-				return nil, err
-			}
-			return nil, s.visitLog(ctx, q, item)
+			return moments, s.visitLog(ctx, q, item)
 		})
+}
+
+// resolve finds the moment that text names, and a WHEN that goes on naming it
+// while time passes.
+func (s *Server) resolve(dataset, text string) (when.Spec, engine.Moment, error) {
+	w, err := when.Parse(text, time.Local)
+	if err != nil {
+		return w, engine.Moment{}, err
+	}
+	if dataset == "" {
+		return w, engine.Moment{}, fail.New(fail.Invalid, "%s needs a dataset whose moment it is", w)
+	}
+	m, err := s.pool.Resolve(dataset, w)
+	if w.Kind == when.Ago || w.Kind == when.Now {
+		w = when.Spec{Kind: when.LSN, LSN: m.LSN}
+	}
+	return w, m, err
 }
 
 // visitLog leaves out what the query does not want, before it is sent.
@@ -109,13 +129,4 @@ func (s *Server) visitLog(ctx context.Context, q LogQuery, item func(engine.OpIn
 		}
 		return item(op)
 	})
-}
-
-// optional reads a WHEN that may be missing.
-func optional(s string) (*when.Spec, error) {
-	if s == "" {
-		return nil, nil
-	}
-	w, err := when.Parse(s, time.Local)
-	return &w, err
 }

@@ -200,6 +200,15 @@ func (s *Server) holds() {
 		})
 }
 
+// optional reads a WHEN that may be missing.
+func optional(s string) (*when.Spec, error) {
+	if s == "" {
+		return nil, nil
+	}
+	w, err := when.Parse(s, time.Local)
+	return &w, err
+}
+
 // orEmpty makes a list that is empty arrive as [] and not as null.
 func orEmpty[T any](list []T) []T {
 	if list == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"varve/internal/engine"
 	"varve/internal/fail"
 )
 
@@ -29,10 +30,10 @@ const (
 
 // Line is one line of a stream of T.
 type Line[T any] struct {
-	Type  string   `json:"message_type" enum:"item,end,error"`
-	Item  *T       `json:"item,omitempty"`
-	Range *Range   `json:"range,omitempty" doc:"At the end, where moments were asked for: what they were resolved to"`
-	Error *Problem `json:"error,omitempty"`
+	Type    string          `json:"message_type" enum:"item,end,error"`
+	Item    *T              `json:"item,omitempty"`
+	Moments []engine.Moment `json:"moments,omitempty" doc:"At the end: what each WHEN of the request was resolved to"`
+	Error   *Problem        `json:"error,omitempty"`
 }
 
 // lastLine is a line that ends a stream early, whatever its lines are.
@@ -64,14 +65,15 @@ func addStream[I, L any](s *Server, method, path, id, summary string, run func(c
 }
 
 // addItems registers an operation that answers with a stream of items. visit
-// calls item for each; an error of item, because nobody listens, ends it.
-func addItems[I, T any](s *Server, path, id, summary string, visit func(ctx context.Context, in *I, item func(T) error) (*Range, error)) {
+// calls item for each; an error of item, because nobody listens, ends it. It
+// returns what each WHEN of the request was resolved to.
+func addItems[I, T any](s *Server, path, id, summary string, visit func(ctx context.Context, in *I, item func(T) error) ([]engine.Moment, error)) {
 	addStream(s, http.MethodGet, path, id, summary, func(ctx context.Context, in *I, send func(Line[T])) (Line[T], error) {
-		r, err := visit(ctx, in, func(v T) error {
+		moments, err := visit(ctx, in, func(v T) error {
 			send(Line[T]{Type: "item", Item: &v})
 			return ctx.Err()
 		})
-		return Line[T]{Type: "end", Range: r}, err
+		return Line[T]{Type: "end", Moments: moments}, err
 	})
 }
 

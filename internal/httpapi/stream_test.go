@@ -58,9 +58,9 @@ func TestEveryStream(t *testing.T) {
 		}
 	}
 	list(t, h.Changes, func(item func(engine.Change) error) error {
-		r, err := c.Diff(ctx, "one", when.Spec{Kind: when.LSN, LSN: 1}, now, item)
-		if r.From.LSN != 1 || r.To.LSN != 2 || r.To.Spec != "@now" {
-			t.Errorf("diff of %+v", r)
+		m, err := c.Diff(ctx, "one", when.Spec{Kind: when.LSN, LSN: 1}, now, item)
+		if len(m) != 2 || m[0].LSN != 1 || m[1].LSN != 2 || m[1].Spec != "@now" {
+			t.Errorf("diff of %+v", m)
 		}
 		return err
 	})
@@ -72,13 +72,25 @@ func TestEveryStream(t *testing.T) {
 		{LogQuery{Dataset: "one", Since: &now, Until: &now}, h.Operations[:2]},
 		{LogQuery{Ops: []string{"write", "drain"}}, []engine.OpInfo{h.Operations[0], h.Operations[2]}},
 		{LogQuery{Ops: []string{"write"}, Client: "api"}, nil},
-		{LogQuery{Client: "127.0.0.1"}, h.Operations[:1]},
+		{LogQuery{Client: "Nbd 127.0.0.1"}, h.Operations[:1]},
 	} {
-		list(t, q.want, func(item func(engine.OpInfo) error) error { return c.Log(ctx, q.query, item) })
+		list(t, q.want, func(item func(engine.OpInfo) error) error {
+			m, err := c.Log(ctx, q.query, item)
+			if q.query.Since != nil && (len(m) != 2 || m[0].Spec != "@now" || m[0].LSN != 2) {
+				t.Errorf("log of %+v", m)
+			}
+			return err
+		})
 	}
 	list(t, h.Frames[1:], func(item func(engine.FrameInfo) error) error { return c.Frames(ctx, 2, item) })
 	list(t, h.Details, func(item func(engine.OpDetail) error) error { return c.Ops(ctx, 1, item) })
-	list(t, h.Nodes, func(item func(engine.NodeInfo) error) error { return c.Tree(ctx, "one", now, item) })
+	list(t, h.Nodes, func(item func(engine.NodeInfo) error) error {
+		m, err := c.Tree(ctx, "one", now, item)
+		if len(m) != 1 || m[0].LSN != 2 {
+			t.Errorf("tree of %+v", m)
+		}
+		return err
+	})
 
 	if got, err := c.Checkpoints(ctx); err != nil || !slices.Equal(got, h.Checkpoints) {
 		t.Errorf("checkpoints %+v, %v", got, err)
@@ -93,7 +105,7 @@ func TestEveryStream(t *testing.T) {
 		t.Errorf("no node: %v", err)
 	}
 	stop := errors.New("enough")
-	if err := c.Log(ctx, LogQuery{}, func(engine.OpInfo) error { return stop }); err != stop {
+	if _, err := c.Log(ctx, LogQuery{}, func(engine.OpInfo) error { return stop }); err != stop {
 		t.Errorf("a visit that fails: %v", err)
 	}
 }
@@ -159,7 +171,7 @@ func TestStreamErrors(t *testing.T) {
 	}
 	p.Refuse = fail.New(fail.IO, "it went wrong").WithHint("do this")
 	seen := 0
-	err := c.Log(ctx, LogQuery{}, func(engine.OpInfo) error { seen++; return nil })
+	_, err := c.Log(ctx, LogQuery{}, func(engine.OpInfo) error { seen++; return nil })
 	if !fail.Is(err, fail.IO) || err.Error() != "it went wrong; do this" || seen != 3 {
 		t.Errorf("after %d operations: %v", seen, err)
 	}
@@ -174,14 +186,17 @@ func TestStreamsAreBounded(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ended := make(chan error, maxStreams)
-	ask := func() error { return c.Log(ctx, LogQuery{}, func(engine.OpInfo) error { return nil }) }
+	ask := func(ctx context.Context) error {
+		_, err := c.Log(ctx, LogQuery{}, func(engine.OpInfo) error { return nil })
+		return err
+	}
 	for range maxStreams {
-		go func() { ended <- ask() }()
+		go func() { ended <- ask(ctx) }()
 	}
 	for range maxStreams {
 		<-inside
 	}
-	if err := ask(); !fail.Is(err, fail.Busy) || !strings.Contains(err.Error(), fmt.Sprintf("%d long answers", maxStreams)) {
+	if err := ask(ctx); !fail.Is(err, fail.Busy) || !strings.Contains(err.Error(), fmt.Sprintf("%d long answers", maxStreams)) {
 		t.Errorf("one too many: %v", err)
 	}
 	if _, err := c.Status(ctx); err != nil {
@@ -196,7 +211,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	again, stop := context.WithTimeout(context.Background(), 10*time.Second)
 	defer stop()
 	for { // the server learns of it a little later
-		go func() { ended <- NewClient(dir).Log(again, LogQuery{}, nil) }()
+		go func() { ended <- ask(again) }()
 		select {
 		case <-inside:
 			return
@@ -221,7 +236,10 @@ func TestShutdownEndsStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	busy := make(chan error, 1)
-	go func() { busy <- c.Log(ctx, LogQuery{}, func(engine.OpInfo) error { return nil }) }()
+	go func() {
+		_, err := c.Log(ctx, LogQuery{}, func(engine.OpInfo) error { return nil })
+		busy <- err
+	}()
 	<-inside
 	idle, err := net.Dial("unix", SocketPath(dir))
 	if err != nil {
@@ -249,7 +267,7 @@ func TestLinesDoNotWait(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	seen, enough := 0, errors.New("enough")
-	err := NewClient(dir).Log(ctx, LogQuery{}, func(engine.OpInfo) error {
+	_, err := NewClient(dir).Log(ctx, LogQuery{}, func(engine.OpInfo) error {
 		if seen++; seen == len(p.History.Operations) {
 			return enough
 		}
@@ -275,7 +293,7 @@ func TestHalfALine(t *testing.T) {
 	half := &http.Response{StatusCode: 200, Body: &brokenBody{}}
 	c := NewClient(t.TempDir())
 	c.http.Transport = answer{half}
-	err := c.Log(context.Background(), LogQuery{}, func(engine.OpInfo) error { return nil })
+	_, err := c.Log(context.Background(), LogQuery{}, func(engine.OpInfo) error { return nil })
 	if !fail.Is(err, fail.IO) || !strings.Contains(err.Error(), "broke off") {
 		t.Errorf("%v", err)
 	}

@@ -200,6 +200,23 @@ type answer struct {
 	msg          string
 	data         []byte // of a READ
 	holes, data1 int    // chunks
+	status       []statusChunk
+}
+
+// statusChunk is what one context says.
+type statusChunk struct {
+	id     uint32
+	pieces []piece
+}
+
+type piece struct{ n, flags uint32 }
+
+func parseStatus(body []byte) (s statusChunk) {
+	s.id = be.Uint32(body)
+	for body = body[4:]; len(body) >= pieceSize; body = body[pieceSize:] {
+		s.pieces = append(s.pieces, piece{be.Uint32(body), be.Uint32(body[4:])})
+	}
+	return s
 }
 
 // reply reads one whole reply; n is the length of the READ it answers, or 0.
@@ -259,6 +276,8 @@ func (c *client) chunks(p []byte, off uint64, n int) (a answer) {
 		case chunkHole:
 			covered += int(be.Uint32(body[8:]))
 			a.holes++
+		case chunkStatus:
+			a.status = append(a.status, parseStatus(body))
 		case chunkError:
 			a.code = be.Uint32(body)
 			a.msg = string(body[6:])

@@ -39,6 +39,7 @@ type conn struct {
 
 	disk       Disk
 	export     Export
+	contexts   []metaContext // that BLOCK_STATUS tells of
 	structured bool
 	opened     atomic.Pointer[Export] // for status
 
@@ -104,6 +105,7 @@ func (c *conn) transmit() error {
 	if b := c.spare.Swap(nil); b != nil {
 		c.srv.buffers.put(b)
 	}
+	closeContexts(c.contexts)
 	if cerr := c.disk.Close(); cerr != nil {
 		c.srv.log.Warn("nbd: closing the disk", "client", c.client.Addr, "export", c.export.Name, "error", cerr)
 	}

@@ -55,6 +55,7 @@ var (
 	errTooLong     = fail.New(fail.Invalid, "more than 32 MiB in one request")
 	errTooLongDF   = fail.New(fail.TooBig, "more than 32 MiB in one unfragmented reply")
 	errReadOnly    = fail.New(fail.ReadOnly, "the export is read-only")
+	errNoContext   = fail.New(fail.Invalid, "no metadata context is selected")
 )
 
 // Ends of a connection.

@@ -51,6 +51,9 @@ func FuzzHandshake(f *testing.F) {
 	add(optionBytes(optList, nil), optionBytes(optInfo, infoRequest("disk0", 1, 2, 3)), optionBytes(optAbort, nil))
 	add(optionBytes(optStructuredReply, nil), optionBytes(optGo, infoRequest("disk1@noon", 3)), requestBytes(request{cmd: cmdRead, n: 9}, nil))
 	add(optionBytes(optExportName, []byte("disk0")), requestBytes(request{cmd: cmdWrite, n: 3}, []byte("abc")))
+	add(optionBytes(optStructuredReply, nil), optionBytes(optListMetaContext, metaRequest("disk0", "varve:", "base:")),
+		optionBytes(optSetMetaContext, metaRequest("disk0", "base:allocation", "varve:changed@dawn")),
+		optionBytes(optGo, infoRequest("disk0")), requestBytes(request{cmd: cmdBlockStatus, n: 1 << 20}, nil))
 	add(optionBytes(99, make([]byte, 20_000)), optionBytes(optGo, nil))
 	b := twoDisks()
 	s := New(b, Options{})
@@ -59,8 +62,9 @@ func FuzzHandshake(f *testing.F) {
 		newConn(s, sc).serve()
 		checkHandshake(t, sc.out.Bytes())
 		for _, d := range b.disks {
-			if d.opens.Load() != d.closes.Load() {
-				t.Fatalf("%s: %d opens, %d closes", d.info.Name, d.opens.Load(), d.closes.Load())
+			if d.opens.Load() != d.closes.Load() || d.contextsOpened.Load() != d.contextsClosed.Load() {
+				t.Fatalf("%s: %d opens, %d closes, contexts %d and %d", d.info.Name,
+					d.opens.Load(), d.closes.Load(), d.contextsOpened.Load(), d.contextsClosed.Load())
 			}
 		}
 	})
@@ -92,6 +96,8 @@ func FuzzTransmission(f *testing.F) {
 	for cmd := range uint16(9) {
 		all = append(all, requestBytes(request{cmd: cmd ^ 2, off: 4096, n: 8}, nil)...)
 	}
+	status := requestBytes(request{cmd: cmdBlockStatus, off: 1, n: 1<<20 - 1}, nil)
+	f.Add(true, false, bytes.Join([][]byte{abc, status, requestBytes(request{cmd: cmdBlockStatus, flags: flagReqOne, off: 9, n: 70_000}, nil)}, nil))
 	f.Add(false, false, bytes.Join([][]byte{abc, requestBytes(request{cmd: cmdRead, n: 9999}, nil)}, nil))
 	f.Add(true, true, bytes.Join([][]byte{abc, requestBytes(request{cmd: cmdRead, n: 300_000}, nil), abc}, nil))
 	f.Add(true, false, requestBytes(request{cmd: cmdWrite, n: 70_000}, make([]byte, 70_000)))
@@ -106,6 +112,15 @@ func FuzzTransmission(f *testing.F) {
 		d.cold.Store(cold)
 		c := newConn(s, sc)
 		c.disk, c.export, c.structured = d, d.info, structured
+		if structured {
+			d.marked = map[string][]bool{"dawn": make([]bool, 256)}
+			d.marked["dawn"][3] = true
+			changed, err := d.OpenContext(changedSince + "dawn")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.contexts = []metaContext{{1, baseAllocation, allocation{d}}, {2, "changed", changed}}
+		}
 		err := c.transmit()
 		if err == nil {
 			t.Fatal("the connection ended without a reason")
@@ -114,8 +129,8 @@ func FuzzTransmission(f *testing.F) {
 		out := bytes.NewReader(sc.out.Bytes())
 		cl.r = bufio.NewReader(out)
 		checkReplies(t, cl, want)
-		if d.closes.Load() != 1 {
-			t.Fatalf("the disk was closed %d times", d.closes.Load())
+		if d.closes.Load() != 1 || d.contextsOpened.Load() != d.contextsClosed.Load() {
+			t.Fatalf("the disk was closed %d times, its context %d", d.closes.Load(), d.contextsClosed.Load())
 		}
 		if !c.memory.TryAcquire(connMemory) {
 			t.Fatal("memory is lost")
@@ -168,11 +183,31 @@ func checkReplies(t *testing.T, c *client, want map[uint64]request) {
 		if r.cmd == cmdRead && !(be.Uint32(head) == simpleMagic && be.Uint32(head[4:]) != 0) {
 			n = int(min(r.n, maxPayload))
 		}
-		c.reply(r.off, n)
+		a := c.reply(r.off, n)
+		if r.cmd == cmdBlockStatus && a.code == 0 {
+			checkStatus(t, r, a, 2)
+		}
 	}
 	for _, r := range want {
 		if r.flags&(1<<15) == 0 {
 			t.Fatalf("no reply to %+v", r)
 		}
 	}
+}
+
+// FuzzQueries decodes lists of metadata contexts: what is accepted says what
+// it says in one way only, and within the limits.
+func FuzzQueries(f *testing.F) {
+	f.Add(metaRequest("disk0", "base:allocation", "varve:"))
+	f.Add(metaRequest(""))
+	f.Add([]byte("\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		export, queries, err := parseQueries(in)
+		if err != nil {
+			return
+		}
+		if len(queries) > maxQueries || !bytes.Equal(metaRequest(export, queries...), in) {
+			t.Fatalf("%x became %q %q", in, export, queries)
+		}
+	})
 }

@@ -3,6 +3,7 @@ package nbd
 import (
 	"bufio"
 	"io"
+	"log/slog"
 	"net"
 	"time"
 
@@ -22,7 +23,8 @@ const (
 // and sent together.
 //
 //	server greeting, client flags, then options, each answered at once:
-//	  LIST, INFO, STRUCTURED_REPLY   any number of times
+//	  LIST, INFO, STRUCTURED_REPLY, LIST_META_CONTEXT,
+//	  SET_META_CONTEXT               any number of times
 //	  GO, EXPORT_NAME                opens the disk and ends the handshake
 //	  ABORT                          ends the connection
 type handshake struct {
@@ -33,9 +35,14 @@ type handshake struct {
 	structured bool
 	refusal    string // not "": answer every option with it
 
-	list func() ([]Export, error)
-	open func(name string) (Disk, error)
-	disk Disk // what GO or EXPORT_NAME opened
+	log    *slog.Logger
+	list   func() ([]Export, error)
+	open   func(name string) (Disk, error)
+	credit func(start time.Time) // told when a call of the backend began that has ended
+
+	selected selection
+	disk     Disk          // what GO or EXPORT_NAME opened
+	contexts []metaContext // of disk
 }
 
 // handshake negotiates. Without an error, c.disk is open.
@@ -48,6 +55,7 @@ func (c *conn) handshake() error {
 		c.handshakeUntil(end)
 	}
 	h := newHandshake(c.nc.Conn)
+	h.log, h.credit = c.srv.log.With("client", c.client.Addr), credit
 	h.list = func() ([]Export, error) {
 		defer credit(time.Now())
 		return c.srv.backend.List(c.ctx)
@@ -56,13 +64,16 @@ func (c *conn) handshake() error {
 		defer credit(time.Now())
 		return c.srv.backend.Open(c.ctx, name, c.client, c.hangup)
 	}
-	if err := h.run(); err != nil {
+	err := h.run()
+	h.selected.drop()
+	if err != nil {
 		if h.disk != nil {
+			closeContexts(h.contexts)
 			h.disk.Close()
 		}
 		return c.endOf(err)
 	}
-	c.disk, c.structured = h.disk, h.structured
+	c.disk, c.contexts, c.structured = h.disk, h.contexts, h.structured
 	c.export = h.disk.Info()
 	c.opened.Store(&c.export)
 	c.handshakeUntil(time.Time{})
@@ -181,6 +192,8 @@ func (h *handshake) answer(opt uint32) error {
 		}
 		h.structured = true
 		h.put(opt, repAck, nil)
+	case optListMetaContext, optSetMetaContext:
+		h.answerMeta(opt)
 	default:
 		h.fail(opt, repErrUnsup, "option not supported")
 	}
@@ -191,13 +204,11 @@ func (h *handshake) answer(opt uint32) error {
 //
 //	size 8 | transmission flags 2 | zeros 124, unless both sides agreed to none
 func (h *handshake) exportName() error {
-	disk, err := h.openNamed(string(h.data))
-	if err != nil {
+	if err := h.enter(string(h.data)); err != nil {
 		return err
 	}
-	h.disk = disk
 	var p [8 + 2 + 124]byte
-	e := disk.Info()
+	e := h.disk.Info()
 	be.PutUint64(p[0:], e.Size)
 	be.PutUint16(p[8:], h.transmissionFlags(e))
 	if h.noZeroes {
@@ -237,6 +248,15 @@ func (h *handshake) answerInfo(opt uint32) {
 		h.fail(opt, repErrInvalid, "malformed request for information")
 		return
 	}
+	if opt == optGo {
+		if err := h.enter(name); err != nil {
+			h.fail(opt, optionError(err), err.Error())
+			return
+		}
+		h.describe(opt, h.disk.Info(), kinds)
+		h.put(opt, repAck, nil)
+		return
+	}
 	disk, err := h.openNamed(name)
 	if err != nil {
 		h.fail(opt, optionError(err), err.Error())
@@ -244,11 +264,19 @@ func (h *handshake) answerInfo(opt uint32) {
 	}
 	h.describe(opt, disk.Info(), kinds)
 	h.put(opt, repAck, nil)
-	if opt == optGo {
-		h.disk = disk
-	} else {
-		disk.Close()
+	disk.Close()
+}
+
+// enter opens the export that the client has chosen, with the contexts that
+// it selected, if they are of this export.
+func (h *handshake) enter(name string) (err error) {
+	if s := h.selected; s.disk != nil && s.export == name {
+		h.disk, h.contexts, h.selected = s.disk, s.contexts, selection{}
+		return nil
 	}
+	h.selected.drop()
+	h.disk, err = h.openNamed(name)
+	return err
 }
 
 // describe sends the size and flags of an export, and what else was asked for.

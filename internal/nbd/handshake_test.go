@@ -134,8 +134,8 @@ func TestOptionErrors(t *testing.T) {
 	}{
 		{"unknown option", 4711, nil, repErrUnsup},
 		{"STARTTLS", 5, nil, repErrUnsup},
-		{"LIST_META_CONTEXT", 9, []byte("xyz"), repErrUnsup},
-		{"SET_META_CONTEXT", 10, nil, repErrUnsup},
+		{"LIST_META_CONTEXT without structured replies", optListMetaContext, metaRequest("disk0"), repErrInvalid},
+		{"SET_META_CONTEXT without structured replies", optSetMetaContext, metaRequest("disk0"), repErrInvalid},
 		{"EXTENDED_HEADERS", 11, nil, repErrUnsup},
 		{"LIST with data", optList, []byte{1}, repErrInvalid},
 		{"STRUCTURED_REPLY with data", optStructuredReply, []byte{1}, repErrInvalid},

@@ -2,7 +2,9 @@ package nbd
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -20,15 +22,20 @@ type memDisk struct {
 	data   []byte
 	stored []bool // by block of 4 KiB
 
-	cold      atomic.Bool   // TryReadAt says no
-	broken    atomic.Value  // of brokenOp
+	cold   atomic.Bool       // TryReadAt says no
+	broken atomic.Value      // of brokenOp
+	marked map[string][]bool // contexts "varve:changed@KEY": by block, what changed
+
 	readGate  chan struct{} // not nil: ReadAt takes one first
+	mapGate   chan struct{} // not nil: Map takes one first
 	writeGate chan struct{} // not nil: WriteAt takes one first
 	flushGate chan struct{} // not nil: Flush takes one first
 	entered   chan string   // not nil: told of each gated call
 
 	flushes, caches, opens, closes atomic.Int64
 	volatile                       atomic.Int64 // changes since the last flush
+
+	contextsOpened, contextsClosed atomic.Int64
 }
 
 type brokenOp struct {
@@ -96,17 +103,23 @@ func (d *memDisk) read(p []byte, off uint64, spans *[]Span) error {
 	if spans == nil {
 		return nil
 	}
-	for n := uint64(0); n < uint64(len(p)); {
-		step := min(blockSize-(off+n)%blockSize, uint64(len(p))-n)
-		hole := !d.stored[(off+n)/blockSize]
-		if k := len(*spans); k > 0 && (*spans)[k-1].Hole == hole {
-			(*spans)[k-1].Len += step
-		} else {
-			*spans = append(*spans, Span{Len: step, Hole: hole})
-		}
-		n += step
-	}
+	*spans = append(*spans, blockSpans(d.stored, off, uint64(len(p)))...)
 	return nil
+}
+
+// blockSpans maps a range of blocks that are there or not.
+func blockSpans(there []bool, off, n uint64) (spans []Span) {
+	for end := off + n; off < end; {
+		step := min(blockSize-off%blockSize, end-off)
+		hole := !there[off/blockSize]
+		if k := len(spans); k > 0 && spans[k-1].Hole == hole {
+			spans[k-1].Len += step
+		} else {
+			spans = append(spans, Span{Len: step, Hole: hole})
+		}
+		off += step
+	}
+	return spans
 }
 
 func (d *memDisk) WriteAt(p []byte, off uint64) error {
@@ -168,7 +181,80 @@ func (d *memDisk) Cache(off, n uint64) error {
 	return d.fails("cache")
 }
 
+func (d *memDisk) Map(off, n uint64, visit func(Span) bool) error {
+	d.check(off, n)
+	d.pass("map", d.mapGate)
+	if err := d.fails("map"); err != nil {
+		return err
+	}
+	d.mu.RLock()
+	spans := blockSpans(d.stored, off, n)
+	d.mu.RUnlock()
+	for _, s := range spans {
+		if !visit(s) {
+			break
+		}
+	}
+	return nil
+}
+
+func (d *memDisk) Contexts(query string) (names []string) {
+	switch query {
+	case "":
+		return []string{changedSince}
+	case namespace:
+		for _, key := range slices.Sorted(maps.Keys(d.marked)) {
+			names = append(names, changedSince+key)
+		}
+	default:
+		if key, ok := strings.CutPrefix(query, changedSince); ok && d.marked[key] != nil {
+			names = []string{query}
+		}
+	}
+	return names
+}
+
+func (d *memDisk) OpenContext(name string) (Context, error) {
+	key, ok := strings.CutPrefix(name, changedSince)
+	if !ok || d.marked[key] == nil {
+		return nil, fail.New(fail.OutsideHistory, "too long ago")
+	}
+	d.contextsOpened.Add(1)
+	return &memChanges{d, d.marked[key]}, nil
+}
+
+// memChanges is a context whose pieces are single blocks: whoever joins them,
+// it is not the disk.
+type memChanges struct {
+	d      *memDisk
+	marked []bool
+}
+
+func (m *memChanges) Status(off, n uint64, visit func(n uint64, flags uint32) bool) error {
+	m.d.check(off, n)
+	if err := m.d.fails("status"); err != nil {
+		return err
+	}
+	for end := off + n; off < end; {
+		step := min(blockSize-off%blockSize, end-off)
+		var flags uint32
+		if m.marked[off/blockSize] {
+			flags = stateChanged
+		}
+		if !visit(step, flags) {
+			return nil
+		}
+		off += step
+	}
+	return nil
+}
+
+func (m *memChanges) Close() { m.d.contextsClosed.Add(1) }
+
 func (d *memDisk) Close() error {
+	if d.contextsOpened.Load() < d.contextsClosed.Load() {
+		panic("a context was closed twice")
+	}
 	d.closes.Add(1)
 	return nil
 }
@@ -202,6 +288,10 @@ func (b *memBackend) Open(_ context.Context, name string, c Client, kick func())
 	switch {
 	case name == "secret":
 		return nil, fail.New(fail.Denied, "not for you")
+	case name == "disk0@yore":
+		return nil, fail.New(fail.OutsideHistory, "@yore is outside history; oldest moment noon")
+	case name == "disk0@one-too-many":
+		return nil, fail.New(fail.TooBig, "4096 past moments are open already").WithHint("close some")
 	case i < 0:
 		return nil, fail.New(fail.NotFound, "no export %q", name).WithHint("see varve list")
 	}

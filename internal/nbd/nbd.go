@@ -11,7 +11,8 @@
 //	         and the replies of the other two
 //	commits  at most one per connection; one Flush for every FLUSH and FUA
 //	         that arrived since its last
-//	workers  a fixed number per server; reads that must wait for the disk
+//	workers  a fixed number per server; reads that must wait for the disk,
+//	         and maps of it
 //
 // A connection's mutexes (outbox, commits) and the workers' mutex are leaves:
 // none is held while another is taken, nor across a call of the Backend.
@@ -87,10 +88,38 @@ type Disk interface {
 	// Cache reads a range ahead. It may wait for the disk.
 	Cache(off, n uint64) error
 
-	// Close is called once, when no other call is under way.
+	// Map visits the spans of a range, in order, until visit returns false.
+	// It may wait for the disk.
+	Map(off, n uint64, visit func(Span) bool) error
+
+	// Contexts lists the disk's own metadata contexts, those beside
+	// base:allocation, for a client that wants to know. The query "" asks for
+	// a few words on what there is; else the names are returned that the
+	// query names or stands for, a bounded number of them.
+	Contexts(query string) []string
+
+	// OpenContext opens one of the disk's own metadata contexts, whether
+	// Contexts lists it or not, until its Close. An error means that the
+	// disk does not offer it; the client is not told why.
+	OpenContext(name string) (Context, error)
+
+	// Close is called once, when no other call is under way and every Context
+	// is closed.
 	Close() error
 }
 
-// Span is a piece of a read: stored data, or a hole. The spans of a read
-// follow each other without gaps.
+// Context says something about every range of a disk. The goroutines of one
+// connection use it concurrently.
+type Context interface {
+	// Status visits the pieces of a range, in order and without gaps, until
+	// visit returns false: their length in bytes, and flags that the context
+	// defines. It may wait for the disk.
+	Status(off, n uint64, visit func(n uint64, flags uint32) bool) error
+
+	// Close is called once, when no other call is under way.
+	Close()
+}
+
+// Span is a piece of a disk: stored data, or a hole. The spans of a read or a
+// map follow each other without gaps.
 type Span = vol.Span

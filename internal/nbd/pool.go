@@ -53,11 +53,14 @@ func (b volumes) Open(_ context.Context, name string, c Client, kick func()) (Di
 	if err != nil {
 		return nil, err
 	}
-	return &disk{Volume: v}, nil
+	return &disk{v, b.loc}, nil
 }
 
 // disk makes a vol.Volume a Disk.
-type disk struct{ *vol.Volume }
+type disk struct {
+	*vol.Volume
+	loc *time.Location
+}
 
 func (d *disk) Info() Export {
 	return Export{Name: d.Name(), Size: d.Size(), ReadOnly: d.ReadOnly()}
@@ -70,4 +73,76 @@ func (d *disk) Cache(off, n uint64) error {
 func (d *disk) Close() error {
 	d.Volume.Close()
 	return nil
+}
+
+const (
+	namespace = "varve:"
+
+	// changedSince begins the name of a context; a WHEN ends it. It marks what
+	// was changed since that moment of the volume.
+	changedSince = namespace + "changed@"
+
+	// maxListed bounds the snapshots that are listed, the newest ones. Any
+	// moment can be selected, listed or not.
+	maxListed = 1024
+)
+
+// Contexts implements Disk.
+func (d *disk) Contexts(query string) []string {
+	switch query {
+	case "":
+		return []string{changedSince}
+	case namespace, changedSince:
+		return d.snapshots()
+	}
+	c, err := d.OpenContext(query)
+	if err != nil {
+		return nil
+	}
+	c.Close()
+	return []string{query}
+}
+
+func (d *disk) snapshots() []string {
+	names, err := d.Snapshots(maxListed)
+	if err != nil {
+		return nil // renamed or destroyed meanwhile
+	}
+	for i := range names {
+		names[i] = changedSince + names[i]
+	}
+	return names
+}
+
+// OpenContext implements Disk.
+func (d *disk) OpenContext(name string) (Context, error) {
+	w, ok := strings.CutPrefix(name, changedSince)
+	if !ok {
+		return nil, fail.New(fail.NotFound, "no such context").WithHint("there are %s and %sWHEN", baseAllocation, changedSince)
+	}
+	at, err := when.Parse(w, d.loc)
+	if err != nil {
+		return nil, err
+	}
+	c, err := d.Since(at)
+	if err != nil {
+		return nil, err
+	}
+	return changes{c}, nil
+}
+
+// stateChanged is the flag of varve:changed@WHEN.
+const stateChanged = 1 << 0
+
+// changes makes vol.Changes a Context.
+type changes struct{ *vol.Changes }
+
+// Status implements Context.
+func (c changes) Status(off, n uint64, visit func(n uint64, flags uint32) bool) error {
+	return c.Map(off, n, func(s Span) bool {
+		if s.Hole {
+			return visit(s.Len, 0)
+		}
+		return visit(s.Len, stateChanged)
+	})
 }

@@ -39,13 +39,16 @@ const (
 	optInfo            = 6
 	optGo              = 7
 	optStructuredReply = 8
+	optListMetaContext = 9
+	optSetMetaContext  = 10
 )
 
 // Replies to options.
 const (
-	repAck    = 1
-	repServer = 2
-	repInfo   = 3
+	repAck         = 1
+	repServer      = 2
+	repInfo        = 3
+	repMetaContext = 4
 
 	repErrUnsup    = 1<<31 + 1
 	repErrPolicy   = 1<<31 + 2
@@ -86,15 +89,17 @@ const (
 	cmdTrim        = 4
 	cmdCache       = 5
 	cmdWriteZeroes = 6
+	cmdBlockStatus = 7
 )
 
-var cmdNames = [...]string{"read", "write", "disc", "flush", "trim", "cache", "zero"}
+var cmdNames = [...]string{"read", "write", "disc", "flush", "trim", "cache", "zero", "status"}
 
 // Command flags.
 const (
 	flagFUA      = 1 << 0
 	flagNoHole   = 1 << 1
 	flagDF       = 1 << 2
+	flagReqOne   = 1 << 3
 	flagFastZero = 1 << 4
 )
 
@@ -102,9 +107,16 @@ const (
 const (
 	chunkDone = 1 << 0 // flag: the last chunk of its request
 
-	chunkData  = 1         // offset 8, data
-	chunkHole  = 2         // offset 8, length 4
-	chunkError = 1<<15 + 1 // error 4, message length 2, message
+	chunkData   = 1         // offset 8, data
+	chunkHole   = 2         // offset 8, length 4
+	chunkStatus = 5         // context 4, then pieces: length 4, flags 4
+	chunkError  = 1<<15 + 1 // error 4, message length 2, message
+)
+
+// The flags of base:allocation.
+const (
+	stateHole = 1 << 0
+	stateZero = 1 << 1
 )
 
 // Errors in replies.

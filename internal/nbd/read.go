@@ -126,6 +126,10 @@ func (c *conn) work(j *job) {
 			b.from = b.base - head
 			b.to = b.from + c.putRead(p, r, j.spans)
 		}
+	case r.cmd == cmdBlockStatus:
+		var n int
+		n, err = c.putStatus(b.body(), r)
+		b.to += n
 	default:
 		err = c.disk.Cache(r.off, uint64(r.n))
 	}

@@ -20,7 +20,7 @@ import (
 type Options struct {
 	Logger   *slog.Logger // default: no log
 	MaxConns int          // connections at a time; default 1024
-	Workers  int          // reads that wait for the disk at a time; default 64
+	Workers  int          // reads and maps that wait for the disk at a time; default 64
 
 	// Memory bounds the bytes of payloads and replies in flight over all
 	// connections, beside two fixed buffers of 256 KiB that each has; default
@@ -39,7 +39,7 @@ type Options struct {
 	StallTimeout time.Duration
 
 	// Observe, where not nil, is told of every command executed: its name
-	// ("read", "write", "flush", "trim", "zero", "cache"), the time from
+	// ("read", "write", "flush", "trim", "zero", "cache", "status"), the time from
 	// parsing to reply, its length in bytes, and its error. It is called
 	// concurrently and must not wait.
 	Observe func(op string, d time.Duration, bytes int, err error)

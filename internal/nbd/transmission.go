@@ -39,6 +39,8 @@ func (c *conn) execute(r request) error {
 		return c.read(r, start)
 	case cmdCache:
 		return c.cache(r, start)
+	case cmdBlockStatus:
+		return c.blockStatus(r, start)
 	case cmdFlush:
 		return c.commit(r, start)
 	case cmdWrite:
@@ -78,6 +80,8 @@ func (c *conn) judge(r request) error {
 	case cmdWriteZeroes:
 		changes = true
 		flags |= flagNoHole | flagFastZero // ours are always fast
+	case cmdBlockStatus:
+		flags |= flagReqOne
 	case cmdFlush, cmdCache:
 	default:
 		return errNotACommand
@@ -89,6 +93,8 @@ func (c *conn) judge(r request) error {
 		return nil // its range means nothing
 	case changes && c.export.ReadOnly:
 		return errReadOnly
+	case r.cmd == cmdBlockStatus && len(c.contexts) == 0:
+		return errNoContext
 	case r.n == 0:
 		return errEmpty
 	}

@@ -59,7 +59,9 @@ func (l *Log) commit(target uint64) error {
 		l.rounds[(l.round+1)%2].Signal()
 	}
 	l.stats.Commits++
-	l.stats.CommitTime += time.Since(start)
+	took := time.Since(start)
+	l.stats.CommitTime += took
+	l.opts.ObserveCommit(took)
 	if l.durable >= target {
 		return nil
 	}
@@ -154,7 +156,9 @@ func (l *Log) settle(goal uint64, start time.Time) {
 	}
 	l.next = max(l.next, l.durable+1) // a super root frame is written without a claim
 	l.stats.Syncs++
-	l.stats.SyncTime += time.Since(start)
+	took := time.Since(start)
+	l.stats.SyncTime += took
+	l.opts.ObserveSync(took)
 	if l.room.waiters > 0 {
 		l.room.admit.Broadcast()
 	}

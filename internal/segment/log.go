@@ -30,6 +30,10 @@ type Options struct {
 	MaxUnwritten int64         // bytes appended but not yet written, beyond which Admit waits; default 16 MiB
 	MaxUnsynced  int64         // bytes appended but not yet durable, beyond which Admit waits; default 64 MiB
 	Reserve      int64         // bytes of the store's last space, for Admit with reserve only; default two segments
+
+	// Told how long each wait for durability, and each sync, took. They are
+	// called under the log's lock and must not wait; nil: nobody is told.
+	ObserveCommit, ObserveSync func(time.Duration)
 }
 
 const (
@@ -67,6 +71,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.MaxUnsynced <= 0 {
 		o.MaxUnsynced = 64 << 20
+	}
+	if o.ObserveCommit == nil {
+		o.ObserveCommit = func(time.Duration) {}
+	}
+	if o.ObserveSync == nil {
+		o.ObserveSync = func(time.Duration) {}
 	}
 	if o.Reserve == 0 {
 		o.Reserve = 2 * o.Store.SegmentSize()

@@ -4,6 +4,7 @@ package vol
 
 import (
 	"context"
+	"math"
 	"sync"
 
 	"varve/internal/engine"
@@ -13,13 +14,15 @@ import (
 
 const blockSize = engine.BlockSize
 
-// Span is a part of what a read returned: data or hole.
+// Span is a part of what a read returned or a map shows: data or hole.
 type Span = engine.Span
 
 // reader is what a head and a view have in common.
 type reader interface {
 	ReadAt(p []byte, off uint64, spans *[]Span) error
 	TryReadAt(p []byte, off uint64, spans *[]Span) (bool, error)
+	Map(off, n uint64, fn func(Span) bool) error
+	Changed(since *engine.View, off, n uint64, fn func(Span) bool) error
 	Size() uint64
 }
 
@@ -28,11 +31,14 @@ type reader interface {
 // are bytes and need no alignment.
 type Volume struct {
 	reader
-	name string
-	head *engine.Head // nil: a moment
-	view *engine.View
-	size uint64
-	once sync.Once
+	e       *engine.Engine
+	dataset string // what it was called when it was opened
+	name    string
+	head    *engine.Head // nil: a moment
+	view    *engine.View
+	lsn     uint64 // of the moment; the head's has no end
+	size    uint64
+	once    sync.Once
 }
 
 // Open opens "NAME" for reading and writing, or, with a moment, NAME as it was
@@ -43,7 +49,7 @@ func Open(e *engine.Engine, name string, at *when.Spec, caller engine.Caller, ki
 		if err != nil {
 			return nil, err
 		}
-		return &Volume{reader: h, name: name, head: h, size: h.Size()}, nil
+		return &Volume{reader: h, e: e, dataset: name, name: name, head: h, lsn: math.MaxUint64, size: h.Size()}, nil
 	}
 	m, err := e.Resolve(name, *at)
 	if err != nil {
@@ -53,7 +59,7 @@ func Open(e *engine.Engine, name string, at *when.Spec, caller engine.Caller, ki
 	if err != nil {
 		return nil, err
 	}
-	return &Volume{reader: v, name: name + at.String(), view: v, size: v.Size()}, nil
+	return &Volume{reader: v, e: e, dataset: name, name: name + at.String(), view: v, lsn: m.LSN, size: v.Size()}, nil
 }
 
 // Name is what the volume was opened as.

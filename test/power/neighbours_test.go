@@ -25,9 +25,13 @@ func TestNeighbours(t *testing.T) {
 		l.pick = func(l *load) request {
 			for {
 				s := span{l.vol, l.rand.Uint64N(blocks)*perBlock + uint64(i), 1}
-				if l.h.hold(s) {
-					return request{cmd: cmdWrite, span: s}
+				if !l.h.hold(s) {
+					continue
 				}
+				if l.rand.IntN(2) == 0 {
+					return request{cmd: cmdRead, span: s} // before another write hides a loss
+				}
+				return request{cmd: cmdWrite, span: s}
 			}
 		}
 	}

@@ -6,6 +6,7 @@ var (
 	logTests    = suite{pkg: "./internal/segment", run: "^Test"}
 	poolCrashes = suite{pkg: "./internal/engine", run: "^TestCrash$", env: "VARVE_CRASHES=400 VARVE_SEED=1"}
 	poolMoments = suite{pkg: "./internal/engine", run: "^(TestMetamorphic|TestEveryMoment)$", env: "VARVE_SEEDS=1"}
+	poolDeaths  = suite{pkg: "./internal/engine", run: "^TestDeaths"}
 	treeDamage  = suite{pkg: "./internal/tree", run: "^TestDamagedNodes$"}
 	diskDamage  = suite{pkg: "./test/interop", run: "^TestFlippedBits$"}
 	wireTests   = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
@@ -124,12 +125,12 @@ var faults = []fault{
 	{
 		name: "death-dropped", what: "what an overwrite replaces is not recorded as dead",
 		edits: []edit{{"internal/engine/image.go", "if im.led != nil {", "if im.led != nil && from > x.block {"}},
-		tests: poolMoments,
+		tests: poolDeaths,
 	},
 	{
 		name: "rollback-frees-nothing", what: "what a rollback leaves is not recorded as dead",
 		edits: []edit{{"internal/engine/apply.go", "	e.addDying(d, &dying{id: op.LSN, root: old, end: noBlock, born: op.At})\n", ""}},
-		tests: poolMoments,
+		tests: poolDeaths,
 	},
 	{
 		name: "overwritten-tail-lost", what: "a write into an extent drops what lies behind it in that extent",

@@ -47,7 +47,7 @@ func boot(t *testing.T, programs ...string) *guest {
 	pack(t, files, programs)
 	g := &guest{t: t, replies: make(chan string), console: filepath.Join(dir, "console")}
 	g.qemu = exec.Command("qemu-system-x86_64",
-		"-accel", "kvm", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1200",
+		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1200",
 		"-nodefaults", "-display", "none", "-monitor", "none", "-no-reboot",
 		"-kernel", filepath.Join(image, "vmlinuz"), "-initrd", filepath.Join(image, "initrd.img"),
 		"-append", "console=ttyS0 quiet root=/dev/vda rw init=/vm-init panic=-1 mitigations=off",

@@ -66,7 +66,7 @@ after a failed write, 17 base missing, 18 no server, 64 usage, 130 interrupted.`
 
 	root.AddCommand(a.up(), a.init(), a.serve(), a.volume(), a.list(), a.show(), a.set(), a.snapshot(), a.hold(), a.release(),
 		a.clone(), a.rollback(), a.destroy(), a.undestroy(), a.rename(), a.diff(), a.log(), a.checkpoint(), a.status(),
-		a.check(), a.debug(), a.version(), a.completion(), a.man())
+		a.check(), a.reid(), a.debug(), a.version(), a.completion(), a.man())
 	root.SetHelpCommand(a.help())
 	root.InitDefaultHelpCmd()
 	root.CompletionOptions.DisableDefaultCmd = true

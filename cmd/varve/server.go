@@ -155,7 +155,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	s.nbd = nbd.New(nbd.Volumes(s.engine, time.Local), nbd.Options{
 		Logger:  s.o.log,
-		Observe: s.watch.metrics.Requests("nbd", "read", "write", "flush", "trim", "zero", "cache"),
+		Observe: s.watch.metrics.Requests("nbd", "read", "write", "flush", "trim", "zero", "cache", "status"),
 	})
 	s.api = httpapi.New(httpapi.Options{Pool: s.engine, Info: s.info, Logger: s.o.log})
 	for _, l := range s.exports {

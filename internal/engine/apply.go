@@ -133,12 +133,13 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	e.keep(d, old)
 	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN - 1, time: op.Time, guard: true})
 	e.addDying(d, &dying{id: op.LSN, root: old, end: noBlock, born: op.At})
-	d.rollbacks = append(d.rollbacks, rollback{at: op.LSN, to: op.At})
-	e.record(itemKey(tagRollback, d.id, op.LSN), putUvarints(nil, op.At))
+	d.rollbacks = append(d.rollbacks, rollback{at: op.LSN, to: op.At, from: pre.im.from})
+	e.record(itemKey(tagRollback, d.id, op.LSN), putUvarints(nil, op.At, pre.im.from))
 	for _, y := range d.dying {
 		y.counts = false // the new head never counted them
 	}
 	d.retired = append(d.retired, d.head.tree)
+	d.left = append(d.left, leftHead{root: old, born: pre.im.from, at: op.LSN})
 	pre.im.led = &d.led
 	d.thaw()
 	d.head = *pre.im

@@ -130,13 +130,7 @@ func (c *checker) roots() []rootToCheck {
 		c.report.Snapshots += len(d.snaps)
 		d.mu.Lock()
 		for _, r := range d.roots {
-			v := r.vers
-			if v != nil {
-				v.Retain()
-			} else {
-				v = e.cache.OpenVersion(r.ref)
-			}
-			out = append(out, rootToCheck{name: fmt.Sprintf("%s@lsn:%d", d.name, r.lsn), vers: v, size: r.size})
+			out = append(out, rootToCheck{name: fmt.Sprintf("%s@lsn:%d", d.name, r.lsn), vers: r.version(e.cache), size: r.size})
 		}
 		head := d.freeze(e.lastLSN(), segment.Position{})
 		out = append(out, rootToCheck{name: d.name, vers: head.vers, size: d.head.size})

@@ -35,6 +35,7 @@ type setCut struct {
 	fresh   []*root // roots that are not on disk yet
 	deaths  []death
 	retired []*tree.Tree
+	left    []leftHead
 	head    *tree.Tree
 }
 
@@ -96,10 +97,10 @@ func (d *dataset) cut(c *cut, e *Engine) *setCut {
 	defer d.mu.Unlock()
 	d.touched = false
 	r := d.freeze(c.cut, c.pos)
-	s := &setCut{d: d, root: d.addRoot(r), deaths: d.led.deaths, retired: d.retired, head: d.head.tree}
+	s := &setCut{d: d, root: d.addRoot(r), deaths: d.led.deaths, retired: d.retired, left: d.left, head: d.head.tree}
 	s.root.base = s.root.base || c.base
 	s.fresh, d.fresh = d.fresh, nil
-	d.led.deaths, d.retired = nil, nil
+	d.led.deaths, d.retired, d.left = nil, nil, nil
 	for _, y := range d.dying {
 		c.records[itemKey(tagDying, d.id, y.id)] = dyingRecord(y)
 	}
@@ -125,6 +126,7 @@ func (e *Engine) takeBack(c *cut) {
 		d.mu.Lock()
 		d.led.deaths = append(s.deaths, d.led.deaths...)
 		d.retired = append(s.retired, d.retired...)
+		d.left = append(s.left, d.left...)
 		d.fresh = append(s.fresh, d.fresh...)
 		d.mu.Unlock()
 		e.touch(d)
@@ -190,6 +192,22 @@ func (e *Engine) writeNodes(c *cut) error {
 	return nil
 }
 
+// leave enters the deaths of the nodes that only the left head had. They are
+// on disk now.
+func (e *Engine) leave(d *dataset, led *ledger, l leftHead) error {
+	d.mu.Lock()
+	v := l.root.version(e.cache)
+	d.mu.Unlock()
+	defer v.Close()
+	return tree.Walk(v, tree.Key{}, tree.MaxKey, func(n tree.Node) error {
+		if n.Ref.Birth <= l.born {
+			return tree.SkipNode // so is all below it
+		}
+		led.dropNode(tree.Drop{Addr: n.Ref.Addr, Birth: n.Ref.Birth, Death: l.at})
+		return nil
+	})
+}
+
 // putNodes appends tree nodes to the log.
 func (e *Engine) putNodes(pages [][]byte, crcs []uint32) (uint64, error) {
 	data := make([]byte, 0, len(pages)*BlockSize)
@@ -236,8 +254,13 @@ func (e *Engine) writeSet(c *cut, s *setCut) error {
 		led.dropNode(x)
 	}
 	d.drops = late
-	s.deaths = led.deaths
 	d.mu.Unlock()
+	for _, l := range s.left {
+		if err := e.leave(d, &led, l); err != nil {
+			return err
+		}
+	}
+	s.deaths, s.left = led.deaths, nil
 	if err := e.writeDeaths(c, s); err != nil {
 		return err
 	}

@@ -24,11 +24,10 @@ import (
 // patient is a pool on a disk that is not damaged yet, and the model of it.
 type patient struct {
 	*sim
-	disk   *vfs.Mem
-	pool   [16]byte
-	spots  []spot
-	last   segment.Addr // the header of the last frame: a marker
-	marked uint64       // operations up to it are attested by a later frame
+	disk  *vfs.Mem
+	pool  [16]byte
+	spots []spot
+	last  segment.Addr // the header of the last frame: a marker
 }
 
 // spot is one bit of the log, and what it belongs to.
@@ -112,13 +111,13 @@ func (p *patient) survey(t *testing.T) {
 				zone: zone, from: a, lsn: f.FirstLSN - 1,
 			})
 		}
-		for i := range int64(8) {
-			add("header", i*32, (i+1)*32)
+		for i := range int64(4) { // the last 100 bytes are zeros and the checksum
+			add("header", i*40, (i+1)*40)
 		}
+		add("header", 160, 256)
 		if n := leastSummary(f); f.Length == 1+f.Blocks && n > 0 {
-			for range 3 {
-				add("summary", 256, 256+n)
-			}
+			add("summary", 256, 256+n)
+			add("summary", 256, 256+n)
 		}
 		add("header block", 256, block)
 		for r := range f.Runs() {
@@ -212,7 +211,7 @@ func (p *patient) examine(t *testing.T, disk *vfs.Mem, what string, upTo uint64,
 		}
 		o.unreadable += p.readable(t, what, v, d)
 		v.Close()
-		for at := 1 + lsn/3; at <= lsn; at += 1 + lsn/4 {
+		for at := 1 + lsn/3; at <= lsn; at += 1 + lsn/2 {
 			o.lostViews += p.examineView(t, e, what, id, d.name, at)
 		}
 	}
@@ -395,7 +394,6 @@ func TestAcceptLossBeforeSuperRoot(t *testing.T) {
 			p.must("write", v.WriteAt(buf, b*2*block))
 		}
 	}
-	var cuts, supers []segment.Addr
 	for i := range uint64(2) {
 		stamps(i * blocks)
 		p.must("checkpoint", p.e.Checkpoint())
@@ -404,25 +402,7 @@ func TestAcceptLossBeforeSuperRoot(t *testing.T) {
 	v.Close()
 	p.must("close", p.e.Close(context.Background()))
 	disk = disk.Kill()
-	var lastOps segment.Addr
-	p.frames(t, disk.Kill(), func(f *segment.Frame) {
-		switch {
-		case f.Kind == segment.FrameSuper:
-			cuts, supers = append(cuts, lastOps), append(supers, f.Position.Addr)
-		case f.NumOps > 0:
-			lastOps = f.Position.Addr
-		}
-	})
-	cut, super := cuts[len(cuts)-1], supers[len(supers)-1]
-	var broken segment.Addr
-	p.frames(t, disk.Kill(), func(f *segment.Frame) {
-		if a := f.Position.Addr; broken == 0 && a > cut && a.Segment() < super.Segment() {
-			broken = a
-		}
-	})
-	if broken == 0 {
-		t.Fatalf("the checkpoint lies in one segment: cut %v, super root %v", cut, super)
-	}
+	broken := p.beforeSuperRoot(t, disk)
 	bad := flipped(t, disk, p.path(broken.Segment()), int64(broken.Block())*block+40, 3)
 	if e, err := p.openCopy(t, bad, false); !fail.Is(err, fail.Corrupt) {
 		t.Errorf("opening a pool with a broken log: %v", err)
@@ -454,6 +434,32 @@ func TestAcceptLossBeforeSuperRoot(t *testing.T) {
 		v.Close()
 		e.Abort()
 	}
+}
+
+// beforeSuperRoot finds a frame between the last super root and its cut, in an
+// earlier segment than the super root's.
+func (p *patient) beforeSuperRoot(t *testing.T, disk *vfs.Mem) (broken segment.Addr) {
+	t.Helper()
+	var lastOps segment.Addr
+	var cuts, supers []segment.Addr
+	p.frames(t, disk.Kill(), func(f *segment.Frame) {
+		switch {
+		case f.Kind == segment.FrameSuper:
+			cuts, supers = append(cuts, lastOps), append(supers, f.Position.Addr)
+		case f.NumOps > 0:
+			lastOps = f.Position.Addr
+		}
+	})
+	cut, super := cuts[len(cuts)-1], supers[len(supers)-1]
+	p.frames(t, disk.Kill(), func(f *segment.Frame) {
+		if a := f.Position.Addr; broken == 0 && a > cut && a.Segment() < super.Segment() {
+			broken = a
+		}
+	})
+	if broken == 0 {
+		t.Fatalf("the checkpoint lies in one segment: cut %v, super root %v", cut, super)
+	}
+	return broken
 }
 
 // Without damage there is nothing to report, on a pool that was closed and on

@@ -32,6 +32,7 @@ type dataset struct {
 	changed  uint64        // the last operation that changed the head
 	touched  bool          // changed since the last cut; on Engine.touchedSets then
 	retired  []*tree.Tree  // heads that a rollback replaced; their drops are still to be taken
+	left     []leftHead    // the same, for the nodes that only they had
 	drops    []tree.Drop   // taken, of freezes later than the last cut
 	dying    []*dying
 	roots    []*root // by LSN, the newest last
@@ -76,8 +77,18 @@ type root struct {
 }
 
 // rollback notes that at moment at the line went back to moment to: deaths in
-// (to, at] of extents born by to are void.
-type rollback struct{ at, to uint64 }
+// (to, at] of extents born by to are void. The new head's tree was made from
+// the root at moment from, at or before to: for nodes, that is what the line
+// went back to.
+type rollback struct{ at, to, from uint64 }
+
+// leftHead is a head that a rollback replaced. Its nodes born after the moment
+// that the rollback went back to died with it.
+type leftHead struct {
+	root *root
+	born uint64 // nodes born up to it live on in the new head, or died before
+	at   uint64 // the rollback
+}
 
 // dying is a range of an old tree whose extents are dead and not yet entered
 // in the ledger. Drain operations empty it in bounded steps.
@@ -99,9 +110,13 @@ func (d *dataset) snapshot(name string) *snapshot {
 	return nil
 }
 
-// rootBefore returns the newest root at or before lsn, or nil.
-func (d *dataset) rootBefore(lsn uint64) *root {
+// rootBefore returns the newest root at or before lsn, or nil; with own, the
+// newest whose nodes were all the head's once.
+func (d *dataset) rootBefore(lsn uint64, own bool) *root {
 	i := sort.Search(len(d.roots), func(i int) bool { return d.roots[i].lsn > lsn })
+	for i > 0 && own && d.roots[i-1].aside {
+		i--
+	}
 	if i == 0 {
 		return nil
 	}
@@ -190,7 +205,15 @@ func (r *root) open(c *tree.Cache) *tree.Tree {
 	return c.Open(r.ref)
 }
 
+// version returns a handle to the root's tree. dataset.mu is held.
+func (r *root) version(c *tree.Cache) *tree.Version {
+	if r.vers != nil {
+		return r.vers.Retain()
+	}
+	return c.OpenVersion(r.ref)
+}
+
 // image returns an image that starts from the root. dataset.mu is held.
 func (r *root) image(c *tree.Cache) *image {
-	return &image{tree: r.open(c), size: r.size, mapped: r.mapped, rough: r.rough, pos: r.pos}
+	return &image{tree: r.open(c), size: r.size, mapped: r.mapped, rough: r.rough, pos: r.pos, from: r.lsn}
 }

@@ -63,6 +63,26 @@ func (w *witness) settle(what string) {
 	}
 }
 
+// aliveAt reports whether a block was in its tree at moment m: the state then
+// is that at the target of the last rollback before it, and what came since.
+func aliveAt(rollbacks []engine.Rollback, deaths []engine.Death, birth, m uint64) bool {
+	var since engine.Rollback
+	for _, r := range rollbacks {
+		if r.At <= m {
+			since = r
+		}
+	}
+	for _, d := range deaths {
+		if since.At <= d.At && d.At <= m { // its own too: what the way back left out
+			return false
+		}
+	}
+	if birth >= since.At {
+		return birth <= m
+	}
+	return aliveAt(rollbacks, deaths, birth, since.To)
+}
+
 // data checks that at every moment looked at, the blocks born on the line and
 // not dead are those of its tree.
 func (w *witness) data(what string, id uint64) {
@@ -97,27 +117,7 @@ func (w *witness) data(what string, id uint64) {
 			dead[a] = append(dead[a], d)
 		}
 	}
-	// The state at m is that at the target of the last rollback before it, and
-	// what came since.
-	var alive func(a, birth, m uint64) bool
-	alive = func(a, birth, m uint64) bool {
-		since := uint64(0)
-		for _, r := range rollbacks {
-			if r.At <= m {
-				since = r.At
-			}
-		}
-		for _, d := range dead[a] {
-			if since < d.At && d.At <= m {
-				return false
-			}
-		}
-		if birth > since {
-			return birth <= m
-		}
-		i := slices.IndexFunc(rollbacks, func(r engine.Rollback) bool { return r.At == since })
-		return i < 0 || alive(a, birth, rollbacks[i].To)
-	}
+	alive := func(a, birth, m uint64) bool { return aliveAt(rollbacks, dead[a], birth, m) }
 	for a, ds := range dead {
 		for i, d := range ds {
 			if slices.ContainsFunc(ds[:i], func(o engine.Death) bool { return o.At == d.At }) {
@@ -132,19 +132,15 @@ func (w *witness) data(what string, id uint64) {
 	for _, m := range []uint64{last, changed, max(created, changed-1), created + (last-created)/2, created + (last-created)/3} {
 		have, err := w.e.Extents(id, m)
 		w.must("extents", err)
-		for a, birth := range births {
+		born := births
+		if len(rollbacks) == 0 { // else an ancestor's earlier moments may come in
+			born = maps.Clone(inherited)
+			maps.Copy(born, births)
+		}
+		for a, birth := range born {
 			if _, in := have[a]; in != alive(a, birth, m) {
 				w.t.Fatalf("%s: dataset %d at lsn %d of %d: block %#x, born at %d, is in the tree: %v; its deaths: %+v; rollbacks %v",
 					what, id, m, last, a, birth, in, dead[a], rollbacks)
-			}
-		}
-		if len(rollbacks) > 0 {
-			continue // which may bring in the ancestors' of an earlier moment
-		}
-		for a, birth := range inherited {
-			if _, in := have[a]; in != alive(a, birth, m) {
-				w.t.Fatalf("%s: dataset %d at lsn %d: inherited block %#x, born at %d, is in the tree: %v; its deaths: %+v",
-					what, id, m, a, birth, in, dead[a])
 			}
 		}
 	}
@@ -168,10 +164,12 @@ func (w *witness) tree(what string, id uint64) {
 		maps.Copy(seen, r.Nodes)
 	}
 	died := map[uint64]uint64{}
+	byAddr := map[uint64][]engine.Death{}
 	for _, d := range deaths {
 		if !d.Node {
 			continue
 		}
+		byAddr[d.Addr] = append(byAddr[d.Addr], d)
 		w.seen.count(d)
 		if old, twice := died[d.Addr]; twice && len(rollbacks) == 0 {
 			w.t.Fatalf("%s: dataset %d: node %#x dies at %d and at %d", what, id, d.Addr, old, d.At)
@@ -179,6 +177,17 @@ func (w *witness) tree(what string, id uint64) {
 		died[d.Addr] = d.At
 	}
 	if len(rollbacks) > 0 {
+		head := roots[len(roots)-1]
+		for i := range rollbacks {
+			rollbacks[i].To = rollbacks[i].From
+		}
+		for a, birth := range seen {
+			_, in := head.Nodes[a]
+			if want := aliveAt(rollbacks, byAddr[a], birth, head.LSN); in != want {
+				w.t.Fatalf("%s: dataset %d after %d rollbacks, head at %d: node %#x, born %d: in the tree %v, by the ledger %v: %v",
+					what, id, len(rollbacks), head.LSN, a, birth, in, want, byAddr[a])
+			}
+		}
 		return
 	}
 	for i, r := range roots {

@@ -157,14 +157,14 @@ func (e *Engine) Births(id uint64) (map[uint64]uint64, error) {
 }
 
 // Rollback notes that a line went back, at moment At, to moment To.
-type Rollback struct{ At, To uint64 }
+type Rollback struct{ At, To, From uint64 }
 
 // Rollbacks returns the rollbacks of a dataset, in order.
 func (e *Engine) Rollbacks(id uint64) (out []Rollback) {
 	e.gate.RLock()
 	defer e.gate.RUnlock()
 	for _, r := range e.datasets[id].rollbacks {
-		out = append(out, Rollback{r.at, r.to})
+		out = append(out, Rollback{r.at, r.to, r.from})
 	}
 	return out
 }

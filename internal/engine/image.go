@@ -17,6 +17,7 @@ type image struct {
 	spills bool             // a view's, and all its pages in memory are its own
 	pos    segment.Position // of a scratch image: the operations after its moment are in frames after it
 	rough  bool             // mapped is too high, until somebody counts
+	from   uint64           // the moment of the root that its nodes on disk are from
 	aside  bool             // replayed: it has nodes that were never the head's
 	led    *ledger
 	found  []extent // scratch of cut

@@ -17,10 +17,10 @@ import (
 //	                      destroyed lsn u, time u | gone u8 | changed u |
 //	                      size u | mapped u | rough u8 | death runs u | tree ref 20
 //	S dataset  id         name s | moment u | time u | guard u8 | holds u | each s
-//	R dataset  moment     size u | mapped u | base u8 | plain u8 | rough u8 | position 28 | tree ref 20
+//	R dataset  moment     size u | mapped u | base u8 | plain u8 | rough u8 | aside u8 | position 28 | tree ref 20
 //	X dataset  run        addr u | blocks u | deaths u | first u | last u | blocks * CRC32C u32
 //	Y dataset  id         root moment u | next u | end u | born u | counts u8
-//	B dataset  at         to u
+//	B dataset  at         to u | from u
 //	C 0        number     cut u | time u | base u8 | position 28
 //	G 0        segment    data u | nodes u | deaths u | records u (bytes) | first lsn u | last lsn u |
 //	                      first time u | last time u
@@ -140,13 +140,13 @@ func parseSnapshot(id uint64, v []byte) (*snapshot, error) {
 
 func rootRecord(rt *root) []byte {
 	b := putUvarints(nil, rt.size, uint64(rt.mapped))
-	b = putBool(putBool(putBool(b, rt.base), rt.plain), rt.rough)
+	b = putBool(putBool(putBool(putBool(b, rt.base), rt.plain), rt.rough), rt.aside)
 	return rt.ref.Append(rt.pos.Append(b))
 }
 
 func parseRoot(lsn uint64, v []byte) (*root, error) {
 	r := varint.Reader{B: v}
-	rt := &root{lsn: lsn, size: r.Uvarint(), mapped: int64(r.Uvarint()), base: r.Byte() != 0, plain: r.Byte() != 0, rough: r.Byte() != 0}
+	rt := &root{lsn: lsn, size: r.Uvarint(), mapped: int64(r.Uvarint()), base: r.Byte() != 0, plain: r.Byte() != 0, rough: r.Byte() != 0, aside: r.Byte() != 0}
 	rt.pos, rt.ref = readPosition(&r), readRef(&r)
 	return rt, recordEnd(&r, "root", lsn)
 }

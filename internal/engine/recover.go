@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -9,6 +8,7 @@ import (
 	"varve/internal/oplog"
 	"varve/internal/segment"
 	"varve/internal/tree"
+	"varve/internal/varint"
 )
 
 var emptyRef tree.Ref
@@ -286,12 +286,9 @@ func (l *loader) belongs(tag byte, dataset, number uint64, v []byte) error {
 		d.dying = append(d.dying, y)
 		return err
 	}
-	to, n := binary.Uvarint(v)
-	if n != len(v) {
-		return fail.New(fail.Corrupt, "the pool tree's record of rollback %d makes no sense", number)
-	}
-	d.rollbacks = append(d.rollbacks, rollback{at: number, to: to})
-	return nil
+	b := varint.Reader{B: v}
+	d.rollbacks = append(d.rollbacks, rollback{at: number, to: b.Uvarint(), from: b.Uvarint()})
+	return recordEnd(&b, "rollback", number)
 }
 
 // finish ties items to their datasets, and dying lists to their roots.
@@ -304,7 +301,7 @@ func (l *loader) finish() error {
 	for _, d := range l.e.datasets {
 		d.origin = l.e.datasets[d.parent]
 		for _, y := range d.dying {
-			r := d.rootBefore(y.root.lsn)
+			r := d.rootBefore(y.root.lsn, false)
 			if r == nil || r.lsn != y.root.lsn {
 				return fail.New(fail.Corrupt, "dying list %d of %s has no root at lsn %d", y.id, d.name, y.root.lsn)
 			}

@@ -25,7 +25,7 @@ func (e *Engine) replayTo(d *dataset, lsn uint64, spill bool) (*image, error) {
 		}
 		d, lsn = p, min(lsn, d.fork)
 	}
-	im, start, err := e.startOf(d, lsn)
+	im, start, err := e.startOf(d, lsn, spill)
 	if err != nil || start.lsn >= lsn {
 		return im, err
 	}
@@ -42,8 +42,8 @@ func (e *Engine) replayTo(d *dataset, lsn uint64, spill bool) (*image, error) {
 
 // startOf opens the newest image of d's line at or before lsn that is at hand,
 // and returns a copy of its root. Where nothing changed the head since lsn,
-// that is the head.
-func (e *Engine) startOf(d *dataset, lsn uint64) (*image, root, error) {
+// that is the head. Only a view may start from nodes that were never a head's.
+func (e *Engine) startOf(d *dataset, lsn uint64, view bool) (*image, root, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.changed <= lsn {
@@ -52,7 +52,7 @@ func (e *Engine) startOf(d *dataset, lsn uint64) (*image, root, error) {
 		r.lsn = lsn
 		return r.image(e.cache), *r, nil
 	}
-	r := d.rootBefore(lsn)
+	r := d.rootBefore(lsn, !view)
 	if r == nil {
 		return nil, root{}, fail.New(fail.Corrupt, "%s has no root at or before lsn %d", d.name, lsn)
 	}

@@ -326,6 +326,7 @@ func TestHealth(t *testing.T) {
 		{engine.Status{State: "online", FreeBytes: 5, CapacityBytes: 100}, Critical, 1},
 		{engine.Status{State: "fail-stopped", Reason: "EIO", FreeBytes: 10, CapacityBytes: 100}, Critical, 2},
 		{engine.Status{State: "online", FreeBytes: 50, CapacityBytes: 100, QuarantinedBlocks: 1}, Critical, 1},
+		{engine.Status{State: "online", FreeBytes: 50, CapacityBytes: 100, CheckpointLate: "no checkpoint for 4m0s"}, Critical, 1},
 	} {
 		if got, why := (ServerStatus{Pool: c.s}).Health(); got != c.want || len(why) != c.why {
 			t.Errorf("%+v: %v %q", c.s, got, why)

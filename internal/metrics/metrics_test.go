@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -161,10 +162,15 @@ func TestNames(t *testing.T) {
 	m.Follow(func() (Sample, bool) {
 		return Sample{Metrics: engine.Metrics{Volumes: []engine.VolumeMetrics{{Name: "a"}}}, Clients: map[string]int{"nbd": 1}}, true
 	})
+	documented := namesInTable(t)
 	for name, f := range scrape(t, m) {
 		if !strings.HasPrefix(name, "varve_") {
 			continue
 		}
+		if !documented[name] {
+			t.Errorf("docs/operations.md does not explain %s", name)
+		}
+		delete(documented, name)
 		if f.GetHelp() == "" {
 			t.Errorf("%s has no HELP", name)
 		}
@@ -172,6 +178,32 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s is a %v", name, f.GetType())
 		}
 	}
+	for name := range documented {
+		t.Errorf("docs/operations.md explains %s, which is not there", name)
+	}
+}
+
+// namesInTable returns what the table in docs/operations.md explains.
+func namesInTable(t *testing.T) map[string]bool {
+	t.Helper()
+	b, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(b), "| metric (`varve_...`) |")
+	if !found {
+		t.Fatal("docs/operations.md has no table of metrics")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	names := map[string]bool{}
+	for _, line := range strings.Split(table, "\n")[2:] {
+		for i, word := range strings.Split(strings.Split(line, "|")[1], "`") {
+			if i%2 == 1 {
+				names["varve_"+word] = true
+			}
+		}
+	}
+	return names
 }
 
 func TestBuckets(t *testing.T) {

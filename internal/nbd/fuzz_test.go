@@ -55,7 +55,7 @@ func FuzzHandshake(f *testing.F) {
 		optionBytes(optSetMetaContext, metaRequest("disk0", "base:allocation", "varve:changed@dawn")),
 		optionBytes(optGo, infoRequest("disk0")), requestBytes(request{cmd: cmdBlockStatus, n: 1 << 20}, nil))
 	add(optionBytes(99, make([]byte, 20_000)), optionBytes(optGo, nil))
-	b := twoDisks()
+	b := markedDisks()
 	s := New(b, Options{})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		sc := &script{in: bytes.NewReader(in)}

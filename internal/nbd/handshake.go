@@ -326,7 +326,11 @@ func (h *handshake) openNamed(name string) (Disk, error) {
 	if len(name) > maxName {
 		return nil, fail.New(fail.TooBig, "a name of %d bytes; at most %d", len(name), maxName)
 	}
-	return h.open(name)
+	disk, err := h.open(name)
+	if err != nil { // the client is told, but few show it to their users
+		h.log.Info("nbd: export not opened", "export", clip(name, maxMessage), "reason", err)
+	}
+	return disk, err
 }
 
 func (h *handshake) transmissionFlags(e Export) uint16 {

@@ -1,6 +1,6 @@
 // Package nbd serves disks over the Network Block Device protocol: fixed
-// newstyle handshake, simple and structured replies. It knows nothing of logs
-// and trees; a Backend gives it the disks.
+// newstyle handshake, simple and structured replies, metadata contexts. It knows
+// nothing of logs and trees; a Backend gives it the disks.
 //
 // Four kinds of goroutines share the work, and none of them is started for a
 // request:

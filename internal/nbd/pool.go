@@ -12,7 +12,8 @@ import (
 )
 
 // Volumes is the Backend that exports every volume of a pool: "X" to read and
-// write, "X@WHEN" read-only as it was. Times without a zone are of loc.
+// write, "X@WHEN" read-only as it was. Times without a zone are of loc. The
+// description of an export names its pool.
 func Volumes(e *engine.Engine, loc *time.Location) Backend { return volumes{e, loc} }
 
 type volumes struct {
@@ -24,7 +25,7 @@ type volumes struct {
 func (b volumes) List(context.Context) ([]Export, error) {
 	var out []Export
 	for _, d := range b.e.Datasets(false) {
-		out = append(out, Export{Name: d.Name, Size: d.Size})
+		out = append(out, Export{Name: d.Name, Size: d.Size, Description: b.description()})
 	}
 	return out, nil
 }
@@ -53,17 +54,20 @@ func (b volumes) Open(_ context.Context, name string, c Client, kick func()) (Di
 	if err != nil {
 		return nil, err
 	}
-	return &disk{v, b.loc}, nil
+	return &disk{v, b.loc, b.description()}, nil
 }
+
+func (b volumes) description() string { return "pool " + b.e.Identity() }
 
 // disk makes a vol.Volume a Disk.
 type disk struct {
 	*vol.Volume
-	loc *time.Location
+	loc         *time.Location
+	description string
 }
 
 func (d *disk) Info() Export {
-	return Export{Name: d.Name(), Size: d.Size(), ReadOnly: d.ReadOnly()}
+	return Export{Name: d.Name(), Size: d.Size(), ReadOnly: d.ReadOnly(), Description: d.description}
 }
 
 func (d *disk) Cache(off, n uint64) error {

@@ -158,5 +158,4 @@ func TestTour(t *testing.T) {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may be empty already
 		t.Fatalf("%v\n%s", err, out)
 	}
-	t.Logf("%s", out)
 }

@@ -20,7 +20,8 @@ import (
 // floors only. The front ends share a floor: none knows another.
 var floors = [][]string{
 	{"cmd/varve"},
-	{"internal/nfs3", "internal/fusefs", "internal/iscsi", "internal/nbd", "internal/httpapi", "internal/webui"},
+	{"internal/metrics"},
+	{"internal/nfs3", "internal/fusefs", "internal/iscsi", "internal/nbd", "internal/httpapi", "internal/webui", "internal/metrics"},
 	{"internal/fs", "internal/vol"},
 	{"internal/dump"},
 	{"internal/ship", "internal/lease"},

@@ -42,7 +42,7 @@ var faults = []fault{
 	{
 		name: "summary-crc-ignored", what: "a frame counts though its summary fails its checksum",
 		edits: []edit{{"internal/segment/chain.go", "if Checksum(sum) != h.summaryCRC {", "if false {"}},
-		tests: logCrashes,
+		tests: logTests,
 	},
 	{
 		name: "payload-crc-ignored", what: "a torn frame at the end counts though its payload fails its checksums",
@@ -90,7 +90,7 @@ var faults = []fault{
 	{
 		name: "sync-retried", what: "after a failed sync the next one is believed",
 		edits: []edit{{"internal/segment/commit.go", "	if err != nil {\n		l.fail(err)\n	} else if l.err == nil {", "	if err != nil && l.store.Sync(l.syncSegs[0]) != nil {\n		l.fail(err)\n	} else if l.err == nil {"}},
-		tests: suite{pkg: "./internal/segment", run: "^TestFailStop$"},
+		tests: suite{pkg: "./internal/engine", run: "^TestFailStop"},
 	},
 	{
 		name: "fail-stop-forgotten", what: "a log whose disk has failed takes further operations",

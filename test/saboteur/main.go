@@ -272,8 +272,8 @@ func judge(out []byte, failed bool) verdict {
 			v.by = e.Test
 		}
 	}
-	v.output = said.String()
-	if v.by == "" && strings.Contains(v.output, "panic: test timed out") {
+	v.output = lastLines(said.String(), 40)
+	if v.by == "" && strings.Contains(said.String(), "panic: test timed out") {
 		v.by = "the time limit"
 	}
 	switch {
@@ -288,4 +288,10 @@ func judge(out []byte, failed bool) verdict {
 		v.outcome = survived
 	}
 	return v
+}
+
+// lastLines cuts what tests said to its end, where the verdict is.
+func lastLines(s string, n int) string {
+	lines := strings.SplitAfter(s, "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "")
 }

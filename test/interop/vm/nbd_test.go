@@ -86,7 +86,7 @@ func (d *disks) ext4() {
 		cp -a /tmp/tree /mnt/live
 		sync`+"\n"+
 		list("/tmp", "/tmp/list.source")+list("/mnt/live", "/tmp/list.copied"))
-	d.t.Logf("nbd-client: %s", strings.TrimSpace(out))
+	d.t.Logf("nbd-client: %s", strings.Join(strings.Fields(out), " "))
 	if _, clients := d.server.status(); clients != 4 {
 		d.t.Errorf("the server counts %d connections, want 4", clients)
 	}
@@ -180,6 +180,7 @@ func (d *disks) killAndWait() {
 	const limit = 4 * time.Minute
 	d.guest.do(2*time.Minute, fmt.Sprintf("setsid reattach 10.0.2.2:%s disk2 /dev/nbd0 >/tmp/reattach.log 2>&1 &", d.server.port)+`
 		for i in {1..600}; do grep -q attached /tmp/reattach.log && break; sleep 0.1; done
+		[ "$(cat /sys/block/nbd0/queue/fua)" = 1 ] # a synchronous write is one request
 		mkfs.ext4 -q /dev/nbd0
 		mount -o noatime,lazytime /dev/nbd0 /mnt/live
 		cp -a /usr/include /mnt/live
@@ -192,8 +193,8 @@ func (d *disks) killAndWait() {
 	d.t.Logf("fio, written and verified: %s", strings.Join(strings.Fields(d.guest.finish(limit)), " "))
 	out := d.guest.do(2*time.Minute, compare("/mnt/live/include", "/tmp/list.before")+`
 		umount /mnt/live
-		fsck.ext4 -fn /dev/nbd0 >&2
-		nbd-client -d /dev/nbd0 >&2
+		fsck.ext4 -fn /dev/nbd0 >/tmp/fsck 2>&1 || { cat /tmp/fsck; exit 1; }
+		nbd-client -d /dev/nbd0
 		dmesg | grep -E 'nbd0: (reconnected|Receive control failed)|I/O error|EXT4-fs error' || true`)
 	d.t.Logf("kernel: %s", strings.TrimSpace(out))
 	if !strings.Contains(out, "reconnected socket") || strings.Contains(out, "error") {
@@ -243,13 +244,16 @@ while (my $n = <$log>) {
 print "$count\n";
 `
 
-// killAndAttachAgain is what nbd-client alone makes of a server that dies:
-// requests in flight fail and the device is gone (-persist changes nothing
-// with this kernel, which ends the client's call without an error). Attached
-// and mounted again, the file system has every file that fsync had promised.
+// killAndAttachAgain is what nbd-client alone makes of a server that dies. Over
+// ioctl, requests in flight fail and the device is gone (-persist changes
+// nothing: the kernel ends the client's call without an error, and the client
+// takes that for the end; over netlink, requests would hang until someone
+// detaches the device). Attached and mounted again, the file system has every
+// file that fsync had promised.
 func (d *disks) killAndAttachAgain() {
 	const limit = 2 * time.Minute
-	d.guest.do(limit, d.attach("disk0", "/dev/nbd0")+`
+	attach := d.attach("disk0", "/dev/nbd0", "-nonetlink", "-persist")
+	d.guest.do(limit, attach+`
 		mount -o noatime /dev/nbd0 /mnt/live
 		mkdir /mnt/live/promised
 		cat >/tmp/load.pl <<'END'`+fsyncLoad+"END\ncat >/tmp/check.pl <<'END'"+fsyncCheck+"END\nsync")
@@ -260,7 +264,10 @@ func (d *disks) killAndAttachAgain() {
 	d.server.running.Kill()
 	d.guest.finish(limit)
 	d.server.start()
-	d.guest.do(limit, "umount /mnt/live; nbd-client -d /dev/nbd0\n"+d.attach("disk0", "/dev/nbd0")+"mount -o noatime /dev/nbd0 /mnt/live")
+	d.guest.do(limit, `
+		umount /mnt/live
+		for i in {1..300}; do nbd-client -c /dev/nbd0 || break; sleep 0.1; done`+"\n"+
+		attach+"mount -o noatime /dev/nbd0 /mnt/live")
 	kept := d.guest.number(limit, "perl /tmp/check.pl /mnt/live/promised /tmp/promised")
 	d.t.Logf("%d files were promised by fsync, all are there", kept)
 	if kept == 0 {
@@ -276,7 +283,7 @@ func (d *disks) check() {
 	if err := d.server.running.Stop(30 * time.Second); err != nil {
 		d.t.Error(err)
 	}
-	d.t.Log(strings.TrimSpace(d.server.varve("check", d.server.Dir, "--data")))
+	d.t.Log(strings.TrimSpace(d.server.varve("check", d.server.Dir, "--data", "--json")))
 }
 
 func buildReattach(t *testing.T) string {

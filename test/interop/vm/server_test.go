@@ -64,7 +64,7 @@ func freePort(t *testing.T) string {
 func (s *server) start() {
 	s.t.Helper()
 	var err error
-	if s.running, err = s.Serve("--nbd", "127.0.0.1:"+s.port); err != nil {
+	if s.running, err = s.Serve("--http", "none", "--nbd", "127.0.0.1:"+s.port); err != nil {
 		s.t.Fatal(err)
 	}
 	if err := s.running.WaitReady(s.Socket(), 30*time.Second); err != nil {

@@ -42,9 +42,7 @@ func main() {
 	if err != nil {
 		log.Fatalf("%s: want /dev/nbdN", os.Args[3])
 	}
-	if err := keep(os.Args[1], os.Args[2], uint32(number)); err != nil {
-		log.Fatal(err)
-	}
+	log.Fatal(keep(os.Args[1], os.Args[2], uint32(number)))
 }
 
 // keep attaches the export and returns only with an error.

@@ -3,11 +3,13 @@ package engine
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"varve/internal/fail"
 	"varve/internal/oplog"
 	"varve/internal/segment"
+	"varve/internal/segstore"
 	"varve/internal/tree"
 	"varve/internal/when"
 )
@@ -75,7 +77,7 @@ type FrameInfo struct {
 
 // Frames visits the frames of one segment, damaged ones too.
 func (e *Engine) Frames(seg uint64, fn func(FrameInfo) error) error {
-	if err := e.log.Written(e.log.Cut().Seq); err != nil {
+	if err := e.hasSegment(seg); err != nil {
 		return err
 	}
 	return segment.Inspect(e.store, e.super.pool, seg, func(f segment.Found) error {
@@ -91,6 +93,19 @@ func (e *Engine) Frames(seg uint64, fn func(FrameInfo) error) error {
 	})
 }
 
+// hasSegment brings the log's memory to the store and checks that the segment
+// is there.
+func (e *Engine) hasSegment(seg uint64) error {
+	list, err := e.store.List()
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(list, func(s segstore.Segment) bool { return s.Number == seg }) {
+		return fail.New(fail.NotFound, "no segment %d", seg).WithHint("varve debug segments shows what there is")
+	}
+	return e.storeHas(e.log.LastLSN())
+}
+
 // OpDetail is an operation with where its record and payload are.
 type OpDetail struct {
 	OpInfo
@@ -101,7 +116,7 @@ type OpDetail struct {
 
 // Ops visits every operation that the frames of one segment hold.
 func (e *Engine) Ops(seg uint64, fn func(OpDetail) error) error {
-	if err := e.log.Written(e.log.Cut().Seq); err != nil {
+	if err := e.hasSegment(seg); err != nil {
 		return err
 	}
 	var dec oplog.Decoder

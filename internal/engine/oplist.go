@@ -17,8 +17,8 @@ type OpInfo struct {
 	Client  string    `json:"client,omitempty"` // "" = the server itself
 	Kind    string    `json:"op"`
 	Dataset uint64    `json:"dataset_id"`
-	Off     uint64    `json:"off,omitempty"` // bytes; of write and trim
-	Len     uint64    `json:"len,omitempty"`
+	Off     uint64    `json:"off"` // bytes; of write and trim
+	Len     uint64    `json:"len"`
 	Name    string    `json:"name,omitempty"`
 	At      uint64    `json:"at,omitempty"` // the moment that a clone, rollback or snapshot refers to
 	Size    uint64    `json:"size,omitempty"`

@@ -63,6 +63,9 @@ func (c *viewCache) take(e *Engine, key viewKey) (*View, error) {
 	defer c.mu.Unlock()
 	v := c.views[key]
 	if v == nil {
+		if len(c.views) >= maxViews && len(c.idle) > 0 {
+			c.drop(c.idle[0])
+		}
 		if len(c.views) >= maxViews {
 			return nil, fail.New(fail.TooBig, "%d past moments are open already", maxViews).WithHint("close some")
 		}

@@ -33,6 +33,7 @@ type BySnapshot struct {
 func (s *Server) routes() {
 	s.reads()
 	s.changes()
+	s.properties()
 	s.snapshots()
 	s.holds()
 	s.history()
@@ -85,15 +86,6 @@ func (s *Server) changes() {
 		}) (engine.Done, error) {
 			return s.pool.Destroy(callerFrom(ctx), in.Name, in.Now)
 		})
-	add(s, "PATCH", "/v1/datasets/{name}", "set", "Change properties of a dataset: grow a volume",
-		func(ctx context.Context, in *struct {
-			ByName
-			Body struct {
-				Size uint64 `json:"size" doc:"Bytes; never fewer than there are"`
-			}
-		}) (engine.Done, error) {
-			return s.pool.Resize(callerFrom(ctx), in.Name, in.Body.Size)
-		})
 	add(s, "POST", "/v1/datasets/{name}/rename", "rename-dataset", "Give a dataset another name",
 		func(ctx context.Context, in *struct {
 			ByName
@@ -139,6 +131,18 @@ func (s *Server) changes() {
 				return engine.Done{}, err
 			}
 			return s.pool.Rollback(callerFrom(ctx), in.Name, w, in.Body.Force)
+		})
+}
+
+func (s *Server) properties() {
+	add(s, "PATCH", "/v1/datasets/{name}", "set", "Change properties of a dataset: grow a volume",
+		func(ctx context.Context, in *struct {
+			ByName
+			Body struct {
+				Size uint64 `json:"size" doc:"Bytes; never fewer than there are"`
+			}
+		}) (engine.Done, error) {
+			return s.pool.Resize(callerFrom(ctx), in.Name, in.Body.Size)
 		})
 }
 

@@ -2,6 +2,7 @@ package dir_test
 
 import (
 	"bytes"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -97,6 +98,17 @@ func TestMakeRefuses(t *testing.T) {
 	wantKind(t, dir.Make(disk, "/damaged", segmentSize, capacity), fail.Exists)
 }
 
+// lateLock is a file system on which something happens before a lock is taken.
+type lateLock struct {
+	vfs.FS
+	before func()
+}
+
+func (l *lateLock) Lock(name string, exclusive bool, note string) (io.Closer, error) {
+	l.before()
+	return l.FS.Lock(name, exclusive, note)
+}
+
 // What an interrupted making of a pool leaves is taken over, and only that.
 func TestMakeAgain(t *testing.T) {
 	begun := func(t *testing.T) (*vfs.Mem, *dir.Store) {
@@ -135,6 +147,17 @@ func TestMakeAgain(t *testing.T) {
 	t.Run("being made", func(t *testing.T) {
 		disk, _ := begun(t)
 		refuses(t, disk, fail.Busy, "pool /pool is served by pid 4711 since 09:12")
+	})
+	t.Run("made meanwhile", func(t *testing.T) {
+		disk, s := begun(t)
+		late := &lateLock{FS: disk, before: func() {
+			check(t, s.WriteSuperblock([]byte("super")))
+			check(t, s.Close())
+		}}
+		wantKind(t, dir.Make(late, "/pool", segmentSize, capacity), fail.Exists)
+		if list, err := open(t, disk, "/pool").List(); err != nil || len(list) != 1 {
+			t.Errorf("%v, %v", list, err)
+		}
 	})
 	t.Run("a log that was served", func(t *testing.T) {
 		disk, s := begun(t)

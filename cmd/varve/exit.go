@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,6 +45,37 @@ var exitCodes = map[fail.Kind]exitCode{
 	fail.Canceled:       130,
 }
 
+// exitMeanings are all exit codes, in order, as the help shows them.
+var exitMeanings = []struct {
+	code    exitCode
+	meaning string
+}{
+	{0, "done"},
+	{exitCodes[fail.Other], "failed"},
+	{exitDamage, "check found damage"},
+	{exitWarning, "status --check: warning"},
+	{exitCritical, "status --check: critical"},
+	{exitCodes[fail.NotFound], "no such object"},
+	{exitCodes[fail.Busy], "busy"},
+	{exitCodes[fail.Denied], "denied, or a write to the past"},
+	{exitCodes[fail.OutsideHistory], "outside history"},
+	{exitCodes[fail.Exists], "exists already"},
+	{exitCodes[fail.NoSpace], "no space"},
+	{exitCodes[fail.Corrupt], "corrupt, or stopped after a failed write"},
+	{exitCodes[fail.BaseMissing], "base missing"},
+	{exitCodes[fail.NoServer], "no server for this pool"},
+	{exitUsage, "usage"},
+	{exitCodes[fail.Canceled], "interrupted, or the server is shutting down"},
+}
+
+func exitTable() string {
+	var b strings.Builder
+	for _, e := range exitMeanings {
+		fmt.Fprintf(&b, "%5d  %s\n", e.code, e.meaning)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
 // report writes an error for a person and returns the process's exit code.
 func (a *app) report(c *cobra.Command, err error) int {
 	var code exitCode
@@ -56,6 +88,6 @@ func (a *app) report(c *cobra.Command, err error) int {
 		fmt.Fprintf(a.err, "varve: %v; see: %s --help\n", err, c.CommandPath())
 		return int(exitUsage)
 	}
-	fmt.Fprintf(a.err, "varve: %v\n", err)
+	fmt.Fprintf(a.err, "varve: %s\n", a.asGiven(c, err.Error()))
 	return int(exitCodes[fail.KindOf(err)])
 }

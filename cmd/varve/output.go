@@ -171,7 +171,7 @@ func (a *app) say(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", 
 // echo says what a WHEN was resolved to.
 func (a *app) echo(m *engine.Moment) {
 	if m != nil {
-		a.say("%s = %s, lsn %d", m.Spec, m.Time.UTC().Format(time.RFC3339), m.LSN)
+		a.say("%s = %s, lsn %d", a.localTimes(m.Spec), a.time(m.Time), m.LSN)
 	}
 }
 

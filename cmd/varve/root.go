@@ -42,9 +42,8 @@ a zone is in the zone of this command.
 A pool is named by its directory. The commands talk to the server of the pool
 through the socket varve.sock in it. K, M, G and T are powers of 1024.
 
-Exit codes: 0 ok, 1 failed, 2 damage found, 10 no such object, 11 busy,
-12 denied, 13 outside history, 14 exists, 15 no space, 16 corrupt or stopped
-after a failed write, 17 base missing, 18 no server, 64 usage, 130 interrupted.`,
+Exit codes:
+` + exitTable(),
 		Example: `  varve up                          make a pool with a disk, and serve it
   varve snapshot disk0@clean        name the present moment
   varve diff disk0@clean            what changed since

@@ -37,7 +37,7 @@ type serveOptions struct {
 	log        *slog.Logger
 	volume     string // made first, if set; thin
 	size       uint64 // of it, in bytes
-	ready      func(httpapi.ServerInfo) error
+	ready      func(info httpapi.ServerInfo, volume string) error // volume: the first there is, or ""
 }
 
 func (a *app) serve() *cobra.Command {
@@ -72,7 +72,7 @@ The log of the process goes to stderr.`,
 			if err != nil {
 				return err
 			}
-			o.ready = func(info httpapi.ServerInfo) error {
+			o.ready = func(info httpapi.ServerInfo, _ string) error {
 				o.log.Info("serving", "pool", info.Dir, "listen", addresses(info.Addresses), "version", info.Version)
 				return nil
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"varve/internal/fail"
 	"varve/internal/httpapi"
 	"varve/internal/nbd"
+	"varve/internal/segstore"
 	"varve/internal/segstore/dir"
 	"varve/internal/vfs"
 )
@@ -23,9 +25,31 @@ const drainTimeout = 20 * time.Second
 // defaultSegment is the size of a segment where none is given: bytes.
 const defaultSegment = 64 << 20
 
+// leastSegments is how many segments a pool needs: one to start in, one to go
+// on in, and the two that the log keeps in reserve.
+const leastSegments = 4
+
+// checkSizes refuses sizes, in bytes, of which no pool can be made. A capacity
+// of 0 is none that was given.
+func checkSizes(capacity, segmentSize uint64) error {
+	if segmentSize < engine.MinSegment || segmentSize > segstore.MaxSegmentSize || segmentSize%segstore.BlockSize != 0 {
+		return fail.New(fail.Invalid, "segments cannot have %d bytes", segmentSize).
+			WithHint("choose a multiple of %s from %s to %s", formatSize(segstore.BlockSize), formatSize(engine.MinSegment), formatSize(segstore.MaxSegmentSize))
+	}
+	if least := leastSegments * segmentSize; capacity != 0 && capacity < least {
+		return fail.New(fail.Invalid, "a capacity of %s is too small", formatSize(capacity)).
+			WithHint("the least is %s: %d segments of %s", formatSize(least), leastSegments, formatSize(segmentSize))
+	}
+	return nil
+}
+
 // makePool makes an empty pool, also out of one whose making was interrupted. A
-// capacity of 0 is what dir takes by itself.
+// capacity of 0 is what dir takes by itself. Sizes that are Invalid leave
+// nothing behind.
 func makePool(fsys vfs.FS, path string, capacity, segmentSize uint64) error {
+	if err := checkSizes(capacity, segmentSize); err != nil {
+		return err
+	}
 	if err := dir.Make(fsys, path, int64(segmentSize), int64(capacity)); err != nil {
 		return err
 	}
@@ -44,7 +68,12 @@ func makePoolOnce(fsys vfs.FS, path string) error {
 	if err != nil || segmentSize == 0 {
 		return err
 	}
-	return makePool(fsys, path, capacity, segmentSize)
+	err = makePool(fsys, path, capacity, segmentSize)
+	var e *fail.Error
+	if capacity != 0 && errors.As(err, &e) && (e.Kind == fail.Invalid || e.Kind == fail.NoSpace) {
+		return e.WithHint("an init that was interrupted chose these sizes; choose others with: varve init %s --capacity SIZE", path)
+	}
+	return err
 }
 
 // unfinished says with which sizes a pool is still to be made; a segmentSize of
@@ -167,7 +196,11 @@ func (s *server) run(ctx context.Context) error {
 	go func() { s.ended <- s.api.Serve(s.control) }()
 	s.watch.metrics.Follow(s.sample)
 	s.life.serves("serving " + s.o.dir)
-	if err := s.o.ready(s.info()); err != nil {
+	volume := ""
+	if all := s.engine.Datasets(false); len(all) > 0 {
+		volume = all[0].Name
+	}
+	if err := s.o.ready(s.info(), volume); err != nil {
 		return err
 	}
 	select {
@@ -204,9 +237,11 @@ func (s *server) drain() error {
 	}
 	if err != nil {
 		s.o.log.Warn("requests were cut off", "after", drainTimeout, "error", err)
-		return s.engine.Checkpoint()
+		err = s.engine.Checkpoint()
+	} else {
+		err = s.engine.Close(ctx)
 	}
-	if err := s.engine.Close(ctx); err != nil {
+	if err != nil {
 		return err
 	}
 	s.o.log.Info("stopped")

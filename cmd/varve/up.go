@@ -39,7 +39,7 @@ machine can reach.`,
 				return err
 			}
 			o.volume, o.size = firstVolume, firstVolumeSize
-			o.ready = func(info httpapi.ServerInfo) error { return a.welcome(o.dir, info) }
+			o.ready = func(info httpapi.ServerInfo, volume string) error { return a.welcome(o.dir, info, volume) }
 			return runServer(c.Context(), o)
 		},
 	}
@@ -47,8 +47,9 @@ machine can reach.`,
 	return c
 }
 
-// welcome says what is served and what to try.
-func (a *app) welcome(dir string, info httpapi.ServerInfo) error {
+// welcome says what is served and what to try: on a volume, or making one where
+// there is none.
+func (a *app) welcome(dir string, info httpapi.ServerInfo, volume string) error {
 	if a.json {
 		return a.writeJSON(info)
 	}
@@ -62,12 +63,16 @@ func (a *app) welcome(dir string, info httpapi.ServerInfo) error {
 	if dir != "./varve-data" {
 		varve += " --pool " + dir
 	}
+	if volume == "" {
+		volume = firstVolume
+		fmt.Fprintf(&b, "  %s volume create %s --size %s\n", varve, volume, formatSize(firstVolumeSize))
+	}
 	if len(info.Addresses) > 0 && info.Addresses[0].Proto == "nbd" {
-		fmt.Fprintf(&b, "  nbdinfo '%s'\n", uri(info.Addresses[0], firstVolume))
+		fmt.Fprintf(&b, "  nbdinfo '%s'\n", uri(info.Addresses[0], volume))
 	} else {
 		fmt.Fprintf(&b, "  %s status\n", varve)
 	}
-	fmt.Fprintf(&b, "  %s snapshot %s@first\n", varve, firstVolume)
+	fmt.Fprintf(&b, "  %s snapshot %s@first\n", varve, volume)
 	fmt.Fprintf(&b, "  %s list -t all\n", varve)
 	return a.write(b.String())
 }

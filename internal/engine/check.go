@@ -58,7 +58,7 @@ func (e *Engine) Check(ctx context.Context, data bool, progress func(done, total
 func CheckStore(ctx context.Context, store segstore.Store, data bool, progress func(done, total uint64)) (CheckReport, error) {
 	e := newEngine(Options{Store: store})
 	defer e.release()
-	_, _, err := e.readState(false, 0)
+	_, _, err := e.readState(false, 0, 0)
 	if fail.Is(err, fail.Corrupt) {
 		c := e.newChecker(ctx, data, progress)
 		c.damage("opening the pool", err)
@@ -160,7 +160,7 @@ func (c *checker) chain() error {
 		}
 		return c.ctx.Err()
 	})
-	if fail.Is(err, fail.Corrupt) {
+	if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) {
 		c.damage("the log", err)
 		return nil
 	}
@@ -192,6 +192,10 @@ func (c *checker) segments() error {
 			c.report.Frames++
 			return c.frame(f.Frame, sums, buf)
 		})
+		if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) {
+			c.damage(fmt.Sprintf("segment %d", s.Number), err)
+			err = nil
+		}
 		if err != nil {
 			return err
 		}
@@ -211,7 +215,7 @@ func (c *checker) frame(f *segment.Frame, sums []blockSum, buf []byte) error {
 		for i := r.First; c.data && i < r.First+r.N; {
 			n := min(r.First+r.N-i, len(buf)/BlockSize)
 			if err := f.ReadPayload(i, buf[:n*BlockSize]); err != nil {
-				if !fail.Is(err, fail.Corrupt) {
+				if !fail.Is(err, fail.Corrupt) && !fail.Is(err, fail.IO) {
 					return err
 				}
 				c.damage(fmt.Sprintf("segment %d", f.Position.Addr.Segment()), err)
@@ -247,7 +251,7 @@ func (c *checker) tree(r rootToCheck) error {
 		defer leaf.Close()
 		return c.leaf(r, leaf)
 	})
-	if fail.Is(err, fail.Corrupt) {
+	if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) {
 		c.damage(r.name, err)
 		return nil
 	}

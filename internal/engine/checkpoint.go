@@ -41,20 +41,24 @@ type setCut struct {
 
 // Checkpoint writes everything as of now and the super root that names it.
 // When nothing was logged since the last one it does nothing.
-func (e *Engine) Checkpoint() error {
+func (e *Engine) Checkpoint() error { return e.checkpoint(false) }
+
+// checkpoint is Checkpoint; always writes one in any case, as opening does: so
+// that the newest segment holds a super root, which the hint attests.
+func (e *Engine) checkpoint(always bool) error {
 	e.ckpt.Lock()
 	defer e.ckpt.Unlock()
-	err := e.checkpoint()
+	err := e.takeCheckpoint(always)
 	e.noteCheckpoint(err)
 	return err
 }
 
-func (e *Engine) checkpoint() error {
+func (e *Engine) takeCheckpoint(always bool) error {
 	if err := e.writable(); err != nil {
 		return err
 	}
 	began := time.Now()
-	c := e.flip(false)
+	c := e.flip(always)
 	if c == nil {
 		return nil
 	}
@@ -69,13 +73,13 @@ func (e *Engine) checkpoint() error {
 }
 
 // flip is the pause: it freezes every touched tree and takes what changed.
-// nil: nothing was logged since the last cut.
-func (e *Engine) flip(first bool) *cut {
+// nil: nothing was logged since the last cut, and it is not wanted always.
+func (e *Engine) flip(always bool) *cut {
 	last := e.lastCkpt.Load().(checkpointRecord)
 	e.gate.Lock()
 	defer e.gate.Unlock()
 	lsn := e.log.LastLSN()
-	if lsn == last.cut && !first {
+	if lsn == last.cut && !always {
 		return nil
 	}
 	c := &cut{

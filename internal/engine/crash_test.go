@@ -125,6 +125,9 @@ func (s *sim) runUntilCrash(t *testing.T) {
 // reboot opens what the failure left, maybe after failures of that too, and
 // compares it with the model.
 func (s *sim) reboot(t *testing.T, disk *vfs.Mem, luck *rand.Rand, phases map[string]int) *vfs.Mem {
+	if s.beside != nil {
+		<-s.beside // it fails, or the power went after it
+	}
 	if s.e != nil {
 		s.e.Abort()
 	}
@@ -165,7 +168,7 @@ func (s *sim) tryOpen(disk *vfs.Mem) (err error) {
 	if err != nil {
 		return err
 	}
-	s.store = store
+	s.store = &gatedStore{Store: store}
 	s.openEngine()
 	return nil
 }

@@ -296,7 +296,7 @@ func TestFlippedBit(t *testing.T) {
 			}
 			for _, k := range []string{
 				"header: refused", "summary: refused", "header: prefix saved",
-				"data: unreadable", "data: view lost", "data: harmless", "node: refused", "node: harmless",
+				"data: unreadable", "data: view lost", "data: harmless", "node: unreadable", "node: harmless",
 				"deaths: harmless", "super: harmless", "header block: harmless",
 			} {
 				if seen[k] == 0 {

@@ -77,7 +77,7 @@ type root struct {
 }
 
 // rollback notes that at moment at the line went back to moment to: deaths in
-// (to, at] of extents born by to are void. The new head's tree was made from
+// (to, at) of extents born by to are void. The new head's tree was made from
 // the root at moment from, at or before to: for nodes, that is what the line
 // went back to.
 type rollback struct{ at, to, from uint64 }

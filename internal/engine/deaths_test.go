@@ -118,6 +118,11 @@ func (w *witness) data(what string, id uint64) {
 		}
 	}
 	alive := func(a, birth, m uint64) bool { return aliveAt(rollbacks, dead[a], birth, m) }
+	for a, birth := range births {
+		if len(dead[a]) == 0 && !alive(a, birth, w.m.last()) {
+			w.t.Fatalf("%s: dataset %d: block %#x, born at %d, is gone, and no death will ever free it (rollbacks %v)", what, id, a, birth, rollbacks)
+		}
+	}
 	for a, ds := range dead {
 		for i, d := range ds {
 			if slices.ContainsFunc(ds[:i], func(o engine.Death) bool { return o.At == d.At }) {

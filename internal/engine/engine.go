@@ -152,10 +152,16 @@ func (s nodeSource) ReadNode(addr uint64, page []byte) error {
 
 // readBlocks reads whole blocks from the log or, before it is open, the store.
 func (e *Engine) readBlocks(a segment.Addr, p []byte) error {
+	var err error
 	if e.log != nil {
-		return e.log.ReadAt(a, p)
+		err = e.log.ReadAt(a, p)
+	} else {
+		err = e.store.ReadAt(a.Segment(), p, int64(a.Block())*BlockSize)
 	}
-	return e.store.ReadAt(a.Segment(), p, int64(a.Block())*BlockSize)
+	if fail.Is(err, fail.NotFound) { // whoever knows the address says it is there
+		err = fail.Wrap(fail.Corrupt, err, "segment %d is missing", a.Segment())
+	}
+	return err
 }
 
 // lastLSN returns the last operation applied: the present moment.

@@ -177,3 +177,13 @@ func (e *Engine) Line(id uint64) (created, fork, changed uint64) {
 	d := e.datasets[id]
 	return d.created.lsn, d.fork, d.changed
 }
+
+// PoolRoot returns where the root of the pool tree is on disk.
+func (e *Engine) PoolRoot() segment.Addr {
+	e.ckpt.Lock()
+	defer e.ckpt.Unlock()
+	v := e.pool.Freeze(e.lastCkpt.Load().(checkpointRecord).number)
+	defer v.Close()
+	ref, _ := v.Ref()
+	return segment.Addr(ref.Addr)
+}

@@ -16,7 +16,7 @@ const (
 )
 
 // death records that the blocks at addr, which lived on a line since birth,
-// are out of its tree from operation (or, a node, from cut) death on. Foreign:
+// are out of its tree from operation death on. Foreign:
 // they were born before the line forked and belong to an ancestor.
 type death struct {
 	kind    deathKind

@@ -38,7 +38,9 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 		if snap == nil {
 			return Moment{}, fail.New(fail.NotFound, "no snapshot %s@%s", dataset, w.Name).WithHint("varve list -t snapshot %s shows them", dataset)
 		}
-		at = stamp{snap.lsn, snap.time}
+		if at.lsn = snap.lsn; snap.lsn == snap.id {
+			at.time = snap.time
+		}
 	case when.Checkpoint:
 		i := sort.Search(len(checkpoints), func(i int) bool { return checkpoints[i].number >= w.Checkpoint })
 		if i == len(checkpoints) || checkpoints[i].number != w.Checkpoint {

@@ -102,12 +102,12 @@ func TestResolve(t *testing.T) {
 	d.at(10, func() error { return second(d.e.CreateVolume(tester, "d", 8*block)) })  // 2
 	d.at(20, d.write("d"))                                                            // 3
 	d.at(30, func() error { return second(d.e.Snapshot(tester, "d", "first")) })      // 4
-	d.at(35, d.e.Checkpoint)                                                          // checkpoint 2 of cut 4
+	d.at(35, d.e.Checkpoint)                                                          // checkpoint 3 of cut 4, after those of making and opening
 	d.at(40, d.write("d"))                                                            // 5
 	d.at(40, d.write("other"))                                                        // 6
 	d.at(50, func() error { return second(d.e.Clone(tester, "d", atLSN(3), "c")) })   // 7, of the moment 3
 	d.at(60, d.write("c"))                                                            // 8
-	d.at(65, d.e.Checkpoint)                                                          // checkpoint 3 of cut 8
+	d.at(65, d.e.Checkpoint)                                                          // checkpoint 4 of cut 8
 	d.at(70, func() error { return second(d.e.Snapshot(tester, "d", "second")) })     // 9
 	check := func() {
 		t.Helper()
@@ -118,8 +118,8 @@ func TestResolve(t *testing.T) {
 		}
 		d.want("d", "@first", 4, 30)
 		d.want("d", "@second", 9, 70)
-		d.want("d", "@cp:2", 4, 35)
-		d.want("d", "@cp:3", 8, 65)
+		d.want("d", "@cp:3", 4, 35)
+		d.want("d", "@cp:4", 8, 65)
 		d.want("d", "@2026-11-22T10:00:10", 2, 10)
 		d.want("d", "@2026-11-22T10:00:19", 2, 10)
 		d.want("d", "@2026-11-22T10:00:34", 4, 30)

@@ -42,7 +42,7 @@ func Open(o Options) (*Engine, error) {
 		return nil, err
 	}
 	e.progress("writing a checkpoint")
-	switch err := e.Checkpoint(); {
+	switch err := e.checkpoint(true); {
 	case fail.Is(err, fail.NoSpace): // a full pool can be read, and emptied
 		e.logger.Warn("no checkpoint when opening", "err", err)
 	case err != nil:
@@ -59,35 +59,69 @@ func Open(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// readWhole reads the state of a pool for writing. Where AcceptLoss gives up
-// damage that lies before the newest super root, that goes too, with its nodes,
-// which Resume overwrites: then an older one is read.
+// olderRoots is how many super roots before the newest recovery goes back to.
+// The last two are always kept whole.
+const olderRoots = 2
+
+// readWhole reads the state of a pool for writing. Where the newest super root
+// or what it needs is damaged, an older one serves as well: it takes longer,
+// and loses nothing, because the whole log after it must still be there. Where
+// AcceptLoss gives up what the newest one needs, an older one has to serve.
 func readWhole(o Options) (*Engine, segment.Tail, error) {
-	newest := segment.Addr(0)
-	for {
+	var from segment.Addr
+	var attested uint64
+	var first error
+	for range olderRoots + 1 {
 		e := newEngine(o)
-		tail, root, err := e.readState(true, newest)
+		tail, root, err := e.readState(true, from, attested)
 		if err == nil && tail.Seq >= root.Seq {
 			return e, tail, nil
 		}
+		if err == nil {
+			err = fail.New(fail.Corrupt, "segment %d block %d: the log breaks before a checkpoint that opening needs", tail.Addr.Segment(), tail.Addr.Block())
+		}
+		if first == nil {
+			first = err
+		}
+		older := e.rootBefore(root)
 		e.release()
-		if err == nil && tail.LastSuper == 0 {
-			err = fail.New(fail.Corrupt, "segment %d block %d: the log breaks before its first checkpoint", tail.Addr.Segment(), tail.Addr.Block())
+		if !fail.Is(err, fail.Corrupt) || older == 0 {
+			break
 		}
-		if err != nil {
-			return nil, tail, err
-		}
-		newest = tail.LastSuper
+		e.logger.Warn("a checkpoint cannot be used; going back to the one before", "err", err)
+		from, attested = older, max(attested, root.Seq)
 	}
+	return nil, segment.Tail{}, first
+}
+
+// rootBefore returns the super root that the one at p names, or 0.
+func (e *Engine) rootBefore(p segment.Position) (before segment.Addr) {
+	if p.Addr == 0 {
+		return 0
+	}
+	err := segment.Inspect(e.store, e.super.pool, p.Addr.Segment(), func(f segment.Found) error {
+		if f.Frame.Position.Addr == p.Addr && f.Err == nil {
+			before = f.Frame.LastSuper
+		}
+		return nil
+	})
+	if err != nil {
+		return 0
+	}
+	return before
 }
 
 // readState loads a super root, the newest (0) or the one that is at from, and
-// rolls forward. It writes nothing.
-func (e *Engine) readState(write bool, from segment.Addr) (tail segment.Tail, root segment.Position, err error) {
+// rolls forward. Frames up to attested are known to have been durable. It
+// writes nothing.
+func (e *Engine) readState(write bool, from segment.Addr, attested uint64) (tail segment.Tail, root segment.Position, err error) {
 	began := time.Now()
 	sb, err := e.store.Superblock()
 	if err != nil {
 		if fail.Is(err, fail.NotFound) {
+			if segs, lerr := e.store.List(); lerr == nil && len(segs) > 1 {
+				return tail, root, fail.New(fail.Corrupt, "the superblock is gone, but there is a log of %d segments", len(segs)).WithHint("restore the file named pool")
+			}
 			return tail, root, fail.New(fail.NotFound, "no pool here").WithHint("varve init makes one")
 		}
 		return tail, root, err
@@ -108,7 +142,7 @@ func (e *Engine) readState(write bool, from segment.Addr) (tail segment.Tail, ro
 		return tail, root, fail.Wrap(fail.Other, err, "loading checkpoint %d", s.number)
 	}
 	e.progress("reading the log after checkpoint %d", s.number)
-	tail, err = e.rollForward(s, root.Seq)
+	tail, err = e.rollForward(s, max(attested, root.Seq))
 	if err != nil {
 		return tail, root, err
 	}

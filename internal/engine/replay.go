@@ -108,7 +108,8 @@ func (e *Engine) replayOne(im *image, d *dataset, op *oplog.Op) error {
 		if err := im.prepare(op.Kind, b, end); err != nil {
 			return err
 		}
-		_, err := im.apply(op)
+		dead, err := im.apply(op)
+		im.rough = im.rough || dead[0] < dead[1]
 		return err
 	case oplog.Resize:
 		im.size = op.Size

@@ -77,14 +77,15 @@ type sim struct {
 	conf  config
 	m     model
 	e     *engine.Engine
-	store segstore.Store
+	store *gatedStore
 	clock *clock
 
-	flushed uint64 // every operation up to it was acknowledged as durable
-	pending world  // what the operation under way leaves, if it happens
-	made    func() // and what else the model then notes
-	phase   string // what a crash interrupts
-	stamp   uint64 // of the next written block
+	flushed uint64     // every operation up to it was acknowledged as durable
+	pending world      // what the operation under way leaves, if it happens
+	made    func()     // and what else the model then notes
+	phase   string     // what a crash interrupts
+	beside  chan error // of the checkpoint that runs beside the script
+	stamp   uint64     // of the next written block
 	serial  int
 	stats   map[string]int
 }
@@ -465,7 +466,18 @@ func (s *sim) rename(name string) {
 func (s *sim) between() {
 	if c := s.conf.checkpoint; c > 0 && s.knob.IntN(c) == 0 {
 		s.intend("checkpoint", nil, nil)
-		s.must("checkpoint", s.e.Checkpoint())
+		s.joinCheckpoint()
+		if s.knob.IntN(2) == 0 {
+			s.checkpointUnder(s.store)
+			s.stats["checkpoint"]++
+			return
+		}
+		done, e := make(chan error, 1), s.e
+		go func() { done <- e.Checkpoint() }()
+		s.beside = done
+		if s.knob.IntN(2) == 0 { // else operations go on between its cut and its super root
+			s.joinCheckpoint()
+		}
 		s.stats["checkpoint"]++
 	}
 	if c := s.conf.drain; c > 0 && s.knob.IntN(c) == 0 {
@@ -478,6 +490,7 @@ func (s *sim) between() {
 	}
 	if c := s.conf.reopen; c > 0 && s.knob.IntN(c) == 0 {
 		s.intend("close", nil, nil)
+		s.joinCheckpoint()
 		s.must("close", s.e.Close(context.Background()))
 		s.intend("open", nil, nil)
 		s.openEngine()
@@ -485,8 +498,17 @@ func (s *sim) between() {
 	}
 }
 
+// joinCheckpoint waits for the checkpoint that runs beside the script.
+func (s *sim) joinCheckpoint() {
+	if s.beside != nil {
+		err := <-s.beside
+		s.beside = nil
+		s.must("checkpoint", err)
+	}
+}
+
 func (s *sim) openEngine() {
-	s.e = nil
+	s.e, s.beside = nil, nil
 	e, err := engine.Open(s.conf.options(s.store, s.clock))
 	s.must("open", err)
 	s.e = e
@@ -497,7 +519,7 @@ func newSim(t testing.TB, conf config, store segstore.Store, seed uint64) *sim {
 	s := &sim{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), knob: rand.New(rand.NewPCG(seed, 2)), conf: conf,
 		m:     model{worlds: []world{{}}, origin: map[uint64]fork{}, snaps: []map[string]uint64{{}}},
-		store: store, clock: newClock(), stats: map[string]int{},
+		store: &gatedStore{Store: store}, clock: newClock(), stats: map[string]int{},
 	}
 	if err := engine.Format(store, s.clock.now(), seedReader{s.knob}); err != nil {
 		t.Fatal(err)

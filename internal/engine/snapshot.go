@@ -111,7 +111,7 @@ func (e *Engine) applySnapshot(d *dataset, op *oplog.Op, pos segment.Position, p
 	}
 	im := pre.im
 	d.mu.Lock()
-	r := d.addRoot(&root{lsn: op.At, size: im.size, mapped: im.mapped, pos: im.pos, aside: im.aside, vers: im.tree.Freeze(op.At)})
+	r := d.addRoot(&root{lsn: op.At, size: im.size, mapped: im.mapped, rough: im.rough, pos: im.pos, aside: im.aside, vers: im.tree.Freeze(op.At)})
 	e.keep(d, r)
 	d.mu.Unlock()
 	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.At, time: op.Time})

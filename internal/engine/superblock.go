@@ -11,7 +11,7 @@ import (
 	"varve/internal/segstore"
 )
 
-// The superblock names the pool; it is written once, by Format.
+// The superblock names the pool; Format writes it, and Reid again.
 //
 //	0   magic "varve pool\n\0\0\0\0\0"   16 bytes
 //	16  format version u32
@@ -124,7 +124,11 @@ func Format(store segstore.Store, now time.Time, random io.Reader) error {
 	if _, err := io.ReadFull(random, s.pool[:]); err != nil {
 		return err
 	}
-	s.identity = s.pool
+	// Another random number: clients see it, and must not learn the pool id,
+	// by which the log knows its own frames from bytes that look like frames.
+	if _, err := io.ReadFull(random, s.identity[:]); err != nil {
+		return err
+	}
 	clock := func() time.Time { return now }
 	e := newEngine(Options{Store: store, Now: clock, Rand: random})
 	defer e.release()

@@ -103,7 +103,7 @@ func (h *Head) Write(off, n uint64, bufs [][]byte, expect []Expect) error {
 }
 
 // Trim makes a range of whole blocks a hole. As durable as Write. It works on a
-// full pool too, since it frees space.
+// full pool too, since it will free space.
 func (h *Head) Trim(off, n uint64) error {
 	r := h.newRequest(oplog.Trim, off, n)
 	defer r.put()

@@ -17,7 +17,7 @@ func (h Health) String() string {
 }
 
 // Free space, in percent of the capacity, under which a pool is in trouble.
-// The engine keeps 5 % back so that deleting always works.
+// The engine keeps two segments back so that deleting always works.
 const (
 	warnFreePercent     = 15
 	criticalFreePercent = 6

@@ -196,6 +196,11 @@ func Resume(o Options, t Tail) (*Log, error) {
 			return nil, err
 		}
 	}
+	if t.lost { // what it attests was given up
+		if err := l.store.SetHint(nil); err != nil {
+			return nil, err
+		}
+	}
 	if t.free != 0 {
 		// Nothing will ever be written there: without this each opening of
 		// the pool would cost it a segment's space.

@@ -25,6 +25,7 @@ type Tail struct {
 
 	unsynced []uint64 // segments that may hold accepted frames that are not durable
 	highest  uint64   // the highest segment number seen
+	lost     bool     // a witness of frames beyond was overruled: AcceptLoss
 	free     Addr     // the first block behind the last frame, if its segment has more and nothing lies there
 	void     []Addr   // blocks where a header could continue the chain that must not count
 }
@@ -115,6 +116,7 @@ type extent struct {
 	segs      []uint64
 	void      Addr // of a header that continues the chain, but whose frame is not whole
 	discarded string
+	lost      bool // frames that a witness knows were given up
 }
 
 // link is a frame of the chain, with the last super root up to it.
@@ -205,7 +207,7 @@ func (c *chain) extent(o ScanOptions) (*extent, error) {
 func (c *chain) mayEnd(e *extent, o ScanOptions, why error) error {
 	missing := c.cur.seq + 1
 	through, witness := uint64(0), ""
-	if h, ok := readHint(c.store, c.pool); ok && h.incarnation == c.cur.incarnation {
+	if h, ok := readHint(c.store, c.pool); ok { // of whatever incarnation: a lost segment may be all that one had
 		through, witness = h.Seq, "the hint"
 	}
 	if o.Attested >= missing {
@@ -230,6 +232,7 @@ func (c *chain) mayEnd(e *extent, o ScanOptions, why error) error {
 			WithHint("--accept-loss gives up what follows lsn %d", c.cur.lastLSN())
 	}
 	if through >= missing {
+		e.lost = true
 		e.discarded = notFramef("frame %d is damaged or gone; what follows lsn %d was given up", missing, c.cur.lastLSN()).Error()
 	}
 	e.attest(through)
@@ -276,7 +279,7 @@ func (c *chain) tail(from Position, e *extent) Tail {
 	last := e.last()
 	t := Tail{
 		Position: last.position(), Incarnation: last.incarnation, Epoch: last.epoch, LastTime: last.time,
-		LastSuper: last.super, Discarded: e.discarded,
+		LastSuper: last.super, Discarded: e.discarded, lost: e.lost,
 	}
 	if behind := last.addr + Addr(last.blocks()); int(last.addr.Block())+last.blocks() < c.segBlocks {
 		t.void = append(t.void, behind)

@@ -7,6 +7,7 @@ var (
 	poolCrashes = suite{pkg: "./internal/engine", run: "^TestCrash$", env: "VARVE_CRASHES=400 VARVE_SEED=1"}
 	poolMoments = suite{pkg: "./internal/engine", run: "^(TestMetamorphic|TestEveryMoment)$", env: "VARVE_SEEDS=1"}
 	poolDeaths  = suite{pkg: "./internal/engine", run: "^TestDeaths"}
+	poolDamage  = suite{pkg: "./internal/engine", run: "^(TestLostLastSegment|TestDamagedCheckpoint)$"}
 	treeDamage  = suite{pkg: "./internal/tree", run: "^TestDamagedNodes$"}
 	diskDamage  = suite{pkg: "./test/interop", run: "^TestFlippedBits$"}
 	wireTests   = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
@@ -66,6 +67,21 @@ var faults = []fault{
 		name: "durable-through-ignored", what: "damage to acknowledged frames is taken for a torn tail",
 		edits: []edit{{"internal/segment/scan.go", "if through >= missing && !o.AcceptLoss {", "if false {"}},
 		tests: logTests,
+	},
+	{
+		name: "hint-no-witness", what: "the hint does not attest what is gone with the newest segment",
+		edits: []edit{{"internal/segment/scan.go", "if h, ok := readHint(c.store, c.pool); ok {", "if h, ok := readHint(c.store, c.pool); ok && h.incarnation == c.cur.incarnation {"}},
+		tests: poolDamage,
+	},
+	{
+		name: "roll-forward-from-super-root", what: "recovery replays from the super root on, not from its cut",
+		edits: []edit{{"internal/engine/recover.go", "			if lsn <= s.cut {\n", "			if lsn <= s.cut || f.Position.Seq < attested {\n"}},
+		tests: poolCrashes,
+	},
+	{
+		name: "older-root-not-tried", what: "a damaged checkpoint keeps the pool shut though the one before is whole",
+		edits: []edit{{"internal/engine/recover.go", "for range olderRoots + 1 {", "for range 1 {"}},
+		tests: poolDamage,
 	},
 	{
 		name: "io-error-ends-the-log", what: "a read error while scanning is taken for the end of the log",

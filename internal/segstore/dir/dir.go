@@ -150,7 +150,7 @@ func (s *Store) Superblock() ([]byte, error) {
 	b, err := readAll(s.fsys, s.dir, superName, segstore.MaxSuperblock)
 	if fail.Is(err, fail.NotFound) {
 		return nil, fail.New(fail.NotFound, "pool %s has no superblock", s.dir).
-			WithHint("making it was interrupted: remove it and make it again")
+			WithHint("making it was interrupted: varve init finishes it")
 	}
 	return b, err
 }

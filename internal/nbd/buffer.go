@@ -26,7 +26,8 @@ type buffer struct {
 	base     int
 	from, to int
 	class    int
-	charge   int64 // taken from the budgets, given back with the buffer
+	charge   int64 // bytes taken from a budget, given back with the buffer
+	shared   bool  // from that of all connections
 }
 
 func (b *buffer) size() int         { return 1 << b.class }
@@ -51,7 +52,7 @@ func classOf(n int) int { return max(bits.Len(uint(n-1)), minClass) }
 func (p *bufferPool) get(n int) *buffer {
 	class := classOf(n)
 	if b, ok := p.classes[class].Get().(*buffer); ok {
-		b.from, b.to, b.charge = b.base, b.base, 0
+		b.from, b.to, b.charge, b.shared = b.base, b.base, 0, false
 		return b
 	}
 	size, base := 1<<class, headRoom

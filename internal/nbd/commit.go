@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// commitCharge is what a waiting commit takes of the budgets, in bytes: its
-// place in the list and its reply, which is at most half of this.
+// commitCharge is what a waiting commit takes of the connection's own share, in
+// bytes: its place in the list and its reply, which is at most half of this.
 const commitCharge = 512
 
 // commits answers the requests of one connection that wait for a Flush while
@@ -43,7 +43,7 @@ func (c *conn) commit(r request, start time.Time) error {
 		c.flushReplies()
 		return c.answer(r, c.disk.Flush(), start)
 	}
-	if err := c.charge(commitCharge); err != nil {
+	if err := c.chargeOwn(commitCharge); err != nil {
 		return err
 	}
 	c.commits.add(commit{r, start})

@@ -16,10 +16,6 @@ import (
 )
 
 const (
-	// connMemory bounds the bytes of payloads and replies in flight of one
-	// connection, beside its two fixed buffers.
-	connMemory = 64 << 20
-
 	// lingerTime and lingerBytes bound what is read and thrown away before a
 	// connection is closed that the client may still be writing to: closing at
 	// once would reset it, and the last replies could be lost on the way.
@@ -50,7 +46,9 @@ type conn struct {
 	spans  []Span
 	spin   spinner
 	out    outbox
-	memory *semaphore.Weighted
+	own    *semaphore.Weighted // connShare
+	memory *semaphore.Weighted // connMemory
+	held   atomic.Int64        // bytes of shared memory
 
 	jobs    sync.WaitGroup // given to the workers and to commits
 	commits commits
@@ -64,11 +62,12 @@ func newConn(s *Server, nc net.Conn) *conn {
 		srv:    s,
 		nc:     newStream(nc),
 		client: Client{Addr: peerName(nc), Since: time.Now()},
+		own:    semaphore.NewWeighted(connShare),
 		memory: semaphore.NewWeighted(connMemory),
 		spin:   newSpinner(),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.out.init(c.nc, s.opt.StallTimeout, c.free, c.hangup)
+	c.out.init(c)
 	c.commits.init(c)
 	return c
 }
@@ -97,6 +96,9 @@ func (c *conn) transmit() error {
 	c.flushReplies()
 	c.out.close()
 	writer.Wait()
+	if c.out.err == errTooSlow {
+		err = errTooSlow
+	}
 	if !errors.Is(err, io.EOF) && !errors.Is(err, errDisconnect) {
 		c.linger()
 	}
@@ -141,54 +143,6 @@ func (c *conn) readUntil(t time.Time) {
 func (c *conn) hangup() {
 	c.cancel()
 	c.nc.Close()
-}
-
-// charge takes n bytes from the budgets of the connection and of the server.
-// Before it waits, the replies at hand are sent.
-func (c *conn) charge(n int64) error {
-	if c.memory.TryAcquire(n) {
-		if c.srv.memory.TryAcquire(n) {
-			return nil
-		}
-		c.memory.Release(n)
-	}
-	c.flushReplies()
-	if err := c.memory.Acquire(c.ctx, n); err != nil {
-		return err
-	}
-	if err := c.srv.memory.Acquire(c.ctx, n); err != nil {
-		c.memory.Release(n)
-		return err
-	}
-	return nil
-}
-
-func (c *conn) uncharge(n int64) {
-	c.memory.Release(n)
-	c.srv.memory.Release(n)
-}
-
-// take returns a buffer with room for n bytes, paid for.
-func (c *conn) take(n int) (*buffer, error) {
-	charge := int64(1) << classOf(n)
-	if err := c.charge(charge); err != nil {
-		return nil, err
-	}
-	b := c.srv.buffers.get(n)
-	b.charge = charge
-	return b, nil
-}
-
-// free takes back a buffer of take, or the fixed reply buffer. It may be
-// called by any goroutine.
-func (c *conn) free(b *buffer) {
-	if b.charge == 0 {
-		b.from, b.to = b.base, b.base
-		c.spare.Store(b)
-		return
-	}
-	c.uncharge(b.charge)
-	c.srv.buffers.put(b)
 }
 
 func (c *conn) status() ClientInfo {

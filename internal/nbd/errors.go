@@ -31,6 +31,8 @@ func errno(err error) uint32 {
 // optionError maps an error to the type of an option's reply.
 func optionError(err error) uint32 {
 	switch fail.KindOf(err) {
+	case fail.NotFound, fail.OutsideHistory: // there is no such export, or not any more
+		return repErrUnknown
 	case fail.Invalid:
 		return repErrInvalid
 	case fail.Denied, fail.Busy, fail.ReadOnly:
@@ -64,6 +66,7 @@ var (
 	errDisconnect   = fail.New(fail.Canceled, "the client disconnected")
 	errAborted      = fail.New(fail.Canceled, "the client aborted the handshake")
 	errBadMagic     = fail.New(fail.Invalid, "not an NBD request")
+	errTooSlow      = fail.New(fail.Canceled, "the client was too slow in a transfer that took the server's memory")
 	errDistrust     = fail.New(fail.TooBig, "a payload too long to skip")
 )
 

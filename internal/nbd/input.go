@@ -1,7 +1,9 @@
 package nbd
 
 import (
+	"errors"
 	"io"
+	"os"
 	"time"
 )
 
@@ -20,10 +22,6 @@ const (
 	// next request is probably one more of that kind, and this is what we
 	// would have to copy of it.
 	afterBulk = 512
-
-	// stallRate is the least progress, in bytes per second, that a client must
-	// make in a payload that occupies a buffer of the server's.
-	stallRate = 64 << 10
 )
 
 // input is what has been read from the client and not yet parsed:
@@ -83,11 +81,16 @@ func (c *conn) payload(n int) (p []byte, b *buffer, err error) {
 		}
 		return c.in.next(n), nil, nil
 	}
+	if n > connShare { // it may keep others waiting: what is said must be meant
+		if err := c.fill(bufferSize); err != nil {
+			return nil, nil, err
+		}
+	}
 	if b, err = c.take(n); err != nil {
 		return nil, nil, err
 	}
 	p = b.body()[:n]
-	if err := c.receive(p); err != nil {
+	if err := c.receive(p, b.shared); err != nil {
 		c.free(b)
 		return nil, nil, err
 	}
@@ -95,22 +98,30 @@ func (c *conn) payload(n int) (p []byte, b *buffer, err error) {
 	return p, b, nil
 }
 
-// receive fills p. It holds memory that others may wait for, so the client has
-// to keep at it.
-func (c *conn) receive(p []byte) error {
+// receive fills p, which may be shared memory. The client has to keep pace.
+func (c *conn) receive(p []byte, shared bool) error {
 	k := copy(p, c.in.next(min(len(p), c.in.len())))
 	if k == len(p) {
 		return nil
 	}
 	c.flushReplies()
-	c.stallAfter(len(p))
+	pace := c.srv.newPace(len(p) - k)
+	c.readUntil(pace.deadline())
 	defer c.readUntil(time.Time{})
 	for k < len(p) {
 		n, _, err := c.nc.read(p[k:], 0)
-		if err != nil {
+		k += n
+		pace.moved += int64(n)
+		switch {
+		case err == nil:
+			continue
+		case c.draining.Load() || !errors.Is(err, os.ErrDeadlineExceeded):
 			return c.endOf(err)
 		}
-		k += n
+		if err := pace.judge(shared); err != nil {
+			return err
+		}
+		c.readUntil(pace.deadline())
 	}
 	return nil
 }
@@ -122,13 +133,9 @@ func (c *conn) discard(n int64) error {
 		return nil
 	}
 	c.flushReplies()
-	c.stallAfter(int(n))
+	pace := c.srv.newPace(int(n))
+	c.readUntil(pace.end)
 	defer c.readUntil(time.Time{})
 	_, err := io.CopyN(io.Discard, c.nc.Conn, n)
 	return c.endOf(err)
-}
-
-func (c *conn) stallAfter(n int) {
-	allow := c.srv.opt.StallTimeout + time.Duration(n)*(time.Second/stallRate)
-	c.readUntil(time.Now().Add(allow))
 }

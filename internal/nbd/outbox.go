@@ -19,10 +19,8 @@ import (
 //
 // So a peer that does not read stalls its own writer and nobody else.
 type outbox struct {
-	dst   *stream
-	stall time.Duration
-	free  func(*buffer) // takes back what was sent
-	fail  func()        // called once, when writing has failed
+	c   *conn
+	dst *stream
 
 	mu     sync.Mutex
 	wake   sync.Cond // handed or closed: the writer waits for it
@@ -38,8 +36,8 @@ type outbox struct {
 	iov   net.Buffers // what writev has left of vec
 }
 
-func (o *outbox) init(dst *stream, stall time.Duration, free func(*buffer), fail func()) {
-	o.dst, o.stall, o.free, o.fail = dst, stall, free, fail
+func (o *outbox) init(c *conn) {
+	o.c, o.dst = c, c.nc
 	o.wake.L = &o.mu
 }
 
@@ -106,7 +104,7 @@ func (o *outbox) advance(n int64) {
 		if b.from < b.to {
 			return
 		}
-		o.free(b)
+		o.c.free(b)
 	}
 }
 
@@ -141,9 +139,14 @@ func (o *outbox) await() bool {
 	return ok
 }
 
-// sendBatch sends all of the batch, waiting for the peer as long as it makes
-// progress.
+// sendBatch sends all of the batch, waiting for the peer as long as it keeps
+// pace.
 func (o *outbox) sendBatch() {
+	left := 0
+	for _, b := range o.batch[o.head:] {
+		left += b.to - b.from
+	}
+	pace := o.c.srv.newPace(left)
 	for o.head < len(o.batch) {
 		o.mu.Lock()
 		err := o.err
@@ -158,10 +161,14 @@ func (o *outbox) sendBatch() {
 			o.vec = append(o.vec, b.unsent())
 		}
 		o.iov = o.vec
-		o.dst.SetWriteDeadline(time.Now().Add(o.stall))
+		o.dst.SetWriteDeadline(pace.deadline())
 		n, err := o.iov.WriteTo(o.dst.Conn)
 		o.advance(n)
-		if err != nil && !(n > 0 && errors.Is(err, os.ErrDeadlineExceeded)) {
+		pace.moved += n
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = pace.judge(o.c.held.Load() > 0)
+		}
+		if err != nil {
 			o.abandon(err)
 		}
 	}
@@ -177,10 +184,10 @@ func (o *outbox) abandon(err error) {
 	}
 	o.mu.Unlock()
 	for ; o.head < len(o.batch); o.head++ {
-		o.free(o.batch[o.head])
+		o.c.free(o.batch[o.head])
 	}
 	if first {
-		o.fail()
+		o.c.hangup()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -19,12 +20,12 @@ import (
 // Options tune a Server. The zero value of each field means its default.
 type Options struct {
 	Logger   *slog.Logger // default: no log
-	MaxConns int          // connections at a time; default 1024
+	MaxConns int          // connections at a time; default 256
 	Workers  int          // reads and maps that wait for the disk at a time; default 64
 
-	// Memory bounds the bytes of payloads and replies in flight over all
-	// connections, beside two fixed buffers of 256 KiB that each has; default
-	// 512 MiB, at least 64 MiB. A connection that finds none waits.
+	// Memory bounds the bytes of payloads and replies in flight that the
+	// connections share, beside the 1.5 MiB that each has of its own; default
+	// 512 MiB, at least 64 MiB. Requests of up to 1 MiB do not wait for it.
 	Memory int64
 
 	// Spin is how long to look for the next request before going to sleep
@@ -35,7 +36,10 @@ type Options struct {
 	HandshakeTimeout time.Duration
 
 	// StallTimeout is how long a client may make no progress within a large
-	// payload, or in taking its replies, before it is cut off; default 60 s.
+	// payload, or in taking its replies, before it is cut off; default 60 s. It
+	// must be done after that time and a second for each 64 KiB. While others
+	// wait for shared memory that it holds, it must move 1 MiB per second,
+	// judged every 3 s, or every StallTimeout if that is less.
 	StallTimeout time.Duration
 
 	// Observe, where not nil, is told of every command executed: its name
@@ -49,7 +53,7 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	setDefault(&o.MaxConns, 1024)
+	setDefault(&o.MaxConns, 256)
 	setDefault(&o.Workers, 64)
 	setDefault(&o.Memory, 512<<20)
 	setDefault(&o.Spin, 20*time.Microsecond)
@@ -76,6 +80,7 @@ type Server struct {
 	log     *slog.Logger
 	buffers bufferPool
 	memory  *semaphore.Weighted
+	waiting atomic.Int32 // connections that wait for memory
 	workers *workers
 
 	mu        sync.Mutex

@@ -131,11 +131,11 @@ func TestUnusedReplyBuffer(t *testing.T) {
 	if _, err := c.room(100); err != nil {
 		t.Fatal(err)
 	}
-	if s.memory.TryAcquire(s.opt.Memory) {
+	if c.own.TryAcquire(connShare) {
 		t.Fatal("the buffer is not paid for")
 	}
 	c.flushReplies()
-	if !s.memory.TryAcquire(s.opt.Memory) {
+	if !c.own.TryAcquire(connShare) {
 		t.Error("the buffer is kept")
 	}
 }

@@ -1,0 +1,106 @@
+package nbd
+
+// Where the memory for payloads and replies in flight comes from:
+//
+//	fixed   256 KiB of input and 256 KiB of replies, for each connection
+//	own     connShare for each connection; never lent to another
+//	shared  Options.Memory for all, of which one connection has at most
+//	        connMemory
+//
+// What fits the own share is taken from it, or else from what is free of the
+// shared memory, or else waits for the own share to be free again: for this
+// client to take its replies, and never for another client. What does not fit
+// waits for shared memory, and takes all that it needs at once: nobody waits
+// for more while holding some in the reader, so holders do not wait for each
+// other. A client that holds shared memory and dawdles is cut off when others
+// wait for it; see pace.
+//
+// Altogether: MaxConns * (512 KiB + connShare) + Memory.
+const (
+	// connShare suffices for a request of 1 MiB, and for 2048 commits.
+	connShare = 1 << 20
+
+	// connMemory bounds the shared memory of one connection.
+	connMemory = 64 << 20
+)
+
+// take returns a buffer with room for n bytes, paid for. Before it waits, the
+// replies at hand are sent.
+func (c *conn) take(n int) (*buffer, error) {
+	charge := int64(1) << classOf(n)
+	shared, err := c.charge(charge)
+	if err != nil {
+		return nil, err
+	}
+	b := c.srv.buffers.get(n)
+	b.charge, b.shared = charge, shared
+	return b, nil
+}
+
+// free takes back a buffer of take, or the fixed reply buffer. It may be
+// called by any goroutine.
+func (c *conn) free(b *buffer) {
+	switch {
+	case b.charge == 0:
+		b.from, b.to = b.base, b.base
+		c.spare.Store(b)
+		return
+	case b.shared:
+		c.held.Add(-b.charge)
+		c.memory.Release(b.charge)
+		c.srv.memory.Release(b.charge)
+	default:
+		c.own.Release(b.charge)
+	}
+	c.srv.buffers.put(b)
+}
+
+// charge takes n bytes from where there are some.
+func (c *conn) charge(n int64) (shared bool, err error) {
+	switch {
+	case n <= connShare && c.own.TryAcquire(n):
+		return false, nil
+	case c.tryShared(n):
+		return true, nil
+	case n <= connShare:
+		return false, c.chargeOwn(n)
+	}
+	return true, c.chargeShared(n)
+}
+
+func (c *conn) chargeOwn(n int64) error {
+	if c.own.TryAcquire(n) {
+		return nil
+	}
+	c.flushReplies()
+	return c.own.Acquire(c.ctx, n)
+}
+
+// tryShared fails when others wait, even if n bytes are free.
+func (c *conn) tryShared(n int64) bool {
+	if !c.memory.TryAcquire(n) {
+		return false
+	}
+	if !c.srv.memory.TryAcquire(n) {
+		c.memory.Release(n)
+		return false
+	}
+	c.held.Add(n)
+	return true
+}
+
+func (c *conn) chargeShared(n int64) error {
+	c.flushReplies()
+	if err := c.memory.Acquire(c.ctx, n); err != nil {
+		return err
+	}
+	c.srv.waiting.Add(1)
+	err := c.srv.memory.Acquire(c.ctx, n)
+	c.srv.waiting.Add(-1)
+	if err != nil {
+		c.memory.Release(n)
+		return err
+	}
+	c.held.Add(n)
+	return nil
+}

@@ -68,10 +68,11 @@ var exitMeanings = []struct {
 	{exitCodes[fail.Canceled], "interrupted, or the server is shutting down"},
 }
 
+// exitTable is set apart by its indentation, in manual pages too.
 func exitTable() string {
 	var b strings.Builder
 	for _, e := range exitMeanings {
-		fmt.Fprintf(&b, "%5d  %s\n", e.code, e.meaning)
+		fmt.Fprintf(&b, "    %3d  %s\n", e.code, e.meaning)
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -43,6 +43,7 @@ A pool is named by its directory. The commands talk to the server of the pool
 through the socket varve.sock in it. K, M, G and T are powers of 1024.
 
 Exit codes:
+
 ` + exitTable(),
 		Example: `  varve up                          make a pool with a disk, and serve it
   varve snapshot disk0@clean        name the present moment

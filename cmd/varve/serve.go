@@ -37,7 +37,8 @@ type serveOptions struct {
 	log        *slog.Logger
 	volume     string // made first, if set; thin
 	size       uint64 // of it, in bytes
-	ready      func(info httpapi.ServerInfo, volume string) error // volume: the first there is, or ""
+	// ready is told what is served; volume is the first that there is, or "".
+	ready func(info httpapi.ServerInfo, volume string) error
 }
 
 func (a *app) serve() *cobra.Command {

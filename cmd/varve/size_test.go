@@ -27,11 +27,3 @@ func TestSizes(t *testing.T) {
 		}
 	}
 }
-
-func TestExitCodes(t *testing.T) {
-	for k := fail.Other; k <= fail.Canceled; k++ {
-		if exitCodes[k] == 0 {
-			t.Errorf("kind %v has no exit code", k)
-		}
-	}
-}

@@ -15,7 +15,7 @@ import (
 // Limits of the public addresses. Whoever reaches them may ask.
 const (
 	publicConns     = 64
-	publicTimeout   = 10 * time.Second // to send a request
+	publicTimeout   = 2 * time.Second  // to send a request
 	publicAnswer    = 30 * time.Second // to take the answer
 	publicKeepAlive = time.Minute
 )
@@ -60,6 +60,7 @@ func NewPublic(o PublicOptions) *Public {
 		Handler:           mux,
 		ReadHeaderTimeout: publicTimeout,
 		ReadTimeout:       publicTimeout,
+		ConnState:         func(c net.Conn, s http.ConnState) { c.(*guest).note(s) },
 		WriteTimeout:      publicAnswer,
 		IdleTimeout:       publicKeepAlive,
 		MaxHeaderBytes:    maxHeader,
@@ -75,7 +76,7 @@ func plain(w http.ResponseWriter) {
 // Serve answers on l until Shutdown, then returns nil. It may be called for
 // several listeners.
 func (p *Public) Serve(l net.Listener) error {
-	err := p.http.Serve(&callerListener{Listener: l, slots: make(chan struct{}, publicConns)})
+	err := p.http.Serve(newDoor(l, publicConns))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

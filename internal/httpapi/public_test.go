@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestPublic(t *testing.T) {
@@ -81,19 +83,21 @@ func TestPublicLimit(t *testing.T) {
 	}
 	go p.Serve(l)
 	answers := make(chan error, publicConns+1)
-	for range publicConns + 1 {
-		go func() {
-			c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-			a, err := c.Get("http://" + l.Addr().String() + "/healthz")
-			if err == nil {
-				a.Body.Close()
-			}
-			answers <- err
-		}()
+	ask := func() {
+		c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		a, err := c.Get("http://" + l.Addr().String() + "/healthz")
+		if err == nil {
+			a.Body.Close()
+		}
+		answers <- err
+	}
+	for range publicConns {
+		go ask()
 	}
 	for range publicConns {
 		<-asked
 	}
+	go ask()
 	if len(asked) > 0 {
 		t.Error("one too many was served")
 	}
@@ -106,5 +110,53 @@ func TestPublicLimit(t *testing.T) {
 	<-asked // the last one, after another had ended
 	if err := p.Shutdown(context.Background()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPublicIdle: connections that only stay there keep nobody out. Those that
+// were idle for longest make room.
+func TestPublicIdle(t *testing.T) {
+	p := NewPublic(PublicOptions{Health: func() error { return nil }, Metrics: http.NotFoundHandler()})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go p.Serve(l)
+	defer p.Shutdown(context.Background())
+	ask := func() net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(10 * time.Second))
+		again(t, c)
+		return c
+	}
+	first, second := ask(), ask()
+	for range publicConns - 2 {
+		ask()
+	}
+	again(t, first) // now second is the one that was idle for longest
+	ask()
+	if n, err := second.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the connection that was idle for longest is still there: %d bytes, %v", n, err)
+	}
+	again(t, first)
+}
+
+// again asks on a connection that is kept.
+func again(t *testing.T, c net.Conn) {
+	t.Helper()
+	if _, err := io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: varve\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	a, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := io.ReadAll(a.Body); err != nil || string(body) != "ok\n" {
+		t.Fatalf("%q, %v", body, err)
 	}
 }

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -15,9 +14,6 @@ import (
 // reply and none are what huma wants around a body and in place of an input.
 type reply[T any] struct{ Body T }
 type none struct{}
-
-// maxLogged is how much of a request a line of the log repeats: bytes.
-const maxLogged = 256
 
 // ByName is exported because huma fills no others that are embedded.
 type ByName struct {
@@ -228,23 +224,11 @@ func add[I, O any](s *Server, method, path, id, summary string, do func(context.
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*reply[O], error) {
 		out, err := do(ctx, in)
 		if method != http.MethodGet {
-			s.logChange(ctx, id, fmt.Sprintf("%+v", *in), err)
+			s.logChange(ctx, id, *in, err)
 		}
 		if err != nil {
 			return nil, problem(err)
 		}
 		return &reply[O]{Body: out}, nil
 	})
-}
-
-func (s *Server) logChange(ctx context.Context, id, request string, err error) {
-	if len(request) > maxLogged {
-		request = request[:maxLogged] + "..."
-	}
-	who := callerFrom(ctx).Addr
-	if err != nil {
-		s.log.Warn("refused", "op", id, "request", request, "caller", who, "error", err)
-		return
-	}
-	s.log.Info("done", "op", id, "request", request, "caller", who)
 }

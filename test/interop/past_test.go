@@ -1,7 +1,9 @@
 package interop
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -146,16 +148,53 @@ func TestTour(t *testing.T) {
 	if !ok {
 		t.Fatal("README.md has no tour")
 	}
+	free, err := net.Listen("tcp", tourPort)
+	if err != nil {
+		t.Fatalf("the tour needs its port for itself: %v", err)
+	}
+	free.Close()
+	out, err := runTour(t, root, tour)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+
+	// Where the server cannot start the tour ends, and does not wait for it.
+	squatter, err := net.Listen("tcp", tourPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer squatter.Close()
+	out, err = runTour(t, root, tour)
+	if err == nil || !strings.Contains(out, "in use") || strings.Contains(out, "+ qemu-io") {
+		t.Errorf("without its port the tour went on: %v\n%s", err, out)
+	}
+}
+
+// tourPort is where the tour's programs look for the disks.
+const tourPort = "127.0.0.1:10809"
+
+// runTour pastes the tour at the top of the source tree. What it installs and
+// writes goes elsewhere.
+func runTour(t *testing.T, root, tour string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	modules, err := exec.Command("go", "env", "GOMODCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
-	cmd := exec.Command("bash", "-eux", "-o", "pipefail", "-c", tour)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))
-	cmd.WaitDelay = 5 * time.Second
+	cmd := exec.CommandContext(ctx, "bash", "-eux", "-o", "pipefail", "-c", tour)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOBIN=", "GOPATH="+filepath.Join(dir, "go"),
+		"GOMODCACHE="+strings.TrimSpace(string(modules)), "VARVE_POOL="+filepath.Join(dir, "pool"), "VARVE_HTTP=none")
 	// A group of its own, so that a server left behind can be ended.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may be empty already
-		t.Fatalf("%v\n%s", err, out)
 	}
+	return string(out), err
 }

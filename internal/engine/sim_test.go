@@ -38,6 +38,7 @@ type config struct {
 	drain      int           // one in so many makes a drain step
 	marker     time.Duration // 0: no markers but by Close
 	spill      bool          // views go to a scratch file
+	alone      bool          // checkpoints run between operations only, so that a run can be repeated exactly
 }
 
 func (c config) options(s segstore.Store, clock *clock) engine.Options {
@@ -467,6 +468,11 @@ func (s *sim) between() {
 	if c := s.conf.checkpoint; c > 0 && s.knob.IntN(c) == 0 {
 		s.intend("checkpoint", nil, nil)
 		s.joinCheckpoint()
+		if s.conf.alone {
+			s.must("checkpoint", s.e.Checkpoint())
+			s.stats["checkpoint"]++
+			return
+		}
 		if s.knob.IntN(2) == 0 {
 			s.checkpointUnder(s.store)
 			s.stats["checkpoint"]++

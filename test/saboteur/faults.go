@@ -8,6 +8,7 @@ var (
 	poolMoments = suite{pkg: "./internal/engine", run: "^(TestMetamorphic|TestEveryMoment)$", env: "VARVE_SEEDS=1"}
 	poolDeaths  = suite{pkg: "./internal/engine", run: "^TestDeaths"}
 	poolDamage  = suite{pkg: "./internal/engine", run: "^(TestLostLastSegment|TestDamagedCheckpoint)$"}
+	volEdges    = suite{pkg: "./internal/vol", run: "^TestEdgesMeet$"}
 	treeDamage  = suite{pkg: "./internal/tree", run: "^TestDamagedNodes$"}
 	diskDamage  = suite{pkg: "./test/interop", run: "^TestFlippedBits$"}
 	wireTests   = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
@@ -157,6 +158,16 @@ var faults = []fault{
 		name: "merge-not-guarded", what: "two unaligned writes into one block lose one of them",
 		edits: []edit{{"internal/engine/write.go", "if addr != x.Addr {", "if addr != x.Addr && false {"}},
 		tests: suite{pkg: "./test/power", run: "^TestNeighbours$"},
+	},
+	{
+		name: "last-edge-not-guarded", what: "a write that ends inside a block loses what another put there",
+		edits: []edit{{"internal/vol/vol.go", "		expect = append(expect, engine.Expect{Block: off / blockSize, Addr: addr})\n		copy(e.tail[:], p)", "		_ = addr\n		copy(e.tail[:], p)"}},
+		tests: volEdges,
+	},
+	{
+		name: "first-edge-not-guarded", what: "a write that begins inside a block loses what another put there",
+		edits: []edit{{"internal/vol/vol.go", "		expect = append(expect, engine.Expect{Block: off / blockSize, Addr: addr})\n		n := copy(", "		_ = addr\n		n := copy("}},
+		tests: volEdges,
 	},
 	{
 		name: "data-crc-ignored", what: "damaged payload is served",

@@ -307,7 +307,7 @@ func TestDeathsWithRollbacks(t *testing.T) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				defer recoverStop(t)
-				conf := config{segment: 1 << 20, checkpoint: 8, drain: 6, baseOps: 30}
+				conf := config{segment: 1 << 20, checkpoint: 8, drain: 6, baseOps: 30, alone: true}
 				w := newWitness(t, newSim(t, conf, memStore(conf), seed), seen)
 				for i := range 200 {
 					if i%9 == 8 {

@@ -21,7 +21,12 @@ import (
 //	         then the zigzag difference to the end of the one before) |
 //	         blocks * CRC u32
 //	Trim:    off u | len u
-//	others:  name (length u | bytes) | size u | source u | at u | limit u | now u8
+//	of files: ino u | uid u | gid u | has u8 | with has bit 0: xid u32 | sum u64 |
+//	         bit 1: dir u | name s | bit 2: dir2 u | name2 s | ino2 u |
+//	         bit 3: value s | bit 4: mask u16, then each attribute of the
+//	         mask, in its order, u (times zigzag) | bit 5: off u | len u |
+//	         bit 6: extents as Write
+//	others:  name s (length u | bytes) | size u | source u | at u | limit u | now u8 | value s
 //
 // Names and clients are numbered per frame so that each frame can be read
 // alone.
@@ -72,15 +77,19 @@ func (e *Encoder) Append(dst []byte, op *Op, frame uint64) []byte {
 	case Trim:
 		return appendRange(dst, op)
 	}
+	if op.Kind.OnFile() {
+		return appendFile(dst, op)
+	}
 	dst = appendString(dst, op.Name)
 	dst = binary.AppendUvarint(dst, op.Size)
 	dst = binary.AppendUvarint(dst, op.Source)
 	dst = binary.AppendUvarint(dst, op.At)
 	dst = binary.AppendUvarint(dst, op.Limit)
+	now := byte(0)
 	if op.Now {
-		return append(dst, 1)
+		now = 1
 	}
-	return append(dst, 0)
+	return varint.AppendString(append(dst, now), op.Value)
 }
 
 func (e *Encoder) number(c *Client) (int, bool) {
@@ -159,14 +168,18 @@ func (d *Decoder) Decode(rec []byte, lsn uint64, op *Op) error {
 	switch op.Kind {
 	case Write:
 		op.Off, op.Len = r.Uvarint(), r.Uvarint()
-		d.extents(&r, op)
+		d.written(&r, op)
 	case Trim:
 		op.Off, op.Len = r.Uvarint(), r.Uvarint()
 		r.Bad = r.Bad || op.Off%BlockSize != 0 || op.Len%BlockSize != 0 || op.Len == 0 || op.Off+op.Len < op.Off
 	default:
+		if op.Kind.OnFile() {
+			d.file(&r, op)
+			break
+		}
 		op.Name = r.String(MaxName)
 		op.Size, op.Source, op.At, op.Limit = r.Uvarint(), r.Uvarint(), r.Uvarint(), r.Uvarint()
-		op.Now = r.Byte() != 0
+		op.Now, op.Value = r.Byte() != 0, r.String(MaxValue)
 		r.Bad = r.Bad || kindNames[op.Kind] == ""
 	}
 	if r.Bad || len(r.B) != 0 || flags > flagNewClient {
@@ -175,15 +188,19 @@ func (d *Decoder) Decode(rec []byte, lsn uint64, op *Op) error {
 	return nil
 }
 
-func (d *Decoder) extents(r *varint.Reader, op *Op) {
-	n := r.Uvarint()
-	first := op.Off / BlockSize
-	if n > MaxExtents || op.Len == 0 || op.Off+op.Len < op.Off {
+// written reads the extents of the bytes [Off, Off+Len).
+func (d *Decoder) written(r *varint.Reader, op *Op) {
+	if op.Len == 0 || op.Off+op.Len < op.Off {
 		r.Bad = true
 		return
 	}
-	want := (op.Off+op.Len-1)/BlockSize - first + 1
-	if want > MaxExtents*MaxExtentBlocks || want*4 > uint64(len(r.B)) {
+	d.extents(r, op, (op.Off+op.Len-1)/BlockSize-op.Off/BlockSize+1)
+}
+
+// extents reads extents of want blocks.
+func (d *Decoder) extents(r *varint.Reader, op *Op, want uint64) {
+	n := r.Uvarint()
+	if n > MaxExtents || want > MaxExtents*MaxExtentBlocks || want*4 > uint64(len(r.B)) {
 		r.Bad = true
 		return
 	}

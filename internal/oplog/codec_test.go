@@ -13,9 +13,13 @@ func drawOp(t *rapid.T, clients []*Client) *Op {
 		Dataset: rapid.Uint64().Draw(t, "dataset"),
 		Client:  rapid.SampledFrom(clients).Draw(t, "client"),
 	}
-	op.Kind = rapid.SampledFrom([]Kind{Write, Trim, CreateVolume, Snapshot, Clone, Rollback, Drain}).Draw(t, "kind")
+	op.Kind = rapid.SampledFrom([]Kind{Write, Trim, CreateVolume, Snapshot, Clone, Rollback, Drain, Set,
+		WriteFile, Create, Symlink, Move, Setattr, SetXattr}).Draw(t, "kind")
+	if op.Kind.OnFile() {
+		drawFile(t, op)
+	}
 	switch op.Kind {
-	case Write:
+	case Write, WriteFile:
 		blocks := rapid.IntRange(1, 300).Draw(t, "blocks")
 		op.Off = rapid.Uint64Range(0, 1<<40).Draw(t, "off") * BlockSize
 		op.Len = uint64(blocks)*BlockSize - uint64(rapid.IntRange(0, BlockSize-1).Draw(t, "short"))
@@ -32,12 +36,48 @@ func drawOp(t *rapid.T, clients []*Client) *Op {
 		op.Off = rapid.Uint64Range(0, 1<<40).Draw(t, "off") * BlockSize
 		op.Len = rapid.Uint64Range(1, 1<<40).Draw(t, "len") * BlockSize
 	default:
+		if op.Kind.OnFile() {
+			break
+		}
+		op.Value = rapid.StringN(0, 60, MaxValue).Draw(t, "value")
 		op.Name = rapid.StringN(0, 60, MaxName).Draw(t, "name")
 		op.Size, op.Source = rapid.Uint64().Draw(t, "size"), rapid.Uint64().Draw(t, "source")
 		op.At, op.Limit = rapid.Uint64().Draw(t, "at"), rapid.Uint64().Draw(t, "limit")
 		op.Now = rapid.Bool().Draw(t, "now")
 	}
 	return op
+}
+
+func drawFile(t *rapid.T, op *Op) {
+	op.Ino = rapid.Uint64().Draw(t, "ino")
+	op.UID, op.GID = rapid.Uint32().Draw(t, "uid"), rapid.Uint32().Draw(t, "gid")
+	if rapid.Bool().Draw(t, "request") {
+		op.Request = &Request{XID: rapid.Uint32().Draw(t, "xid"), Sum: rapid.Uint64().Draw(t, "sum")}
+	}
+	if op.Kind == WriteFile {
+		return
+	}
+	if rapid.Bool().Draw(t, "named") {
+		op.Dir, op.Name = rapid.Uint64().Draw(t, "dir"), rapid.StringN(1, 60, MaxName).Draw(t, "name")
+	}
+	if op.Kind == Move {
+		op.Dir2, op.Name2 = rapid.Uint64Min(1).Draw(t, "dir2"), rapid.StringN(0, 60, MaxName).Draw(t, "name2")
+		op.Ino2 = rapid.Uint64().Draw(t, "ino2")
+	}
+	op.Value = rapid.StringN(0, 60, MaxValue).Draw(t, "value")
+	a := Attr{
+		Mask: AttrMask(rapid.Uint16Range(0, uint16(allAttrs)).Draw(t, "mask")),
+		Mode: 1, UID: 2, GID: 1 << 31, Flags: 4, Size: 1 << 63, Atime: -6, Mtime: 7, Btime: 1 << 62, Rdev: 8, Verifier: 9,
+	}
+	op.Attr = a
+	op.Attr = Attr{Mask: a.Mask} // only what the mask names is kept
+	var want []any
+	a.fields(func(v *uint32) { want = append(want, *v) }, func(v *uint64) { want = append(want, *v) }, func(v *int64) { want = append(want, *v) })
+	i := 0
+	op.Attr.fields(func(v *uint32) { *v = want[i].(uint32); i++ }, func(v *uint64) { *v = want[i].(uint64); i++ }, func(v *int64) { *v = want[i].(int64); i++ })
+	if op.Kind == Setattr && rapid.Bool().Draw(t, "edge") {
+		op.Extents = []Extent{{Addr: 77, CRC: []uint32{5}}}
+	}
 }
 
 // What is encoded is decoded, frame by frame.

@@ -24,14 +24,36 @@ const (
 	Hold            Kind = 25 // a tag forbids destroying a snapshot
 	Release         Kind = 26 // the tag goes
 	Resize          Kind = 27 // the volume grows
+	CreateShare     Kind = 28 // a new share with an empty root directory
+	Set             Kind = 29 // a property of a dataset
+
+	// Of the files of a share.
+	WriteFile   Kind = 40 // bytes of a file
+	Create      Kind = 41 // a regular file and its name
+	Mkdir       Kind = 42
+	Symlink     Kind = 43
+	Mknod       Kind = 44 // a device, FIFO or socket
+	Link        Kind = 45 // another name
+	Remove      Kind = 46 // a name goes, and with the last one the object
+	Rmdir       Kind = 47
+	Move        Kind = 48 // an object gets another name, which may be another's so far
+	Setattr     Kind = 49
+	SetXattr    Kind = 50
+	RemoveXattr Kind = 51
 )
 
 var kindNames = map[Kind]string{
 	Write: "write", Trim: "trim", CreateVolume: "create-volume",
 	Snapshot: "snapshot", DestroySnapshot: "destroy-snapshot", Clone: "clone",
 	Rollback: "rollback", Destroy: "destroy", Undestroy: "undestroy",
-	Rename: "rename", Drain: "drain", Hold: "hold", Release: "release", Resize: "resize",
+	Rename: "rename-dataset", Drain: "drain", Hold: "hold", Release: "release", Resize: "resize",
+	CreateShare: "create-share", Set: "set", WriteFile: "write-file", Create: "create", Mkdir: "mkdir",
+	Symlink: "symlink", Mknod: "mknod", Link: "link", Remove: "remove", Rmdir: "rmdir", Move: "rename",
+	Setattr: "setattr", SetXattr: "set-xattr", RemoveXattr: "remove-xattr",
 }
+
+// OnFile reports whether k changes the files of a share.
+func (k Kind) OnFile() bool { return k >= WriteFile && k <= RemoveXattr }
 
 func (k Kind) String() string {
 	if n, ok := kindNames[k]; ok {
@@ -51,6 +73,9 @@ const MaxExtents = 1024
 
 // MaxName bounds names in an operation, in bytes.
 const MaxName = 255
+
+// MaxValue bounds the value in an operation, in bytes.
+const MaxValue = 64 << 10
 
 // Extent is a run of payload blocks where they stay: Addr is the logical
 // address of the first block, CRC holds one CRC32C per block.
@@ -84,6 +109,60 @@ type Op struct {
 	At     uint64 // Clone, Rollback: the moment; Snapshot: a past moment, 0 = the present; DestroySnapshot, Hold, Release: the snapshot's id; Drain: the dying list's id
 	Limit  uint64 // Drain: how many tree entries at the most
 	Now    bool   // Destroy: for good
+
+	// Of the files of a share: the exact bytes [Off, Off+Len) and Extents of
+	// WriteFile are as in Write. Setattr with a size that ends inside a block
+	// with payload has that block anew, zero beyond the size, as its one
+	// extent.
+	Ino      uint64   // the object
+	Dir      uint64   // the directory in which Name is, will be, or was
+	Dir2     uint64   // Move: the directory of the new name,
+	Name2    string   // and the new name
+	Ino2     uint64   // Move: the object that had the new name, 0: none
+	Attr     Attr     // what is set
+	Value    string   // Symlink: the target; SetXattr: the value; Set: the property's; CreateShare: 8 bytes, the seed of its hashes
+	UID, GID uint32   // who asked
+	Request  *Request // what the client sent, if it may send it again
+}
+
+// AttrMask says which fields of an Attr mean something.
+type AttrMask uint16
+
+// The fields of an Attr. A time that is set to the operation's own has no
+// field.
+const (
+	SetMode AttrMask = 1 << iota
+	SetUID
+	SetGID
+	SetSize
+	SetAtime
+	SetMtime
+	SetAtimeNow
+	SetMtimeNow
+	SetFlags
+	SetRdev
+	SetVerifier
+	SetBtime
+	allAttrs = SetBtime<<1 - 1
+)
+
+// Attr is a set of attributes of a file. For a new object Mode has the type
+// too, as in stat(2).
+type Attr struct {
+	Mask                AttrMask
+	Mode, UID, GID      uint32
+	Flags               uint32
+	Size                uint64 // bytes
+	Atime, Mtime, Btime int64  // Unix nanoseconds
+	Rdev                uint64
+	Verifier            uint64
+}
+
+// Request identifies a request of a client over its retransmissions: the XID
+// and a checksum of the call's body.
+type Request struct {
+	XID uint32
+	Sum uint64
 }
 
 func (o *Op) String() string {

@@ -28,9 +28,10 @@ type Done struct {
 type DatasetInfo struct {
 	ID         uint64     `json:"id"`
 	Name       string     `json:"name"`
-	Kind       string     `json:"kind"` // "volume"
+	Kind       string     `json:"kind"` // "volume" or "share"
 	Size       uint64     `json:"size"`
 	Mapped     uint64     `json:"mapped"` // payload the head refers to
+	Inodes     uint64     `json:"inodes,omitempty"`
 	Created    time.Time  `json:"created"`
 	CreatedLSN uint64     `json:"created_lsn"`
 	ChangedLSN uint64     `json:"changed_lsn"` // the last operation on its line
@@ -41,6 +42,8 @@ type DatasetInfo struct {
 	Destroyed  *time.Time `json:"destroyed,omitempty"`
 	OldestLSN  uint64     `json:"oldest_lsn"` // the oldest reachable moment
 	OldestTime time.Time  `json:"oldest_time"`
+
+	Properties map[string]string `json:"properties,omitempty"` // those that are set
 }
 
 // SnapshotInfo describes a snapshot.

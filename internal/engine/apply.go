@@ -2,6 +2,7 @@ package engine
 
 import (
 	"varve/internal/fail"
+	"varve/internal/inode"
 	"varve/internal/oplog"
 	"varve/internal/segment"
 	"varve/internal/tree"
@@ -10,10 +11,10 @@ import (
 // prepared is what Prepare found for an operation that needs more than its
 // record: Replay finds it again.
 type prepared struct {
-	im     *image  // Clone, Rollback, Snapshot of the past: the state at the moment
-	deaths []death // Drain
-	next   uint64  // Drain: where the next step begins
-	old    *root   // a large Trim: the head before it
+	im     *image   // Clone, Rollback, Snapshot of the past: the state at the moment
+	deaths []death  // Drain
+	next   tree.Key // Drain: where the next step begins
+	old    *root    // a large Trim: the head before it
 }
 
 // apply is the one Apply: it changes heads and catalog by one logged
@@ -24,14 +25,21 @@ type prepared struct {
 // shared and the dataset's lock. An error is corruption.
 func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error {
 	d := e.datasets[op.Dataset]
-	if d == nil && op.Kind != oplog.CreateVolume && op.Kind != oplog.Clone && !(op.Kind == oplog.Snapshot && op.Dataset == 0) {
+	if d == nil && op.Kind != oplog.CreateVolume && op.Kind != oplog.CreateShare && op.Kind != oplog.Clone && !(op.Kind == oplog.Snapshot && op.Dataset == 0) {
 		return fail.New(fail.Corrupt, "%v: no such dataset", op)
 	}
-	switch op.Kind {
-	case oplog.Write, oplog.Trim:
+	if changesData(op.Kind) {
 		return e.applyData(d, op, pre)
+	}
+	switch op.Kind {
 	case oplog.CreateVolume:
-		return e.applyCreate(op, pos, &image{tree: e.cache.Open(tree.Ref{}), size: op.Size})
+		return e.applyCreate(op, pos, &image{figures: figures{size: op.Size}, tree: e.cache.Open(tree.Ref{})})
+	case oplog.CreateShare:
+		im, err := e.emptyShare(op)
+		if err != nil {
+			return err
+		}
+		return e.applyCreate(op, pos, im)
 	case oplog.Clone:
 		return e.applyClone(op, pos, pre)
 	case oplog.Rollback:
@@ -44,6 +52,8 @@ func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error 
 		d.mu.Lock()
 		d.head.size, d.changed = op.Size, op.LSN
 		d.mu.Unlock()
+	case oplog.Set:
+		e.setProperty(d, op)
 	case oplog.DestroySnapshot:
 		return e.removeSnapshot(d, op)
 	case oplog.Destroy:
@@ -65,19 +75,25 @@ func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error 
 	return nil
 }
 
-// applyData changes a head by a write or trim. The caller has prepared the
-// head's tree, and for a large trim named the tree as it was: pre.old.
+// changesData reports whether an operation of kind k changes a dataset's tree
+// and nothing else: a Head makes those.
+func changesData(k oplog.Kind) bool { return k == oplog.Write || k == oplog.Trim || k.OnFile() }
+
+// applyData changes a head by an operation on its data. The caller has prepared
+// the head's tree, and where a range goes to a dying list named the tree as it
+// was: pre.old.
 func (e *Engine) applyData(d *dataset, op *oplog.Op, pre *prepared) error {
 	mapped := d.head.mapped
 	dead, err := d.head.apply(op)
 	if err != nil {
 		return err
 	}
-	if dead[0] < dead[1] {
+	if !dead.empty() {
 		old := pre.old
 		old.mapped, pre.old = mapped, nil
-		e.addDying(d, &dying{id: op.LSN, root: d.addRoot(old), next: dead[0], end: dead[1], counts: true})
+		e.addDying(d, &dying{id: op.LSN, root: d.addRoot(old), next: blockKey(dead.ino, dead.from), end: blockKey(dead.ino, dead.to), counts: true})
 	}
+	d.nextIno = max(d.nextIno, op.Ino+1)
 	d.thaw()
 	d.changed = op.LSN
 	e.touch(d)
@@ -91,6 +107,11 @@ func (e *Engine) applyCreate(op *oplog.Op, pos segment.Position, im *image) erro
 	d := &dataset{
 		id: op.Dataset, name: op.Name, created: stamp{op.LSN, op.Time},
 		parent: op.Source, origin: e.datasets[op.Source], fork: op.At, head: *im, changed: op.LSN,
+	}
+	if d.origin != nil {
+		d.kind, d.nextIno = d.origin.kind, d.origin.nextIno
+	} else if op.Kind == oplog.CreateShare {
+		d.kind, d.nextIno = shareKind, inode.Root+1
 	}
 	d.led.fork = op.At
 	d.head.led = &d.led
@@ -132,7 +153,7 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	old := d.addRoot(d.freeze(op.LSN-1, pos))
 	e.keep(d, old)
 	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN - 1, time: op.Time, guard: true})
-	e.addDying(d, &dying{id: op.LSN, root: old, end: noBlock, born: op.At})
+	e.addDying(d, &dying{id: op.LSN, root: old, end: tree.MaxKey, born: op.At})
 	d.rollbacks = append(d.rollbacks, rollback{at: op.LSN, to: op.At, from: pre.im.from})
 	e.record(itemKey(tagRollback, d.id, op.LSN), putUvarints(nil, op.At, pre.im.from))
 	for _, y := range d.dying {
@@ -143,6 +164,7 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	pre.im.led = &d.led
 	d.thaw()
 	d.head = *pre.im
+	d.head.floor = op.Time
 	d.changed = op.LSN
 	e.keep(d, d.addRoot(d.freeze(op.LSN, pos)))
 	e.touch(d)
@@ -163,7 +185,7 @@ func (e *Engine) addDying(d *dataset, y *dying) {
 	e.wakeDrain()
 }
 
-// noBlock is beyond every block number.
+// noBlock is beyond every block number of a file or volume.
 const noBlock = 1 << 52
 
 // record notes a change of the pool tree for the next checkpoint; nil deletes.

@@ -48,6 +48,25 @@ func (e *Engine) Attach(name string, c Caller, write bool, kick func()) (*Head, 
 	return h, nil
 }
 
+// AttachID is Attach, for reading, to the dataset with an id, also after it
+// was renamed. NotFound where it is destroyed.
+func (e *Engine) AttachID(id uint64, c Caller, kick func()) (*Head, error) {
+	e.gate.RLock()
+	d := e.datasets[id]
+	if d == nil || d.destroyed.lsn != 0 {
+		e.gate.RUnlock()
+		return nil, fail.New(fail.NotFound, "no dataset with number %d", id)
+	}
+	name := d.name
+	e.gate.RUnlock()
+	h, err := e.Attach(name, c, false, kick)
+	if err == nil && h.d != d { // renamed, and the name given away, in between
+		h.Detach()
+		return nil, fail.New(fail.Busy, "%s is being renamed", name)
+	}
+	return h, err
+}
+
 // Detach ends the hold. The Head must not be used any more.
 func (h *Head) Detach() {
 	h.e.clients.Lock()

@@ -165,11 +165,11 @@ func (e *Engine) Dataset(name string) (DatasetInfo, error) {
 func (e *Engine) info(d *dataset) DatasetInfo {
 	oldest := e.oldest(d)
 	i := DatasetInfo{
-		ID: d.id, Name: d.name, Kind: "volume", Created: d.created.wall(), CreatedLSN: d.created.lsn,
+		ID: d.id, Name: d.name, Kind: d.kind.String(), Properties: d.properties(), Created: d.created.wall(), CreatedLSN: d.created.lsn,
 		ForkLSN: d.fork, Snapshots: len(d.snaps), OldestLSN: oldest.lsn, OldestTime: oldest.wall(),
 	}
 	d.mu.RLock()
-	i.Size, i.Mapped, i.ChangedLSN = d.head.size, uint64(d.head.mapped)*BlockSize, d.changed
+	i.Size, i.Mapped, i.Inodes, i.ChangedLSN = d.head.size, uint64(d.head.mapped)*BlockSize, uint64(d.head.inodes), d.changed
 	d.mu.RUnlock()
 	if p := e.datasets[d.parent]; p != nil {
 		i.Origin = fmt.Sprintf("%s@lsn:%d", p.name, d.fork)

@@ -37,9 +37,13 @@ type blockSum struct {
 
 // rootToCheck names one tree for the report.
 type rootToCheck struct {
-	name string
-	vers *tree.Version
-	size uint64 // bytes; 0: the pool tree
+	name   string
+	vers   *tree.Version
+	pool   bool // the pool tree
+	d      *dataset
+	size   uint64 // of a volume: bytes
+	whole  bool   // a share's links and names are checked as well
+	inodes int64
 }
 
 // Check verifies the pool while it is served, as of a checkpoint that it takes
@@ -106,6 +110,9 @@ func (e *Engine) check(ctx context.Context, data bool, progress func(done, total
 		if err := c.tree(r); err != nil {
 			return c.report, err
 		}
+		if err := c.share(r); err != nil {
+			return c.report, err
+		}
 	}
 	return c.report, ctx.Err()
 }
@@ -124,16 +131,16 @@ func (c *checker) roots() []rootToCheck {
 	e.gate.Lock()
 	defer e.gate.Unlock()
 	last := e.lastCkpt.Load().(checkpointRecord)
-	out := []rootToCheck{{name: "the pool tree", vers: e.pool.Freeze(last.number)}}
+	out := []rootToCheck{{name: "the pool tree", pool: true, vers: e.pool.Freeze(last.number)}}
 	for _, d := range e.datasets {
 		c.report.Datasets++
 		c.report.Snapshots += len(d.snaps)
 		d.mu.Lock()
 		for _, r := range d.roots {
-			out = append(out, rootToCheck{name: fmt.Sprintf("%s@lsn:%d", d.name, r.lsn), vers: r.version(e.cache), size: r.size})
+			out = append(out, rootToCheck{name: fmt.Sprintf("%s@lsn:%d", d.name, r.lsn), vers: r.version(e.cache), d: d, size: r.size})
 		}
 		head := d.freeze(e.lastLSN(), segment.Position{})
-		out = append(out, rootToCheck{name: d.name, vers: head.vers, size: d.head.size})
+		out = append(out, rootToCheck{name: d.name, vers: head.vers, d: d, size: d.head.size, whole: true, inodes: d.head.inodes})
 		d.mu.Unlock()
 	}
 	return out
@@ -241,7 +248,7 @@ func (c *checker) tree(r rootToCheck) error {
 			c.checkSum(r.name, segment.Addr(n.Ref.Addr), n.Ref.CRC, segment.Node)
 		}
 		c.report.Nodes++
-		if n.Level > 0 || r.size == 0 {
+		if n.Level > 0 || r.pool {
 			return nil
 		}
 		if n.Ref.Addr == 0 {
@@ -260,16 +267,22 @@ func (c *checker) tree(r rootToCheck) error {
 
 // leaf verifies the extents of one leaf.
 func (c *checker) leaf(r rootToCheck, leaf *tree.Version) error {
-	end := uint64(0)
+	ino, end := uint64(0), uint64(0)
 	return leaf.Blocking().Scan(tree.Key{}, tree.MaxKey, func(k tree.Key, v []byte) bool {
+		if !isExtent(k) {
+			return true
+		}
 		x, err := parseExtent(k, v)
+		if x.ino != ino {
+			ino, end = x.ino, 0
+		}
 		switch {
 		case err != nil:
 			c.damage(r.name, err)
 			return true
 		case x.block < end:
-			c.damage(r.name, fail.New(fail.Corrupt, "block %d is mapped twice", x.block))
-		case x.end()*BlockSize > (r.size+BlockSize-1)/BlockSize*BlockSize:
+			c.damage(r.name, fail.New(fail.Corrupt, "%s block %d is mapped twice", owner(ino), x.block))
+		case r.d.kind == volumeKind && x.end()*BlockSize > (r.size+BlockSize-1)/BlockSize*BlockSize:
 			c.damage(r.name, fail.New(fail.Corrupt, "block %d is beyond the volume's end", x.end()-1))
 		}
 		end = x.end()

@@ -400,7 +400,7 @@ func TestAcceptLossBeforeSuperRoot(t *testing.T) {
 		v.Flush()
 	}
 	v.Close()
-	p.must("close", p.e.Close(context.Background()))
+	p.e.Abort() // closing would write another checkpoint, which needs no more than its own segment
 	disk = disk.Kill()
 	broken := p.beforeSuperRoot(t, disk)
 	bad := flipped(t, disk, p.path(broken.Segment()), int64(broken.Block())*block+40, 3)

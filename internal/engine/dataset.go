@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"varve/internal/segment"
@@ -14,33 +15,51 @@ import (
 // under Engine.gate held exclusively (or in recovery); the head and what its
 // operations touch, under mu.
 type dataset struct {
-	id        uint64
-	name      string
-	created   stamp
-	parent    uint64   // the dataset it forked from, or 0
-	origin    *dataset // that dataset, or nil
-	fork      uint64   // the moment of the parent that it began with
-	destroyed stamp    // zero: it is there
-	gone      bool     // destroyed for good
-	snaps     []*snapshot
-	rollbacks []rollback
-
-	mu       sync.RWMutex
-	head     image
-	led      ledger
-	frozen   *tree.Version // of the present state, or nil
-	changed  uint64        // the last operation that changed the head
-	touched  bool          // changed since the last cut; on Engine.touchedSets then
-	retired  []*tree.Tree  // heads that a rollback replaced; their drops are still to be taken
-	left     []leftHead    // the same, for the nodes that only they had
-	drops    []tree.Drop   // taken, of freezes later than the last cut
-	dying    []*dying
-	roots    []*root // by LSN, the newest last
-	fresh    []*root // of these, the ones not on disk yet
-	plain    []*root // of these, the last checkpoints'
-	deathSeq uint64  // number of the next run of death pages
+	id           uint64
+	kind         datasetKind
+	name         string
+	created      stamp
+	parent       uint64   // the dataset it forked from, or 0
+	origin       *dataset // that dataset, or nil
+	fork         uint64   // the moment of the parent that it began with
+	destroyed    stamp    // zero: it is there
+	gone         bool     // destroyed for good
+	snaps        []*snapshot
+	rollbacks    []rollback
+	props        map[string]property // never changed in place: others read it
+	propsVersion atomic.Uint64       // the operation that set one last
+	mu           sync.RWMutex
+	head         image
+	led          ledger
+	frozen       *tree.Version // of the present state, or nil
+	changed      uint64        // the last operation that changed the head
+	touched      bool          // changed since the last cut; on Engine.touchedSets then
+	retired      []*tree.Tree  // heads that a rollback replaced; their drops are still to be taken
+	left         []leftHead    // the same, for the nodes that only they had
+	drops        []tree.Drop   // taken, of freezes later than the last cut
+	nextIno      uint64        // of a share: the next object's number; no rollback turns it back
+	dying        []*dying
+	roots        []*root // by LSN, the newest last
+	fresh        []*root // of these, the ones not on disk yet
+	plain        []*root // of these, the last checkpoints'
+	deathSeq     uint64  // number of the next run of death pages
 
 	clients map[*Head]struct{} // attached front ends; under Engine.clients
+}
+
+// datasetKind says what a dataset is. The numbers are on disk.
+type datasetKind uint8
+
+const (
+	volumeKind datasetKind = 0
+	shareKind  datasetKind = 1
+)
+
+func (k datasetKind) String() string {
+	if k == shareKind {
+		return "share"
+	}
+	return "volume"
 }
 
 // stamp is when something happened, by the log and by the clock.
@@ -63,17 +82,15 @@ type snapshot struct {
 
 // root is a moment whose tree is at hand: replays start there.
 type root struct {
-	lsn    uint64
-	size   uint64
-	mapped int64
-	pos    segment.Position // operations after lsn lie in frames after it
-	base   bool             // kept for the views of history
-	plain  bool             // one of the last checkpoints'
-	rough  bool             // mapped counts what a dying list still held
-	aside  bool             // replayed: the nodes made for it were never the head's
-	dying  int              // dying lists that walk it
-	ref    tree.Ref         // its node on disk, valid when version is nil
-	vers   *tree.Version    // until it is written
+	figures
+	lsn   uint64
+	pos   segment.Position // operations after lsn lie in frames after it
+	base  bool             // kept for the views of history
+	plain bool             // one of the last checkpoints'
+	aside bool             // replayed: the nodes made for it were never the head's
+	dying int              // dying lists that walk it
+	ref   tree.Ref         // its node on disk, valid when version is nil
+	vers  *tree.Version    // until it is written
 }
 
 // rollback notes that at moment at the line went back to moment to: deaths in
@@ -93,12 +110,12 @@ type leftHead struct {
 // dying is a range of an old tree whose extents are dead and not yet entered
 // in the ledger. Drain operations empty it in bounded steps.
 type dying struct {
-	id     uint64 // the operation that made it; the extents' death
-	root   *root  // the old tree
-	next   uint64 // first block still to visit
-	end    uint64 // first block beyond the range
-	born   uint64 // only extents born after this moment died
-	counts bool   // the head's mapped still counts them
+	id     uint64   // the operation that made it; the extents' death
+	root   *root    // the old tree
+	next   tree.Key // first item still to visit
+	end    tree.Key // first item beyond the range
+	born   uint64   // only extents born after this moment died
+	counts bool     // the head's mapped still counts them
 }
 
 func (d *dataset) snapshot(name string) *snapshot {
@@ -171,7 +188,7 @@ func (d *dataset) discard(r *root) bool {
 // born with the last operation that changed them, not with the moment at which
 // somebody looks: so whoever pins a moment in between finds them alive.
 func (d *dataset) freeze(lsn uint64, pos segment.Position) *root {
-	r := &root{lsn: lsn, size: d.head.size, mapped: d.head.mapped, rough: d.head.rough, pos: pos, vers: d.version()}
+	r := &root{figures: d.head.figures, lsn: lsn, pos: pos, vers: d.version()}
 	for _, y := range d.dying {
 		r.rough = r.rough || y.counts
 	}
@@ -214,6 +231,6 @@ func (r *root) version(c *tree.Cache) *tree.Version {
 }
 
 // image returns an image that starts from the root. dataset.mu is held.
-func (r *root) image(c *tree.Cache) *image {
-	return &image{tree: r.open(c), size: r.size, mapped: r.mapped, rough: r.rough, pos: r.pos, from: r.lsn}
+func (r *root) image(c *tree.Cache, seed uint64) *image {
+	return &image{figures: r.figures, tree: r.open(c), seed: seed, pos: r.pos, from: r.lsn}
 }

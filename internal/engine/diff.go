@@ -190,7 +190,7 @@ func diffRange(a, b *tree.Version, lo, hi uint64, add func(block, n uint64, hole
 // nextChunk returns the first chunk at or after lo that holds an extent.
 func nextChunk(v *tree.Version, lo, hi uint64) (uint64, error) {
 	next := hi
-	err := v.Blocking().Scan(blockKey(lo), blockKey(hi), func(k tree.Key, _ []byte) bool {
+	err := v.Blocking().Scan(blockKey(0, lo), blockKey(0, hi), func(k tree.Key, _ []byte) bool {
 		next = chunkStart(keyBlock(k))
 		return false
 	})
@@ -201,7 +201,7 @@ func nextChunk(v *tree.Version, lo, hi uint64) (uint64, error) {
 func window(v *tree.Version, lo, end uint64, w []uint64) error {
 	clear(w[:end-lo])
 	var bad error
-	err := v.Blocking().Scan(blockKey(lo), blockKey(end), func(k tree.Key, val []byte) bool {
+	err := v.Blocking().Scan(blockKey(0, lo), blockKey(0, end), func(k tree.Key, val []byte) bool {
 		x, err := parseExtent(k, val)
 		if err != nil {
 			bad = err

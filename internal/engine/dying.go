@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+
 	"varve/internal/fail"
 	"varve/internal/oplog"
 	"varve/internal/tree"
@@ -11,7 +13,7 @@ const drainStep = 2048
 
 // collectDying visits up to limit entries of y and returns the deaths among
 // them and the block to go on from. Nothing changes. *tree.Miss as usual.
-func (e *Engine) collectDying(d *dataset, y *dying, limit uint64, blocking bool) (dead []death, next uint64, err error) {
+func (e *Engine) collectDying(d *dataset, y *dying, limit uint64, blocking bool) (dead []death, next tree.Key, err error) {
 	d.mu.Lock()
 	t := y.root.open(e.cache)
 	d.mu.Unlock()
@@ -19,12 +21,15 @@ func (e *Engine) collectDying(d *dataset, y *dying, limit uint64, blocking bool)
 	t.Blocking(blocking)
 	next = y.end
 	var bad error
-	err = t.Scan(blockKey(y.next), blockKey(y.end), func(k tree.Key, v []byte) bool {
+	err = t.Scan(y.next, y.end, func(k tree.Key, v []byte) bool {
 		if limit == 0 {
-			next = keyBlock(k)
+			next = k
 			return false
 		}
 		limit--
+		if !isExtent(k) {
+			return true
+		}
 		x, err := parseExtent(k, v)
 		if err != nil {
 			bad = err
@@ -70,7 +75,7 @@ func (e *Engine) applyDrain(d *dataset, op *oplog.Op, pre *prepared) error {
 		}
 	}
 	y.next = pre.next
-	if y.next >= y.end {
+	if !y.next.Less(y.end) {
 		d.dying = append(d.dying[:i:i], d.dying[i+1:]...)
 		e.record(itemKey(tagDying, d.id, y.id), nil)
 		y.root.dying--
@@ -139,17 +144,11 @@ func (e *Engine) recount() bool {
 		return false
 	}
 	d.mu.Lock()
-	t, was, size := d.head.tree, d.head.mapped, (d.head.size+BlockSize-1)/BlockSize*BlockSize
+	t, was := d.head.tree, d.head.mapped
 	v := d.version()
 	d.mu.Unlock()
 	defer v.Close()
-	n := int64(0)
-	err := mapVersion(v, 0, size, func(s Span) bool {
-		if !s.Hole {
-			n += int64(s.Len / BlockSize)
-		}
-		return true
-	})
+	n, err := countMapped(v)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.head.tree == t {
@@ -160,6 +159,20 @@ func (e *Engine) recount() bool {
 	}
 	e.touch(d)
 	return err == nil
+}
+
+// countMapped counts the blocks with payload in a tree.
+func countMapped(v *tree.Version) (n int64, err error) {
+	var bad error
+	err = v.Blocking().Scan(tree.Key{}, tree.MaxKey, func(k tree.Key, val []byte) bool {
+		if isExtent(k) {
+			var x extent
+			x, bad = parseExtent(k, val)
+			n += int64(x.count)
+		}
+		return bad == nil
+	})
+	return n, errors.Join(err, bad)
 }
 
 func (e *Engine) nextRough() *dataset {

@@ -113,6 +113,7 @@ type Engine struct {
 	views   viewCache
 	scratch scratchSpace
 
+	verifier    writeVerifier
 	recovery    Recovery
 	lastTime    atomic.Int64     // of the last operation since the checkpoint loaded: Unix nanoseconds, 0 if none
 	replayed    uint64           // while the log is not open: the last operation applied,
@@ -269,7 +270,10 @@ func (e *Engine) Flush() error { return e.log.CommitAll() }
 // must have stopped. The store stays open.
 func (e *Engine) Close(ctx context.Context) error {
 	e.endBackground()
-	err := e.Checkpoint()
+	e.gate.Lock()
+	e.keepVerifier(true)
+	e.gate.Unlock()
+	err := e.checkpoint(true)
 	if cerr := e.log.Close(); err == nil {
 		err = cerr
 	}

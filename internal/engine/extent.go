@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"varve/internal/fail"
+	"varve/internal/inode"
 	"varve/internal/oplog"
 	"varve/internal/tree"
 )
@@ -12,15 +13,17 @@ import (
 const BlockSize = oplog.BlockSize
 
 // chunkBlocks is the border rule: no extent crosses a border of 32 blocks
-// (128 KiB) of its volume, so whatever overlaps a block begins in its chunk.
+// (128 KiB) of its file, so whatever overlaps a block begins in its chunk.
 const chunkBlocks = oplog.MaxExtentBlocks
 
-// extent is one entry of a volume's tree: count blocks from block on hold the
-// payload at addr, written by operation birth.
+// extent is one entry of a tree: count blocks of a file, from block on, hold
+// the payload at addr, written by operation birth. A volume is the file with
+// inode number 0.
 //
-//	key    0 (8 bytes) | block u64, big endian
+//	key    inode u64 | block u64, big endian (inode.DataKey)
 //	value  count u8 | addr uvarint | birth uvarint | count * CRC32C u32
 type extent struct {
+	ino   uint64
 	block uint64
 	addr  uint64
 	birth uint64
@@ -28,9 +31,16 @@ type extent struct {
 	crc   []byte // count * 4 bytes, little endian
 }
 
-func blockKey(block uint64) tree.Key { return tree.MakeKey(0, block) }
+func blockKey(ino, block uint64) tree.Key { return inode.DataKey(ino, block) }
+
+func (x extent) key() tree.Key { return blockKey(x.ino, x.block) }
+
+func keyIno(k tree.Key) uint64 { return binary.BigEndian.Uint64(k[:8]) }
 
 func keyBlock(k tree.Key) uint64 { return binary.BigEndian.Uint64(k[8:]) }
+
+// isExtent reports whether an item is an extent, and not one of an inode.
+func isExtent(k tree.Key) bool { return k[8]>>4 == 0 }
 
 func (x extent) end() uint64 { return x.block + x.count }
 
@@ -38,7 +48,7 @@ func (x extent) end() uint64 { return x.block + x.count }
 func (x extent) part(from, to uint64) extent {
 	skip := from - x.block
 	return extent{
-		block: from, addr: x.addr + skip, birth: x.birth, count: to - from,
+		ino: x.ino, block: from, addr: x.addr + skip, birth: x.birth, count: to - from,
 		crc: x.crc[skip*4 : (to-x.block)*4],
 	}
 }
@@ -50,11 +60,11 @@ func (x extent) appendValue(dst []byte) []byte {
 	return append(dst, x.crc...)
 }
 
-var errExtent = fail.New(fail.Corrupt, "a volume's tree holds an entry that is not an extent")
+var errExtent = fail.New(fail.Corrupt, "a tree holds an extent that makes no sense")
 
 // parseExtent reads an entry; crc refers to v's memory.
 func parseExtent(k tree.Key, v []byte) (extent, error) {
-	x := extent{block: keyBlock(k)}
+	x := extent{ino: keyIno(k), block: keyBlock(k)}
 	if len(v) < 3 {
 		return x, errExtent
 	}

@@ -2,21 +2,30 @@ package engine
 
 import (
 	"varve/internal/fail"
+	"varve/internal/inode"
 	"varve/internal/oplog"
 	"varve/internal/segment"
 	"varve/internal/tree"
 )
 
-// image is what operations on a dataset's line change: its tree and size. The
-// head of a dataset is an image; so is the scratch overlay of a view. The one
-// Apply of data works on it, whoever calls. Callers serialise.
+// figures is what a state of a dataset is besides its tree.
+type figures struct {
+	size   uint64 // of a volume: bytes
+	mapped int64  // blocks with payload; what a dying list still holds counts until it is drained
+	rough  bool   // mapped is too high, until somebody counts
+	inodes int64  // of a share
+	floor  int64  // of a share: the least ctime to show, Unix nanoseconds: the last rollback's
+}
+
+// image is what operations on a dataset's line change: its tree and figures.
+// The head of a dataset is an image; so is the scratch overlay of a view. The
+// one Apply of data works on it, whoever calls. Callers serialise.
 type image struct {
+	figures
 	tree   *tree.Tree
-	size   uint64           // bytes
-	mapped int64            // blocks with payload; what a dying list still holds counts until it is drained
+	seed   uint64           // of a share: what its names are hashed with
 	spills bool             // a view's, and all its pages in memory are its own
 	pos    segment.Position // of a scratch image: the operations after its moment are in frames after it
-	rough  bool             // mapped is too high, until somebody counts
 	from   uint64           // the moment of the root that its nodes on disk are from
 	aside  bool             // replayed: it has nodes that were never the head's
 	led    *ledger
@@ -30,31 +39,89 @@ type image struct {
 // does, so it is part of the format.
 const largeTrim = 4096
 
-// split divides a trim of [b, e) into the parts visited at once and the whole
-// chunks [mid, midEnd) that go to a dying list (empty for a small trim).
-func split(b, e uint64) (mid, midEnd uint64) {
-	if e-b < largeTrim {
-		return e, e
+// span is a range of the blocks of one file.
+type span struct{ ino, from, to uint64 }
+
+func (s span) empty() bool { return s.from >= s.to }
+
+// dies returns the whole chunks that an operation sends to a dying list
+// instead of visiting them: of a trim or truncation of more than largeTrim
+// blocks, or of a file that goes. *tree.Miss.
+func (im *image) dies(op *oplog.Op) (span, error) {
+	if op.Kind == oplog.Trim {
+		b, e := blocks(op)
+		return large(span{0, b, e}, e-b), nil
 	}
-	return chunkEnd(b), chunkStart(e)
+	if !op.Kind.OnFile() || op.Kind == oplog.WriteFile {
+		return span{}, nil
+	}
+	effect, err := inode.Plan(im.tree, im.seed, op)
+	if err != nil || !effect.Cut {
+		return span{}, err
+	}
+	file, err := inode.Load(im.tree, effect.Ino)
+	if err != nil {
+		return span{}, err
+	}
+	size := (file.Size + BlockSize - 1) / BlockSize
+	return large(cutOf(effect), min(file.Blocks, size-min(size, effect.From))), nil
 }
 
-// prepare makes the tree ready for apply of an op over the blocks [b, e):
-// afterwards apply can not fail. It returns *tree.Miss if a node must be
-// loaded first.
-func (im *image) prepare(kind oplog.Kind, b, e uint64) error {
-	if kind == oplog.Trim {
-		if mid, midEnd := split(b, e); mid < midEnd {
-			if err := im.tree.Prepare(blockKey(chunkStart(b)), blockKey(mid)); err != nil {
-				return err
-			}
-			if err := im.tree.Prepare(blockKey(midEnd), blockKey(chunkEnd(e))); err != nil {
-				return err
-			}
-			return im.tree.PrepareRange(blockKey(mid), blockKey(midEnd))
+// cutOf is the range that an operation on a file leaves to be cut.
+func cutOf(x inode.Effect) span { return span{x.Ino, x.From, noBlock} }
+
+// large returns the whole chunks in s if at most mapped blocks of it are many.
+func large(s span, mapped uint64) span {
+	if mapped < largeTrim {
+		return span{}
+	}
+	return span{s.ino, chunkEnd(s.from), chunkStart(s.to)}
+}
+
+// prepare makes the tree ready for apply: afterwards that cannot fail. It
+// returns *tree.Miss if a node must be loaded first.
+func (im *image) prepare(op *oplog.Op) error {
+	dead, err := im.dies(op)
+	if err != nil {
+		return err
+	}
+	if !op.Kind.OnFile() {
+		b, e := blocks(op)
+		return im.prepareCut(span{0, b, e}, dead)
+	}
+	if err := inode.Prepare(im.tree, im.seed, op); err != nil {
+		return err
+	}
+	if op.Kind == oplog.WriteFile {
+		b, e := blocks(op)
+		return im.prepareCut(span{op.Ino, b, e}, dead)
+	}
+	if len(op.Extents) > 0 {
+		b := op.Attr.Size / BlockSize
+		if err := im.prepareCut(span{op.Ino, b, b + 1}, span{}); err != nil {
+			return err
 		}
 	}
-	return im.tree.Prepare(blockKey(chunkStart(b)), blockKey(chunkEnd(e)))
+	effect, err := inode.Plan(im.tree, im.seed, op)
+	if err != nil || !effect.Cut {
+		return err
+	}
+	return im.prepareCut(cutOf(effect), dead)
+}
+
+// prepareCut makes the tree ready for a cut of s, of which dead goes whole.
+func (im *image) prepareCut(s, dead span) error {
+	key := func(b uint64) tree.Key { return blockKey(s.ino, b) }
+	if dead.empty() {
+		return im.tree.Prepare(key(chunkStart(s.from)), key(chunkEnd(s.to)))
+	}
+	if err := im.tree.Prepare(key(chunkStart(s.from)), key(dead.from)); err != nil {
+		return err
+	}
+	if err := im.tree.Prepare(key(dead.to), key(chunkEnd(s.to))); err != nil {
+		return err
+	}
+	return im.tree.PrepareRange(key(dead.from), key(dead.to))
 }
 
 // blocks returns the range of blocks that a data operation covers.
@@ -64,37 +131,99 @@ func blocks(op *oplog.Op) (b, e uint64) {
 
 // apply changes the image by one data operation. It is memory only; an error
 // means that the operation contradicts the tree: corruption. It reports the
-// chunk range that a large trim sends to a dying list.
-func (im *image) apply(op *oplog.Op) (dying [2]uint64, err error) {
+// range that goes to a dying list.
+func (im *image) apply(op *oplog.Op) (dead span, err error) {
+	if op.Kind.OnFile() {
+		return im.applyFile(op)
+	}
 	b, e := blocks(op)
 	if e*BlockSize > (im.size+BlockSize-1)/BlockSize*BlockSize {
-		return dying, fail.New(fail.Corrupt, "%v reaches beyond the volume's %d bytes", op, im.size)
+		return dead, fail.New(fail.Corrupt, "%v reaches beyond the volume's %d bytes", op, im.size)
 	}
 	switch op.Kind {
 	case oplog.Write:
-		if err := im.cut(b, e, op.LSN); err != nil {
-			return dying, err
+		if err := im.cut(span{0, b, e}, op.LSN); err != nil {
+			return dead, err
 		}
-		return dying, im.put(b, op)
+		return dead, im.put(0, b, op)
 	case oplog.Trim:
-		mid, midEnd := split(b, e)
-		if mid >= midEnd {
-			return dying, im.cut(b, e, op.LSN)
+		if dead, err = im.dies(op); err != nil {
+			return dead, err
 		}
-		if err := im.cut(b, mid, op.LSN); err != nil {
-			return dying, err
-		}
-		if err := im.cut(midEnd, e, op.LSN); err != nil {
-			return dying, err
-		}
-		im.tree.DeleteRange(blockKey(mid), blockKey(midEnd))
-		return [2]uint64{mid, midEnd}, nil
+		return dead, im.cutLarge(span{0, b, e}, dead, op.LSN)
 	}
-	return dying, fail.New(fail.Corrupt, "%v is no data operation", op)
+	return dead, fail.New(fail.Corrupt, "%v is no data operation", op)
 }
 
-// put inserts the extents of a write.
-func (im *image) put(b uint64, op *oplog.Op) error {
+// applyFile is apply for an operation on the files of a share.
+func (im *image) applyFile(op *oplog.Op) (dead span, err error) {
+	if dead, err = im.dies(op); err != nil {
+		return dead, err
+	}
+	effect, err := inode.Apply(im.tree, im.seed, op)
+	if err != nil {
+		return dead, err
+	}
+	im.inodes += int64(effect.Inodes)
+	mapped := im.mapped
+	if len(op.Extents) > 0 {
+		b, e := blocks(op)
+		if op.Kind == oplog.Setattr { // the last block, anew
+			b = op.Attr.Size / BlockSize
+			e = b + 1
+		}
+		if err := im.cut(span{op.Ino, b, e}, op.LSN); err != nil {
+			return dead, err
+		}
+		if err := im.put(op.Ino, b, op); err != nil {
+			return dead, err
+		}
+	}
+	if effect.Cut {
+		if err := im.cutLarge(cutOf(effect), dead, op.LSN); err != nil {
+			return dead, err
+		}
+	}
+	return dead, im.count(op, im.mapped-mapped, dead)
+}
+
+// count keeps an inode's number of blocks. What a dying list takes of a file
+// is not counted: then it is at most what the size allows.
+func (im *image) count(op *oplog.Op, delta int64, dead span) error {
+	if op.Kind != oplog.WriteFile && op.Kind != oplog.Setattr {
+		return nil // the file is gone, or had no part in it
+	}
+	if !dead.empty() {
+		file, err := inode.Load(im.tree, op.Ino)
+		if err != nil {
+			return err
+		}
+		most := (file.Size + BlockSize - 1) / BlockSize
+		delta = min(delta, int64(most)-int64(file.Blocks))
+	}
+	if delta == 0 {
+		return nil
+	}
+	return inode.AddBlocks(im.tree, op.Ino, delta)
+}
+
+// cutLarge is cut, but for the part that goes to a dying list whole.
+func (im *image) cutLarge(s, dead span, lsn uint64) error {
+	if dead.empty() {
+		return im.cut(s, lsn)
+	}
+	if err := im.cut(span{s.ino, s.from, dead.from}, lsn); err != nil {
+		return err
+	}
+	if err := im.cut(span{s.ino, dead.to, s.to}, lsn); err != nil {
+		return err
+	}
+	im.tree.DeleteRange(blockKey(s.ino, dead.from), blockKey(s.ino, dead.to))
+	return nil
+}
+
+// put inserts the extents of a write to file ino, from block b on.
+func (im *image) put(ino, b uint64, op *oplog.Op) error {
 	for _, ox := range op.Extents {
 		n := uint64(len(ox.CRC))
 		if b%chunkBlocks+n > chunkBlocks {
@@ -104,7 +233,7 @@ func (im *image) put(b uint64, op *oplog.Op) error {
 		for _, c := range ox.CRC {
 			im.crc = append(im.crc, byte(c), byte(c>>8), byte(c>>16), byte(c>>24))
 		}
-		x := extent{block: b, addr: ox.Addr, birth: op.LSN, count: n, crc: im.crc}
+		x := extent{ino: ino, block: b, addr: ox.Addr, birth: op.LSN, count: n, crc: im.crc}
 		im.insert(x)
 		im.mapped += int64(n)
 		b += n
@@ -114,21 +243,21 @@ func (im *image) put(b uint64, op *oplog.Op) error {
 
 func (im *image) insert(x extent) {
 	im.value = x.appendValue(im.value[:0])
-	im.tree.Put(blockKey(x.block), im.value)
+	im.tree.Put(x.key(), im.value)
 }
 
-// cut removes the blocks [b, e) from the tree and notes the deaths; extents
-// that overlap an end keep their other part.
-func (im *image) cut(b, e, lsn uint64) error {
-	if b >= e {
+// cut removes the blocks of s from the tree and notes the deaths; extents that
+// overlap an end keep their other part.
+func (im *image) cut(s span, lsn uint64) error {
+	if s.empty() {
 		return nil
 	}
-	if err := im.collect(b, e); err != nil {
+	if err := im.collect(s); err != nil {
 		return err
 	}
 	for _, x := range im.found {
-		from, to := max(x.block, b), min(x.end(), e)
-		if x.block >= b && !im.tree.Delete(blockKey(x.block)) {
+		from, to := max(x.block, s.from), min(x.end(), s.to)
+		if x.block >= s.from && !im.tree.Delete(x.key()) {
 			return fail.New(fail.Corrupt, "block %d vanished from its tree", x.block)
 		}
 		if x.block < from {
@@ -145,17 +274,17 @@ func (im *image) cut(b, e, lsn uint64) error {
 	return nil
 }
 
-// collect copies the extents that overlap [b, e) into im.found.
-func (im *image) collect(b, e uint64) error {
+// collect copies the extents that overlap s into im.found.
+func (im *image) collect(s span) error {
 	im.found, im.crc = im.found[:0], im.crc[:0]
 	var bad error
-	err := im.tree.Scan(blockKey(chunkStart(b)), blockKey(e), func(k tree.Key, v []byte) bool {
+	err := im.tree.Scan(blockKey(s.ino, chunkStart(s.from)), blockKey(s.ino, s.to), func(k tree.Key, v []byte) bool {
 		x, err := parseExtent(k, v)
 		if err != nil {
 			bad = err
 			return false
 		}
-		if x.end() <= b {
+		if x.end() <= s.from {
 			return true
 		}
 		start := len(im.crc)
@@ -168,9 +297,4 @@ func (im *image) collect(b, e uint64) error {
 		return err
 	}
 	return bad
-}
-
-func trimIsLarge(b, e uint64) bool {
-	mid, midEnd := split(b, e)
-	return mid < midEnd
 }

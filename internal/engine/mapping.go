@@ -36,12 +36,12 @@ func (m *mapper) flush() {
 func (h *Head) Map(off, n uint64, fn func(Span) bool) error {
 	v := h.now()
 	defer v.Close()
-	return mapVersion(v, off, n, fn)
+	return mapVersion(v, 0, off, n, fn)
 }
 
 // Map is Head.Map at the view's moment.
 func (v *View) Map(off, n uint64, fn func(Span) bool) error {
-	return mapVersion(v.vers, off, n, fn)
+	return mapVersion(v.vers, 0, off, n, fn)
 }
 
 // now freezes the head: the version to look at without holding up writers.
@@ -51,11 +51,12 @@ func (h *Head) now() *tree.Version {
 	return h.d.version()
 }
 
-func mapVersion(v *tree.Version, off, n uint64, fn func(Span) bool) error {
+// mapVersion maps a part of file ino.
+func mapVersion(v *tree.Version, ino, off, n uint64, fn func(Span) bool) error {
 	m := mapper{fn: fn}
 	at, end := off, off+n
 	var bad error
-	err := v.Blocking().Scan(blockKey(chunkStart(off/BlockSize)), blockKey((end+BlockSize-1)/BlockSize), func(k tree.Key, val []byte) bool {
+	err := v.Blocking().Scan(blockKey(ino, chunkStart(off/BlockSize)), blockKey(ino, (end+BlockSize-1)/BlockSize), func(k tree.Key, val []byte) bool {
 		x, err := parseExtent(k, val)
 		if err != nil {
 			bad = err

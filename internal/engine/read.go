@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"sync"
 
 	"varve/internal/fail"
@@ -23,8 +24,8 @@ type scanner interface {
 
 // run is a piece of a read: n blocks from block on lie at addr.
 type run struct {
-	block, addr, n uint64
-	crc            int // index into reader.crc
+	ino, block, addr, n uint64
+	crc                 int // index into reader.crc
 }
 
 // reader is the memory of one read, pooled. lo and hi are the blocks wanted.
@@ -43,10 +44,10 @@ var readers = sync.Pool{New: func() any {
 	return r
 }}
 
-// find notes the runs of the blocks [lo, hi).
-func (r *reader) find(t scanner, lo, hi uint64) error {
+// find notes the runs of the blocks [lo, hi) of file ino.
+func (r *reader) find(t scanner, ino, lo, hi uint64) error {
 	r.runs, r.crc, r.lo, r.hi, r.bad = r.runs[:0], r.crc[:0], lo, hi, nil
-	if err := t.Scan(blockKey(chunkStart(lo)), blockKey(hi), r.visit); err != nil {
+	if err := t.Scan(blockKey(ino, chunkStart(lo)), blockKey(ino, hi), r.visit); err != nil {
 		return err
 	}
 	return r.bad
@@ -73,7 +74,7 @@ func (r *reader) add(k tree.Key, v []byte) bool {
 			return true
 		}
 	}
-	r.runs = append(r.runs, run{block: x.block, addr: x.addr, n: x.count, crc: crc})
+	r.runs = append(r.runs, run{ino: x.ino, block: x.block, addr: x.addr, n: x.count, crc: crc})
 	return true
 }
 
@@ -113,7 +114,7 @@ func (r *reader) fillRun(e *Engine, x *run, p []byte, skip uint64, wait bool) (b
 		if ok, err := e.readData(a, dst, wait); !ok || err != nil {
 			return ok, err
 		}
-		if err := e.verify(a, dst, r.crc[x.crc+int(block):], x.block+block); err != nil {
+		if err := e.verify(a, dst, r.crc[x.crc+int(block):], x.ino, x.block+block); err != nil {
 			return true, err
 		}
 		n := len(dst)
@@ -134,17 +135,25 @@ func (e *Engine) readData(a segment.Addr, p []byte, wait bool) (bool, error) {
 }
 
 // verify checks each block of p, which was read from a, against its checksum.
-func (e *Engine) verify(a segment.Addr, p []byte, crc []uint32, block uint64) error {
+func (e *Engine) verify(a segment.Addr, p []byte, crc []uint32, ino, block uint64) error {
 	for i := 0; i*BlockSize < len(p); i++ {
 		if segment.Checksum(p[i*BlockSize:(i+1)*BlockSize]) != crc[i] {
 			e.quarantined.Add(1)
-			err := fail.New(fail.Corrupt, "segment %d block %d (block %d of the volume): checksum mismatch", a.Segment(), a.Block()+uint32(i), block+uint64(i)).
+			err := fail.New(fail.Corrupt, "segment %d block %d (%s block %d): checksum mismatch", a.Segment(), a.Block()+uint32(i), owner(ino), block+uint64(i)).
 				WithHint("varve check --data finds all damage")
 			e.logger.Error("damaged payload is not served", "err", err)
 			return err
 		}
 	}
 	return nil
+}
+
+// owner names a file for people: a volume is the file without a number.
+func owner(ino uint64) string {
+	if ino == 0 {
+		return "volume"
+	}
+	return fmt.Sprintf("inode %d", ino)
 }
 
 func addSpan(s *[]Span, n uint64, hole bool) {
@@ -164,25 +173,25 @@ func blockRange(off uint64, n int) (lo, hi uint64) {
 
 // source is an image that can be read: the head of a dataset, or a view.
 type source interface {
-	// find notes in r where the blocks [lo, hi) are. *tree.Miss.
-	find(r *reader, lo, hi uint64) error
+	// find notes in r where the blocks [lo, hi) of file ino are. *tree.Miss.
+	find(r *reader, ino, lo, hi uint64) error
 }
 
-func (d *dataset) find(r *reader, lo, hi uint64) error {
+func (d *dataset) find(r *reader, ino, lo, hi uint64) error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return r.find(d.head.tree, lo, hi)
+	return r.find(d.head.tree, ino, lo, hi)
 }
 
-// read serves the bytes [off, off+len(p)) of s, which must lie inside it.
+// read serves the bytes [off, off+len(p)) of file ino of s.
 // spans, if not nil, gets the map of what was read. Without wait it returns
 // false where the disk would have to be waited for.
-func (e *Engine) read(s source, p []byte, off uint64, spans *[]Span, wait bool) (bool, error) {
+func (e *Engine) read(s source, ino uint64, p []byte, off uint64, spans *[]Span, wait bool) (bool, error) {
 	r := readers.Get().(*reader)
 	defer readers.Put(r)
 	lo, hi := blockRange(off, len(p))
 	for {
-		err := s.find(r, lo, hi)
+		err := s.find(r, ino, lo, hi)
 		if err == nil {
 			return r.fill(e, p, off, spans, wait)
 		}
@@ -203,23 +212,23 @@ func (e *Engine) read(s source, p []byte, off uint64, spans *[]Span, wait bool) 
 // nil, gets the map of p appended. Corrupt names damaged blocks, which are
 // never served.
 func (h *Head) ReadAt(p []byte, off uint64, spans *[]Span) error {
-	_, err := h.e.read(h.d, p, off, spans, true)
+	_, err := h.e.read(h.d, 0, p, off, spans, true)
 	return err
 }
 
 // TryReadAt is ReadAt that never waits for the disk; false: it would have to,
 // p and spans hold nothing of use.
 func (h *Head) TryReadAt(p []byte, off uint64, spans *[]Span) (bool, error) {
-	return h.e.read(h.d, p, off, spans, false)
+	return h.e.read(h.d, 0, p, off, spans, false)
 }
 
-// ReadBlock reads one whole block for a merge and returns its address, for
+// readBlock reads one whole block for a merge and returns its address, for
 // Expect.
-func (h *Head) ReadBlock(block uint64, p []byte) (addr uint64, err error) {
+func (h *Head) readBlock(ino, block uint64, p []byte) (addr uint64, err error) {
 	r := readers.Get().(*reader)
 	defer readers.Put(r)
 	for {
-		err := h.d.find(r, block, block+1)
+		err := h.d.find(r, ino, block, block+1)
 		if err == nil {
 			if len(r.runs) > 0 {
 				addr = r.runs[0].addr

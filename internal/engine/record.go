@@ -13,18 +13,24 @@ import (
 // Items of the pool tree. The key is  tag u8 | dataset 7 bytes | number u64,
 // big endian; u below is an unsigned varint, s a string (length u | bytes).
 //
-//	D dataset  0          name s | created lsn u, time u | parent u | fork u |
+//	D dataset  0          kind u8 | name s | created lsn u, time u | parent u | fork u |
 //	                      destroyed lsn u, time u | gone u8 | changed u |
-//	                      size u | mapped u | rough u8 | death runs u | tree ref 20
+//	                      seed u64 | next inode u | figures | death runs u | tree ref 20
+//	P dataset  set by     key s | value s
 //	S dataset  id         name s | moment u | time u | guard u8 | holds u | each s
-//	R dataset  moment     size u | mapped u | base u8 | plain u8 | rough u8 | aside u8 | position 28 | tree ref 20
+//	R dataset  moment     figures | base u8 | plain u8 | aside u8 | position 28 | tree ref 20
 //	X dataset  run        addr u | blocks u | deaths u | first u | last u | blocks * CRC32C u32
-//	Y dataset  id         root moment u | next u | end u | born u | counts u8
+//	Y dataset  id         root moment u | next key 16 | end key 16 | born u | counts u8
 //	B dataset  at         to u | from u
 //	C 0        number     cut u | time u | base u8 | position 28
 //	G 0        segment    data u | nodes u | deaths u | records u (bytes) | first lsn u | last lsn u |
 //	                      first time u | last time u
+//	V 0        0          write verifier u64 | clean u8
+//
+// figures: size u | mapped u | rough u8 | inodes u | floor u
 const (
+	tagProperty   = 'P'
+	tagVerifier   = 'V'
 	tagDataset    = 'D'
 	tagSnapshot   = 'S'
 	tagRoot       = 'R'
@@ -78,42 +84,59 @@ func putBool(dst []byte, v bool) []byte {
 
 // datasetFields is what a cut takes of a dataset for its record.
 type datasetFields struct {
+	figures
+	kind               datasetKind
 	name               string
 	created, destroyed stamp
 	parent, fork       uint64
 	gone               bool
-	changed, size      uint64
-	mapped             int64
-	rough              bool
+	changed            uint64
+	seed, nextIno      uint64
 }
 
 // fields copies d's fields. d.mu and the gate are held.
 func (d *dataset) fields() datasetFields {
 	return datasetFields{
-		name: d.name, created: d.created, destroyed: d.destroyed, parent: d.parent, fork: d.fork,
-		gone: d.gone, changed: d.changed, size: d.head.size, mapped: d.head.mapped,
-		rough: d.head.rough,
+		figures: d.head.figures, kind: d.kind, name: d.name, created: d.created, destroyed: d.destroyed,
+		parent: d.parent, fork: d.fork, gone: d.gone, changed: d.changed, seed: d.head.seed, nextIno: d.nextIno,
 	}
 }
 
 func (f datasetFields) record(deathSeq uint64, ref tree.Ref) []byte {
-	b := varint.AppendString(nil, f.name)
+	b := varint.AppendString([]byte{byte(f.kind)}, f.name)
 	b = putUvarints(b, f.created.lsn, uint64(f.created.time), f.parent, f.fork, f.destroyed.lsn, uint64(f.destroyed.time))
 	b = putBool(b, f.gone)
-	b = putBool(putUvarints(b, f.changed, f.size, uint64(f.mapped)), f.rough)
+	b = binary.LittleEndian.AppendUint64(putUvarints(b, f.changed), f.seed)
+	b = f.figures.append(putUvarints(b, f.nextIno))
 	b = putUvarints(b, deathSeq)
 	return ref.Append(b)
 }
 
+func (f figures) append(b []byte) []byte {
+	b = putBool(putUvarints(b, f.size, uint64(f.mapped)), f.rough)
+	return putUvarints(b, uint64(f.inodes), uint64(f.floor))
+}
+
+func readFigures(r *varint.Reader) figures {
+	return figures{
+		size: r.Uvarint(), mapped: int64(r.Uvarint()), rough: r.Byte() != 0,
+		inodes: int64(r.Uvarint()), floor: int64(r.Uvarint()),
+	}
+}
+
 func parseDataset(id uint64, v []byte) (*dataset, tree.Ref, error) {
 	r := varint.Reader{B: v}
-	d := &dataset{id: id, name: r.String(oplog.MaxName)}
+	d := &dataset{id: id, kind: datasetKind(r.Byte()), name: r.String(oplog.MaxName)}
+	r.Bad = r.Bad || d.kind > shareKind
 	d.created = stamp{r.Uvarint(), int64(r.Uvarint())}
 	d.parent, d.fork = r.Uvarint(), r.Uvarint()
 	d.destroyed = stamp{r.Uvarint(), int64(r.Uvarint())}
 	d.gone = r.Byte() != 0
-	d.changed, d.head.size, d.head.mapped = r.Uvarint(), r.Uvarint(), int64(r.Uvarint())
-	d.head.rough, d.deathSeq = r.Byte() != 0, r.Uvarint()
+	d.changed = r.Uvarint()
+	d.head.seed = uint64(r.Uint32())
+	d.head.seed |= uint64(r.Uint32()) << 32
+	d.nextIno = r.Uvarint()
+	d.head.figures, d.deathSeq = readFigures(&r), r.Uvarint()
 	ref := readRef(&r)
 	d.led.fork = d.fork
 	return d, ref, recordEnd(&r, "dataset", id)
@@ -139,14 +162,13 @@ func parseSnapshot(id uint64, v []byte) (*snapshot, error) {
 }
 
 func rootRecord(rt *root) []byte {
-	b := putUvarints(nil, rt.size, uint64(rt.mapped))
-	b = putBool(putBool(putBool(putBool(b, rt.base), rt.plain), rt.rough), rt.aside)
+	b := putBool(putBool(putBool(rt.figures.append(nil), rt.base), rt.plain), rt.aside)
 	return rt.ref.Append(rt.pos.Append(b))
 }
 
 func parseRoot(lsn uint64, v []byte) (*root, error) {
 	r := varint.Reader{B: v}
-	rt := &root{lsn: lsn, size: r.Uvarint(), mapped: int64(r.Uvarint()), base: r.Byte() != 0, plain: r.Byte() != 0, rough: r.Byte() != 0, aside: r.Byte() != 0}
+	rt := &root{lsn: lsn, figures: readFigures(&r), base: r.Byte() != 0, plain: r.Byte() != 0, aside: r.Byte() != 0}
 	rt.pos, rt.ref = readPosition(&r), readRef(&r)
 	return rt, recordEnd(&r, "root", lsn)
 }
@@ -174,12 +196,16 @@ func parseDeathRun(seq uint64, v []byte) (deathRun, error) {
 }
 
 func dyingRecord(y *dying) []byte {
-	return putBool(putUvarints(nil, y.root.lsn, y.next, y.end, y.born), y.counts)
+	b := append(append(putUvarints(nil, y.root.lsn), y.next[:]...), y.end[:]...)
+	return putBool(putUvarints(b, y.born), y.counts)
 }
 
 func parseDying(id uint64, v []byte) (*dying, error) {
 	r := varint.Reader{B: v}
-	y := &dying{id: id, root: &root{lsn: r.Uvarint()}, next: r.Uvarint(), end: r.Uvarint(), born: r.Uvarint(), counts: r.Byte() != 0}
+	y := &dying{id: id, root: &root{lsn: r.Uvarint()}}
+	copy(y.next[:], r.Bytes(len(y.next)))
+	copy(y.end[:], r.Bytes(len(y.end)))
+	y.born, y.counts = r.Uvarint(), r.Byte() != 0
 	return y, recordEnd(&r, "dying list", id)
 }
 

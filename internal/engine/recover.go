@@ -41,6 +41,11 @@ func Open(o Options) (*Engine, error) {
 		e.release()
 		return nil, err
 	}
+	if err := e.openVerifier(); err != nil {
+		e.log.Abort()
+		e.release()
+		return nil, err
+	}
 	e.progress("writing a checkpoint")
 	switch err := e.checkpoint(true); {
 	case fail.Is(err, fail.NoSpace): // a full pool can be read, and emptied
@@ -214,18 +219,21 @@ func (e *Engine) rollForward(s *superRoot, attested uint64) (segment.Tail, error
 
 // recoverOp is Prepare and Apply for an operation that is in the log already.
 func (e *Engine) recoverOp(op *oplog.Op, pos segment.Position) error {
-	if op.Kind == oplog.Write || op.Kind == oplog.Trim {
+	if changesData(op.Kind) {
 		d := e.datasets[op.Dataset]
 		if d == nil {
 			return fail.New(fail.Corrupt, "%v: no such dataset", op)
 		}
-		b, end := blocks(op)
+		d.head.tree.Blocking(true)
+		dead, err := d.head.dies(op)
+		if err != nil {
+			return err
+		}
 		pre := &prepared{}
-		if op.Kind == oplog.Trim && trimIsLarge(b, end) {
+		if !dead.empty() {
 			pre.old = d.freeze(op.LSN-1, pos)
 		}
-		d.head.tree.Blocking(true)
-		if err := d.head.prepare(op.Kind, b, end); err != nil {
+		if err := d.head.prepare(op); err != nil {
 			return err
 		}
 		return e.apply(op, pos, pre)
@@ -290,7 +298,9 @@ func (l *loader) item(k tree.Key, v []byte) error {
 		return err
 	case tagSegment, tagDeaths:
 		return nil // reclaim reads them when it needs them
-	case tagSnapshot, tagRoot, tagDying, tagRollback:
+	case tagVerifier:
+		return l.e.readVerifier(v)
+	case tagSnapshot, tagRoot, tagDying, tagRollback, tagProperty:
 		v = append([]byte(nil), v...)
 		l.items = append(l.items, func() error { return l.belongs(tag, dataset, number, v) })
 		return nil
@@ -319,6 +329,8 @@ func (l *loader) belongs(tag byte, dataset, number uint64, v []byte) error {
 		y, err := parseDying(number, v)
 		d.dying = append(d.dying, y)
 		return err
+	case tagProperty:
+		return d.readProperty(number, v)
 	}
 	b := varint.Reader{B: v}
 	d.rollbacks = append(d.rollbacks, rollback{at: number, to: b.Uvarint(), from: b.Uvarint()})

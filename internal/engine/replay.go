@@ -50,13 +50,13 @@ func (e *Engine) startOf(d *dataset, lsn uint64, view bool) (*image, root, error
 		r := d.freeze(e.lastLSN(), e.position())
 		defer r.vers.Close()
 		r.lsn = lsn
-		return r.image(e.cache), *r, nil
+		return r.image(e.cache, d.head.seed), *r, nil
 	}
 	r := d.rootBefore(lsn, !view)
 	if r == nil {
 		return nil, root{}, fail.New(fail.Corrupt, "%s has no root at or before lsn %d", d.name, lsn)
 	}
-	return r.image(e.cache), *r, nil
+	return r.image(e.cache, d.head.seed), *r, nil
 }
 
 // replay runs the data operations of d's line in (from, to] through Apply into
@@ -103,14 +103,6 @@ func (e *Engine) storeHas(lsn uint64) error {
 // only the catalog, and the image not at all.
 func (e *Engine) replayOne(im *image, d *dataset, op *oplog.Op) error {
 	switch op.Kind {
-	case oplog.Write, oplog.Trim:
-		b, end := blocks(op)
-		if err := im.prepare(op.Kind, b, end); err != nil {
-			return err
-		}
-		dead, err := im.apply(op)
-		im.rough = im.rough || dead[0] < dead[1]
-		return err
 	case oplog.Resize:
 		im.size = op.Size
 	case oplog.Rollback:
@@ -120,7 +112,18 @@ func (e *Engine) replayOne(im *image, d *dataset, op *oplog.Op) error {
 		}
 		im.tree.Close()
 		*im = *back // which spills nothing: it may share pages with the head
+		im.floor = op.Time
 		im.tree.Blocking(true)
+	default:
+		if !changesData(op.Kind) {
+			return nil
+		}
+		if err := im.prepare(op); err != nil {
+			return err
+		}
+		dead, err := im.apply(op)
+		im.rough = im.rough || !dead.empty()
+		return err
 	}
 	return nil
 }

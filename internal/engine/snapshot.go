@@ -111,7 +111,7 @@ func (e *Engine) applySnapshot(d *dataset, op *oplog.Op, pos segment.Position, p
 	}
 	im := pre.im
 	d.mu.Lock()
-	r := d.addRoot(&root{lsn: op.At, size: im.size, mapped: im.mapped, rough: im.rough, pos: im.pos, aside: im.aside, vers: im.tree.Freeze(op.At)})
+	r := d.addRoot(&root{figures: im.figures, lsn: op.At, pos: im.pos, aside: im.aside, vers: im.tree.Freeze(op.At)})
 	e.keep(d, r)
 	d.mu.Unlock()
 	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.At, time: op.Time})
@@ -274,6 +274,8 @@ func (e *Engine) Resize(c Caller, name string, size uint64) (Done, error) {
 			return nil, err
 		}
 		switch {
+		case d.kind != volumeKind:
+			return nil, fail.New(fail.Invalid, "%s is a share; it has no size", name).WithHint("quota limits it")
 		case size%BlockSize != 0 || size > MaxVolumeSize:
 			return nil, fail.New(fail.Invalid, "size %d is not a multiple of 4096 up to 1P", size)
 		case size < d.head.size:

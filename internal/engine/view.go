@@ -15,7 +15,8 @@ type View struct {
 	key  viewKey
 	tree *tree.Tree
 	vers *tree.Version
-	size uint64
+	figures
+	seed uint64
 	refs int // under viewCache.mu
 	once sync.Once
 	err  error
@@ -46,7 +47,11 @@ func (e *Engine) OpenView(m Moment) (*View, error) {
 	if d == nil {
 		return nil, fail.New(fail.NotFound, "no dataset %s", m.Dataset)
 	}
-	v, err := e.views.take(e, viewKey{d.id, m.LSN})
+	return e.openView(d, m.LSN)
+}
+
+func (e *Engine) openView(d *dataset, lsn uint64) (*View, error) {
+	v, err := e.views.take(e, viewKey{d.id, lsn})
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +96,7 @@ func (v *View) build(d *dataset) error {
 		im.tree.Close()
 		return err
 	}
-	v.tree, v.vers, v.size = im.tree, im.tree.Freeze(v.key.lsn), im.size
+	v.tree, v.vers, v.figures, v.seed = im.tree, im.tree.Freeze(v.key.lsn), im.figures, im.seed
 	return nil
 }
 
@@ -147,17 +152,17 @@ func (c *viewCache) count() (open, used int) {
 	return len(c.views), len(c.views) - len(c.idle)
 }
 
-func (v *View) find(r *reader, lo, hi uint64) error { return r.find(v.vers, lo, hi) }
+func (v *View) find(r *reader, ino, lo, hi uint64) error { return r.find(v.vers, ino, lo, hi) }
 
 // ReadAt is Head.ReadAt at the view's moment.
 func (v *View) ReadAt(p []byte, off uint64, spans *[]Span) error {
-	_, err := v.e.read(v, p, off, spans, true)
+	_, err := v.e.read(v, 0, p, off, spans, true)
 	return err
 }
 
 // TryReadAt is Head.TryReadAt at the view's moment.
 func (v *View) TryReadAt(p []byte, off uint64, spans *[]Span) (bool, error) {
-	return v.e.read(v, p, off, spans, false)
+	return v.e.read(v, 0, p, off, spans, false)
 }
 
 // Size returns the volume's size at that moment, in bytes.

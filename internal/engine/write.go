@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"varve/internal/fail"
+	"varve/internal/inode"
 	"varve/internal/oplog"
 	"varve/internal/segment"
 	"varve/internal/tree"
@@ -13,8 +14,11 @@ import (
 // MaxWrite bounds one write operation: bytes of whole blocks.
 const MaxWrite = 1 << 20
 
+// errMerge makes a write merge its edges anew.
+var errMerge = fail.New(fail.Stale, "a block changed while it was merged")
+
 // Expect says which payload a block had when an unaligned write merged it;
-// the write is refused as Stale if that has changed since.
+// the write is refused if that has changed since, as Stale.
 type Expect struct {
 	Block uint64
 	Addr  uint64 // 0: a hole
@@ -23,20 +27,34 @@ type Expect struct {
 // request is the memory of one data operation, pooled.
 type request struct {
 	rec    opRecord
-	op     oplog.Op
+	own    oplog.Op
+	op     *oplog.Op // own, or the caller's
 	pre    prepared
 	pieces []segment.Piece
 	crc    []uint32
 	ext    []oplog.Extent
+	expect []Expect
+	judge  func(inode.Reader) error // of an operation on files
+	after  func(inode.Reader)
 }
 
 var requests = sync.Pool{New: func() any { return new(request) }}
 
 func (h *Head) newRequest(kind oplog.Kind, off, n uint64) *request {
+	r := h.requestOf(nil)
+	r.own = oplog.Op{Kind: kind, Dataset: h.d.id, Client: h.client, Off: off, Len: n}
+	return r
+}
+
+// requestOf is the memory for op, or for one in its own.
+func (h *Head) requestOf(op *oplog.Op) *request {
 	r := requests.Get().(*request)
-	r.op = oplog.Op{Kind: kind, Dataset: h.d.id, Client: h.client, Off: off, Len: n}
-	r.rec = opRecord{e: h.e, op: &r.op}
+	if r.op = op; op == nil {
+		r.op = &r.own
+	}
+	r.rec = opRecord{e: h.e, op: r.op}
 	r.pieces, r.crc, r.ext = r.pieces[:0], r.crc[:0], r.ext[:0]
+	r.judge, r.after, r.expect = nil, nil, nil
 	return r
 }
 
@@ -51,6 +69,7 @@ func (r *request) dropOld() {
 func (r *request) put() {
 	r.dropOld()
 	clear(r.pieces[:cap(r.pieces)])
+	r.op, r.judge, r.after, r.expect = nil, nil, nil, nil
 	requests.Put(r)
 }
 
@@ -99,7 +118,8 @@ func (r *request) cutPieces(b uint64, bufs [][]byte) uint64 {
 func (h *Head) Write(off, n uint64, bufs [][]byte, expect []Expect) error {
 	r := h.newRequest(oplog.Write, off, n)
 	defer r.put()
-	return h.run(r, int(r.cutPieces(off/BlockSize, bufs)), false, expect)
+	r.expect = expect
+	return h.run(r, int(r.cutPieces(off/BlockSize, bufs)), false)
 }
 
 // Trim makes a range of whole blocks a hole. As durable as Write. It works on a
@@ -107,18 +127,18 @@ func (h *Head) Write(off, n uint64, bufs [][]byte, expect []Expect) error {
 func (h *Head) Trim(off, n uint64) error {
 	r := h.newRequest(oplog.Trim, off, n)
 	defer r.put()
-	return h.run(r, 1, true, nil)
+	return h.run(r, 1, true)
 }
 
 // run takes a data operation through Prepare, log and Apply. room is what
 // Append will use: its blocks, or one. reserve lets it use the last space.
-func (h *Head) run(r *request, room int, reserve bool, expect []Expect) error {
+func (h *Head) run(r *request, room int, reserve bool) error {
 	e := h.e
 	if err := e.admit(room, reserve); err != nil {
 		return err
 	}
 	for {
-		err := h.attempt(r, expect)
+		err := h.attempt(r)
 		if err == nil {
 			return nil
 		}
@@ -135,58 +155,74 @@ func (h *Head) run(r *request, room int, reserve bool, expect []Expect) error {
 
 // attempt runs the operation once; *tree.Miss asks for a node and changes
 // nothing.
-func (h *Head) attempt(r *request, expect []Expect) error {
+func (h *Head) attempt(r *request) error {
 	e, d := h.e, h.d
 	e.gate.RLock()
 	defer e.gate.RUnlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := h.prepare(r, expect); err != nil {
+	if err := h.prepare(r); err != nil {
 		return err
 	}
 	if _, err := e.log.Append(r.pieces, r); err != nil {
 		return err
 	}
-	if err := e.applyData(d, &r.op, &r.pre); err != nil {
+	if err := e.applyData(d, r.op, &r.pre); err != nil {
 		e.stop(err)
 		return err
+	}
+	if r.after != nil {
+		r.after(d.head.tree)
 	}
 	return nil
 }
 
-func (h *Head) prepare(r *request, expect []Expect) error {
+// prepare judges the operation and makes the tree ready for it.
+func (h *Head) prepare(r *request) error {
 	d := h.d
 	if d.destroyed.lsn != 0 {
 		return fail.New(fail.NotFound, "%s was destroyed", d.name)
 	}
-	if size := d.head.size; r.op.Off > size || r.op.Len > size-r.op.Off {
+	if r.op.Kind.OnFile() {
+		if err := r.judge(d.head.tree); err != nil {
+			return err
+		}
+	} else if size := d.head.size; r.op.Off > size || r.op.Len > size-r.op.Off {
 		return fail.New(fail.Invalid, "%d bytes at %d reach beyond the end of %s, which has %d", r.op.Len, r.op.Off, d.name, size)
 	}
-	b, end := blocks(&r.op)
-	if r.op.Kind == oplog.Trim && trimIsLarge(b, end) {
+	if err := h.expected(r); err != nil {
+		return err
+	}
+	dead, err := d.head.dies(r.op)
+	if err != nil {
+		return err
+	}
+	if !dead.empty() {
 		// The dying list needs the tree as it was; name it before its pages
 		// are made writable.
 		r.dropOld()
 		r.pre.old = d.freeze(h.e.lastLSN(), h.e.log.Position())
 	}
-	if err := d.head.prepare(r.op.Kind, b, end); err != nil {
-		return err
-	}
-	for _, x := range expect {
-		addr, err := d.head.addrOf(x.Block)
+	return d.head.prepare(r.op)
+}
+
+// expected says whether the merged blocks are still those.
+func (h *Head) expected(r *request) error {
+	for _, x := range r.expect {
+		addr, err := h.d.head.addrOf(r.op.Ino, x.Block)
 		if err != nil {
 			return err
 		}
 		if addr != x.Addr {
-			return fail.New(fail.Stale, "block %d changed while it was merged", x.Block)
+			return errMerge
 		}
 	}
 	return nil
 }
 
 // addrOf returns where a block's payload is, 0 for a hole.
-func (im *image) addrOf(block uint64) (uint64, error) {
-	if err := im.collect(block, block+1); err != nil {
+func (im *image) addrOf(ino, block uint64) (uint64, error) {
+	if err := im.collect(span{ino, block, block + 1}); err != nil {
 		return 0, err
 	}
 	if len(im.found) == 0 {

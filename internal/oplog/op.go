@@ -120,7 +120,7 @@ type Op struct {
 	Name2    string   // and the new name
 	Ino2     uint64   // Move: the object that had the new name, 0: none
 	Attr     Attr     // what is set
-	Value    string   // Symlink: the target; SetXattr: the value; Set: the property's; CreateShare: 8 bytes, the seed of its hashes
+	Value    string   // Symlink: the target; SetXattr: the value; Set: the property's; CreateShare: see engine.shareValue
 	UID, GID uint32   // who asked
 	Request  *Request // what the client sent, if it may send it again
 }

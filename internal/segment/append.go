@@ -113,9 +113,10 @@ func (l *Log) logRecord(rec Record) (uint64, error) {
 	}
 }
 
-// tick returns the time: the clock's, but never less than before. mu is held.
+// tick returns the time: the clock's, but always more than before: clients tell
+// states of a file apart by it. mu is held.
 func (l *Log) tick() int64 {
-	l.lastTime = max(l.lastTime, l.opts.Now().UnixNano())
+	l.lastTime = max(l.lastTime+1, l.opts.Now().UnixNano())
 	return l.lastTime
 }
 

@@ -38,7 +38,7 @@ type Options struct {
 
 const (
 	maxPieceBlocks = 32
-	maxRecordBytes = 64 << 10
+	maxRecordBytes = 72 << 10
 	minFrameBlocks = 8
 )
 

@@ -49,7 +49,14 @@ func Open(e *engine.Engine, name string, at *when.Spec, caller engine.Caller, ki
 		if err != nil {
 			return nil, err
 		}
+		if h.IsShare() {
+			h.Detach()
+			return nil, notDisk(name)
+		}
 		return &Volume{reader: h, e: e, dataset: name, name: name, head: h, lsn: math.MaxUint64, size: h.Size()}, nil
+	}
+	if i, err := e.Dataset(name); err == nil && i.Kind != "volume" {
+		return nil, notDisk(name)
 	}
 	m, err := e.Resolve(name, *at)
 	if err != nil {
@@ -60,6 +67,10 @@ func Open(e *engine.Engine, name string, at *when.Spec, caller engine.Caller, ki
 		return nil, err
 	}
 	return &Volume{reader: v, e: e, dataset: name, name: name + at.String(), view: v, lsn: m.LSN, size: v.Size()}, nil
+}
+
+func notDisk(name string) error {
+	return fail.New(fail.Invalid, "%s is a share, not a disk", name).WithHint("mount it over NFS")
 }
 
 // Name is what the volume was opened as.
@@ -78,15 +89,6 @@ func (v *Volume) writable() error {
 	return nil
 }
 
-// edges is the memory for the first and last block of an unaligned write.
-type edges struct {
-	head, tail [blockSize]byte
-	bufs       [3][]byte
-	expect     [2]engine.Expect
-}
-
-var edgePool = sync.Pool{New: func() any { return new(edges) }}
-
 // WriteAt writes p at byte off. On return it is readable, and durable after
 // Flush. It is atomic against power loss up to a block, and in pieces of
 // engine.MaxWrite beyond.
@@ -96,63 +98,12 @@ func (v *Volume) WriteAt(p []byte, off uint64) error {
 	}
 	for len(p) > 0 {
 		n := min(uint64(len(p)), engine.MaxWrite-off%engine.MaxWrite)
-		if err := v.writePart(p[:n], off); err != nil {
+		if err := v.head.WriteAt(p[:n], off); err != nil {
 			return err
 		}
 		p, off = p[n:], off+n
 	}
 	return nil
-}
-
-// writePart writes at most MaxWrite bytes: the edge blocks are read, merged,
-// and written on the condition that they are still what was read.
-func (v *Volume) writePart(p []byte, off uint64) error {
-	e := edgePool.Get().(*edges)
-	defer edgePool.Put(e)
-	if off%blockSize == 0 && len(p)%blockSize == 0 {
-		e.bufs[0] = p
-		return v.head.Write(off, uint64(len(p)), e.bufs[:1], nil)
-	}
-	for {
-		bufs, expect, err := v.merge(e, p, off)
-		if err != nil {
-			return err
-		}
-		err = v.head.Write(off, uint64(len(p)), bufs, expect)
-		if !fail.Is(err, fail.Stale) {
-			return err
-		}
-		// Another write got into the same block first: take its bytes in.
-	}
-}
-
-// merge makes whole blocks of p by reading what surrounds it.
-func (v *Volume) merge(e *edges, p []byte, off uint64) ([][]byte, []engine.Expect, error) {
-	bufs, expect := e.bufs[:0], e.expect[:0]
-	if in := off % blockSize; in != 0 || len(p) < blockSize {
-		addr, err := v.head.ReadBlock(off/blockSize, e.head[:])
-		if err != nil {
-			return nil, nil, err
-		}
-		expect = append(expect, engine.Expect{Block: off / blockSize, Addr: addr})
-		n := copy(e.head[in:], p)
-		bufs = append(bufs, e.head[:])
-		p, off = p[n:], off+uint64(n)
-	}
-	if n := len(p) / blockSize * blockSize; n > 0 {
-		bufs = append(bufs, p[:n])
-		p, off = p[n:], off+uint64(n)
-	}
-	if len(p) > 0 {
-		addr, err := v.head.ReadBlock(off/blockSize, e.tail[:])
-		if err != nil {
-			return nil, nil, err
-		}
-		expect = append(expect, engine.Expect{Block: off / blockSize, Addr: addr})
-		copy(e.tail[:], p)
-		bufs = append(bufs, e.tail[:])
-	}
-	return bufs, expect, nil
 }
 
 // Trim makes the whole blocks inside a range a hole; the edges stay as they

@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"errors"
+
+	"varve/internal/fail"
+	"varve/internal/inode"
+	"varve/internal/oplog"
+	"varve/internal/tree"
+)
+
+// ID returns the dataset's number, which outlives its names.
+func (h *Head) ID() uint64 { return h.d.id }
+
+// Name returns what the dataset is called now.
+func (h *Head) Name() string {
+	h.e.gate.RLock()
+	defer h.e.gate.RUnlock()
+	return h.d.name
+}
+
+// IsShare reports whether the dataset is a share; else it is a volume.
+func (h *Head) IsShare() bool { return h.d.kind == shareKind }
+
+// Seed returns what the share's names are hashed with. It never changes.
+func (h *Head) Seed() uint64 { return h.d.head.seed }
+
+// NextIno returns the number for a new object. Only a judge may ask.
+func (h *Head) NextIno() uint64 { return h.d.nextIno }
+
+// Usage returns the payload that the share refers to, in bytes, and its
+// inodes. Only a judge, or the function that Look runs, may ask.
+func (h *Head) Usage() (bytes, inodes uint64) { return h.d.head.usage() }
+
+// Floor returns the least ctime to show: Unix nanoseconds. Only a judge, or the
+// function that Look runs, may ask.
+func (h *Head) Floor() int64 { return h.d.head.floor }
+
+func (f *figures) usage() (bytes, inodes uint64) {
+	return uint64(max(f.mapped, 0)) * BlockSize, uint64(max(f.inodes, 0))
+}
+
+// Look runs fn on the share as it is now. No operation happens meanwhile, so fn
+// must be brief; it only reads, returns the reader's errors as they are, and
+// may be run several times: it must not keep anything from a run that failed.
+func (h *Head) Look(fn func(inode.Reader) error) error {
+	for {
+		err := h.look(fn)
+		if !h.e.loaded(&err) {
+			return err
+		}
+	}
+}
+
+func (h *Head) look(fn func(inode.Reader) error) error {
+	d := h.d
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return fn(d.head.tree)
+}
+
+// loaded loads the node that err misses, and reports whether to begin again.
+func (e *Engine) loaded(err *error) bool {
+	var miss *tree.Miss
+	if !errors.As(*err, &miss) {
+		return false
+	}
+	*err = e.cache.Load(miss)
+	return *err == nil
+}
+
+// Change runs one operation on files: judge, log, Apply, after, all in one hold
+// of the dataset's lock. judge may run several times: it fills op, from scratch
+// each time, or refuses by an error; it only reads. after, which may be nil,
+// sees the result. On return the operation has its LSN and time and is in
+// memory; Commit makes it durable. Errors: judge's, NoSpace, FailStopped.
+func (h *Head) Change(op *oplog.Op, judge func(inode.Reader) error, after func(inode.Reader)) error {
+	if !h.IsShare() {
+		return errNoFile
+	}
+	r := h.requestOf(op)
+	defer r.put()
+	r.judge, r.after = judge, after
+	op.Dataset = h.d.id
+	room := 1 + len(op.Value)/BlockSize
+	return h.run(r, room, op.Kind == oplog.Remove || op.Kind == oplog.Rmdir)
+}
+
+// WriteFile is Change for a write of p, at most MaxWrite bytes, at op.Off of
+// file op.Ino; its edges are merged with what is there.
+func (h *Head) WriteFile(op *oplog.Op, p []byte, judge func(inode.Reader) error, after func(inode.Reader)) error {
+	if !h.IsShare() {
+		return errNoFile
+	}
+	op.Kind, op.Dataset, op.Len = oplog.WriteFile, h.d.id, uint64(len(p))
+	e := edgePool.Get().(*edges)
+	defer edgePool.Put(e)
+	return h.merged(op, judge, after, func() ([][]byte, []Expect, error) { return h.merge(e, op.Ino, p, op.Off) })
+}
+
+// Truncate is Change for a Setattr of a file's size.
+func (h *Head) Truncate(op *oplog.Op, judge func(inode.Reader) error, after func(inode.Reader)) error {
+	if !h.IsShare() {
+		return errNoFile
+	}
+	op.Kind, op.Dataset = oplog.Setattr, h.d.id
+	e := edgePool.Get().(*edges)
+	defer edgePool.Put(e)
+	size := op.Attr.Size
+	return h.merged(op, judge, after, func() ([][]byte, []Expect, error) { return h.cutEdge(e, op.Ino, size) })
+}
+
+// merged runs an operation with payload, anew each time that its edges changed
+// under it.
+func (h *Head) merged(op *oplog.Op, judge func(inode.Reader) error, after func(inode.Reader), blocks func() ([][]byte, []Expect, error)) error {
+	for {
+		bufs, expect, err := blocks()
+		if err != nil {
+			return err
+		}
+		r := h.requestOf(op)
+		r.judge, r.after, r.expect = judge, after, expect
+		first := op.Off / BlockSize
+		if op.Kind == oplog.Setattr {
+			first = op.Attr.Size / BlockSize
+		}
+		room := max(1, int(r.cutPieces(first, bufs)))
+		err = h.run(r, room, op.Kind == oplog.Setattr)
+		r.put()
+		if err != errMerge {
+			return err
+		}
+	}
+}
+
+// ReadFile fills p from byte off of file ino; holes, and what is beyond the
+// end, read as zeros. Corrupt names damaged blocks, which are never served.
+func (h *Head) ReadFile(ino uint64, p []byte, off uint64) error {
+	_, err := h.e.read(h.d, ino, p, off, nil, true)
+	return err
+}
+
+// MapFile is Map for the bytes [off, off+n) of file ino.
+func (h *Head) MapFile(ino, off, n uint64, fn func(Span) bool) error {
+	v := h.now()
+	defer v.Close()
+	return mapVersion(v, ino, off, n, fn)
+}
+
+// Commit returns when operation lsn, and all before it, are durable.
+func (h *Head) Commit(lsn uint64) error { return h.e.log.Commit(lsn) }
+
+// ID returns the number of the view's dataset.
+func (v *View) ID() uint64 { return v.key.dataset }
+
+// LSN returns the view's moment.
+func (v *View) LSN() uint64 { return v.key.lsn }
+
+// Seed is Head.Seed.
+func (v *View) Seed() uint64 { return v.seed }
+
+// Usage is Head.Usage at the view's moment; anybody may ask.
+func (v *View) Usage() (bytes, inodes uint64) { return v.usage() }
+
+// Floor is Head.Floor at the view's moment; anybody may ask.
+func (v *View) Floor() int64 { return v.floor }
+
+// Look is Head.Look at the view's moment; nothing waits for fn.
+func (v *View) Look(fn func(inode.Reader) error) error { return fn(v.vers.Blocking()) }
+
+// ReadFile is Head.ReadFile at the view's moment.
+func (v *View) ReadFile(ino uint64, p []byte, off uint64) error {
+	_, err := v.e.read(v, ino, p, off, nil, true)
+	return err
+}
+
+// MapFile is Head.MapFile at the view's moment.
+func (v *View) MapFile(ino, off, n uint64, fn func(Span) bool) error {
+	return mapVersion(v.vers, ino, off, n, fn)
+}
+
+// OpenViewID is OpenView for a dataset by its number: for file handles, which
+// carry resolved moments.
+func (e *Engine) OpenViewID(id, lsn uint64) (*View, error) {
+	e.gate.RLock()
+	d := e.datasets[id]
+	if d == nil || d.gone || lsn > e.log.LastLSN() || lsn < e.oldest(d).lsn {
+		e.gate.RUnlock()
+		return nil, fail.New(fail.Stale, "moment lsn %d of dataset %d is not there", lsn, id)
+	}
+	e.gate.RUnlock()
+	return e.openView(d, lsn)
+}

@@ -1,0 +1,149 @@
+package engine
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"varve/internal/fail"
+	"varve/internal/oplog"
+	"varve/internal/varint"
+)
+
+// property is a value and the operation that set it.
+type property struct {
+	value string
+	lsn   uint64
+}
+
+// maxProperty bounds a property's value: bytes. An item of the pool tree holds
+// it.
+const maxProperty = 800
+
+// shareProperties are what a share can have, each with what its values must be.
+// What they mean is the front ends'.
+var shareProperties = map[string]func(string) error{
+	"clients":      checkClients,
+	"access":       oneOf("rw", "ro"),
+	"squash":       oneOf("none", "root", "all"),
+	"anonuid":      checkID,
+	"anongid":      checkID,
+	"quota":        checkCount,
+	"quota-inodes": checkCount,
+}
+
+func oneOf(values ...string) func(string) error {
+	return func(v string) error {
+		if slices.Contains(values, v) {
+			return nil
+		}
+		return fail.New(fail.Invalid, "%q is not one of %s", v, strings.Join(values, ", "))
+	}
+}
+
+func checkClients(v string) error {
+	for s := range strings.SplitSeq(v, ",") {
+		if _, err := netip.ParsePrefix(s); err == nil {
+			continue
+		}
+		if _, err := netip.ParseAddr(s); err != nil {
+			return fail.New(fail.Invalid, "%q is neither an address nor a network", s).WithHint("write clients=127.0.0.1,192.168.7.0/24,fd00::/8")
+		}
+	}
+	return nil
+}
+
+func checkID(v string) error {
+	if _, err := strconv.ParseUint(v, 10, 32); err != nil {
+		return fail.New(fail.Invalid, "%q is not a number of a user or group", v)
+	}
+	return nil
+}
+
+func checkCount(v string) error {
+	if _, err := strconv.ParseUint(v, 10, 63); err != nil {
+		return fail.New(fail.Invalid, "%q is not a number", v).WithHint("0 is no limit")
+	}
+	return nil
+}
+
+// Set gives a share a property; "" takes it away, so that its default holds.
+// Invalid, NotFound.
+func (e *Engine) Set(c Caller, name, key, value string) (Done, error) {
+	op := &oplog.Op{Kind: oplog.Set, Client: e.client(c), Name: key, Value: value}
+	return e.change(op, true, func() (*prepared, error) {
+		d, err := e.find(name)
+		if err != nil {
+			return nil, err
+		}
+		op.Dataset = d.id
+		check := shareProperties[key]
+		switch {
+		case d.kind != shareKind:
+			return nil, fail.New(fail.Invalid, "%s is a volume; it has no property %s", name, key).WithHint("a volume can be set size=N")
+		case check == nil:
+			return nil, fail.New(fail.Invalid, "no property %s", key).
+				WithHint("a share has %s", strings.Join(slices.Sorted(maps.Keys(shareProperties)), ", "))
+		case len(value) > maxProperty:
+			return nil, fail.New(fail.TooBig, "a property has at most %d bytes", maxProperty)
+		case value == "":
+			return nil, nil
+		}
+		if err := check(value); err != nil {
+			return nil, fail.Wrap(fail.Other, err, "%s", key)
+		}
+		return nil, nil
+	})
+}
+
+// setProperty applies Set. The gate is held exclusively.
+func (e *Engine) setProperty(d *dataset, op *oplog.Op) {
+	props := maps.Clone(d.props)
+	if old, ok := props[op.Name]; ok {
+		e.record(itemKey(tagProperty, d.id, old.lsn), nil)
+		delete(props, op.Name)
+	}
+	if op.Value != "" {
+		if props == nil {
+			props = make(map[string]property)
+		}
+		props[op.Name] = property{op.Value, op.LSN}
+		e.record(itemKey(tagProperty, d.id, op.LSN), varint.AppendString(varint.AppendString(nil, op.Name), op.Value))
+	}
+	d.props = props
+	d.propsVersion.Store(op.LSN)
+}
+
+func (d *dataset) readProperty(lsn uint64, v []byte) error {
+	r := varint.Reader{B: v}
+	key, value := r.String(oplog.MaxName), r.String(maxProperty)
+	if d.props == nil {
+		d.props = make(map[string]property)
+	}
+	d.props[key] = property{value, lsn}
+	return recordEnd(&r, "property", lsn)
+}
+
+func (d *dataset) properties() map[string]string {
+	if len(d.props) == 0 {
+		return nil
+	}
+	m := make(map[string]string, len(d.props))
+	for k, p := range d.props {
+		m[k] = p.value
+	}
+	return m
+}
+
+// Properties returns the properties that are set, and a number that changes
+// when they do.
+func (h *Head) Properties() (map[string]string, uint64) {
+	h.e.gate.RLock()
+	defer h.e.gate.RUnlock()
+	return h.d.properties(), h.d.propsVersion.Load()
+}
+
+// PropertiesVersion is the number that Properties returns; cheap.
+func (h *Head) PropertiesVersion() uint64 { return h.d.propsVersion.Load() }

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"varve/internal/httpapi"
+	"varve/test/daemon"
+)
+
+// part is one group of promises about size, and how they are checked.
+type part struct {
+	name string
+	run  func(context.Context, *stage) error
+}
+
+var parts = []part{
+	{"crowd", crowd},
+	{"list", listing},
+	{"mapped", mapped},
+	{"log-1s", func(ctx context.Context, st *stage) error {
+		return logged(ctx, st, "1 s", "--checkpoint-interval", "1s")
+	}},
+	{"log-default", func(ctx context.Context, st *stage) error { return logged(ctx, st, "default") }},
+}
+
+// claim is a promise and what was measured of it.
+type claim struct {
+	what  string
+	least bool // the limit is a lower bound, not an upper one
+	limit float64
+	got   float64
+	unit  string
+}
+
+func (c claim) kept() bool {
+	if c.least {
+		return c.got >= c.limit
+	}
+	return c.got <= c.limit
+}
+
+// stage is what a part works with: its directory, its servers, and what it
+// found.
+type stage struct {
+	rounds  int
+	second  time.Duration // of one measurement
+	percent int64         // of the full size
+	bin     string
+	dir     string
+	servers []*server
+	claims  []claim
+	notes   []string
+}
+
+// scale checks what varve promises about size.
+func scale(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("bench scale", flag.ContinueOnError)
+	rounds := flags.Int("rounds", 5, "times that pools are compared")
+	seconds := flags.Int("seconds", 4, "length of one measurement")
+	percent := flags.Int64("percent", 100, "of the full size, to try it out: verdicts hold for 100 alone")
+	only := flags.String("only", "", "run the parts whose name matches")
+	dir := flags.String("dir", os.TempDir(), "directory on the disk to measure, with 45 GiB free")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	match, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	if min(*rounds, *seconds) < 1 || *percent < 1 || *percent > 100 {
+		return errors.New("-rounds and -seconds are at least 1, -percent is from 1 to 100")
+	}
+	if err := provide(need{"fio", "fio"}, need{"qemu-io", "qemu-utils"}); err != nil {
+		return err
+	}
+	if err := onDisk(*dir, 45<<30**percent/100); err != nil {
+		return err
+	}
+	home, err := os.MkdirTemp(*dir, "varve-scale-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(home)
+	st := &stage{rounds: *rounds, second: time.Duration(*seconds) * time.Second, percent: *percent}
+	if st.bin, err = daemon.Build(home); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if !match.MatchString(p.name) {
+			continue
+		}
+		st.dir = filepath.Join(home, p.name)
+		if err := st.run(ctx, p); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	printClaims(os.Stdout, st.claims, st.notes)
+	return nil
+}
+
+// onDisk refuses a directory that is no disk, or where the bytes do not fit.
+func onDisk(dir string, need int64) error {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	if s.Type == unix.TMPFS_MAGIC {
+		return fmt.Errorf("%s is memory, not a disk; give another -dir", dir)
+	}
+	if free := int64(s.Bavail) * s.Bsize; free < need {
+		return fmt.Errorf("%s has %d GiB free, this needs %d; give another -dir", dir, free>>30, need>>30)
+	}
+	return nil
+}
+
+// run runs one part in a directory that it leaves as it was.
+func (st *stage) run(ctx context.Context, p part) (err error) {
+	if err := os.Mkdir(st.dir, 0o700); err != nil {
+		return err
+	}
+	defer func() {
+		for _, s := range st.servers {
+			err = errors.Join(err, s.stop())
+		}
+		st.servers = nil
+		err = errors.Join(err, os.RemoveAll(st.dir))
+	}()
+	return p.run(ctx, st)
+}
+
+// serve makes a pool with a thin volume disk0 and serves it.
+func (st *stage) serve(name string, size int64, args ...string) (*server, error) {
+	s, err := servePool(st.bin, filepath.Join(st.dir, name), size, args...)
+	if err != nil {
+		return nil, err
+	}
+	s.name = name
+	st.servers = append(st.servers, s)
+	return s, nil
+}
+
+func servePool(bin, dir string, size int64, args ...string) (*server, error) {
+	pool := daemon.Pool{Bin: bin, Dir: dir}
+	if _, err := pool.Run("init", pool.Dir); err != nil {
+		return nil, err
+	}
+	d, err := pool.Serve(args...)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{uri: pool.URI("disk0"), pid: d.PID(), pool: &pool, stop: func() error { return d.Stop(time.Minute) }}
+	err = d.WaitReady(pool.Socket(), 10*time.Second)
+	if err == nil {
+		_, err = pool.Run("volume", "create", "disk0", "--size", strconv.FormatInt(size, 10))
+	}
+	if err != nil {
+		d.Kill()
+	}
+	return s, err
+}
+
+func (s *server) client() *httpapi.Client { return httpapi.NewClient(s.pool.Dir) }
+
+// of returns the percentage that was asked for of a full size.
+func (st *stage) of(full int64) int64 { return max(1, full*st.percent/100) }
+
+func (st *stage) claim(least bool, limit, got float64, unit, format string, args ...any) {
+	st.claims = append(st.claims, claim{fmt.Sprintf(format, args...), least, limit, got, unit})
+}
+
+// note keeps a line for the report, and prints it at once.
+func (st *stage) note(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	fmt.Fprintln(os.Stderr, line)
+	st.notes = append(st.notes, line)
+}
+
+func printClaims(out io.Writer, claims []claim, notes []string) {
+	fmt.Fprintln(out)
+	for _, n := range notes {
+		fmt.Fprintln(out, n)
+	}
+	fmt.Fprintln(out)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "TARGET\tLIMIT\tMEASURED\t")
+	for _, c := range claims {
+		bound, verdict := "at most", "met"
+		if c.least {
+			bound = "at least"
+		}
+		if !c.kept() {
+			verdict = "MISSED"
+		}
+		fmt.Fprintf(t, "%s\t%s %g%s\t%.2f%s\t%s\n", c.what, bound, c.limit, c.unit, c.got, c.unit, verdict)
+	}
+	t.Flush()
+}
+
+func middle[T int | float64 | time.Duration](list []T) T {
+	list = slices.Sorted(slices.Values(list))
+	return list[len(list)/2]
+}

@@ -48,6 +48,7 @@ type DatasetInfo struct {
 
 // SnapshotInfo describes a snapshot.
 type SnapshotInfo struct {
+	ID      uint64    `json:"id"` // the operation that made it
 	Dataset string    `json:"dataset"`
 	Name    string    `json:"name"`
 	LSN     uint64    `json:"lsn"`

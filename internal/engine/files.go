@@ -19,6 +19,13 @@ func (h *Head) Name() string {
 	return h.d.name
 }
 
+// Gone reports whether the dataset was destroyed. It may come back.
+func (h *Head) Gone() bool {
+	h.e.gate.RLock()
+	defer h.e.gate.RUnlock()
+	return h.d.destroyed.lsn != 0
+}
+
 // IsShare reports whether the dataset is a share; else it is a volume.
 func (h *Head) IsShare() bool { return h.d.kind == shareKind }
 

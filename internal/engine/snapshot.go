@@ -258,7 +258,7 @@ func (e *Engine) Snapshots(dataset string) ([]SnapshotInfo, error) {
 func appendSnapshots(dst []SnapshotInfo, d *dataset) []SnapshotInfo {
 	for _, s := range d.snaps {
 		dst = append(dst, SnapshotInfo{
-			Dataset: d.name, Name: s.name, LSN: s.lsn, Time: time.Unix(0, s.time).UTC(), Guard: s.guard, Holds: s.holds,
+			ID: s.id, Dataset: d.name, Name: s.name, LSN: s.lsn, Time: time.Unix(0, s.time).UTC(), Guard: s.guard, Holds: s.holds,
 		})
 	}
 	return dst

@@ -137,6 +137,8 @@ func Parse(v []byte) (Inode, error) {
 	return i, nil
 }
 
+const blockSize = oplog.BlockSize
+
 // knownType reports whether t is one of the seven types of objects.
 func knownType(t uint8) bool {
 	const known = 1<<(ModeFIFO>>typeShift) | 1<<(ModeChar>>typeShift) | 1<<(ModeDir>>typeShift) |
@@ -146,7 +148,7 @@ func knownType(t uint8) bool {
 
 // blocksOf returns how many blocks a file of size bytes has room for.
 func blocksOf(size uint64) uint64 {
-	return size/oplog.BlockSize + (size%oplog.BlockSize+oplog.BlockSize-1)/oplog.BlockSize
+	return size/blockSize + (size%blockSize+blockSize-1)/blockSize
 }
 
 // Make puts an empty share into an empty tree: its root directory. mode is

@@ -26,6 +26,7 @@ var floors = [][]string{
 	{"internal/dump"},
 	{"internal/ship", "internal/lease"},
 	{"internal/engine"},
+	{"internal/inode"},
 	{"internal/tree"},
 	{"internal/oplog", "internal/segment"},
 	{"internal/segstore"},

@@ -50,33 +50,25 @@ func (s span) empty() bool { return s.from >= s.to }
 func (im *image) dies(op *oplog.Op) (span, error) {
 	if op.Kind == oplog.Trim {
 		b, e := blocks(op)
-		return large(span{0, b, e}, e-b), nil
+		if e-b < largeTrim {
+			return span{}, nil
+		}
+		return wholeChunks(span{0, b, e}), nil
 	}
 	if !op.Kind.OnFile() || op.Kind == oplog.WriteFile {
 		return span{}, nil
 	}
 	effect, err := inode.Plan(im.tree, im.seed, op)
-	if err != nil || !effect.Cut {
+	if err != nil || !effect.Large {
 		return span{}, err
 	}
-	file, err := inode.Load(im.tree, effect.Ino)
-	if err != nil {
-		return span{}, err
-	}
-	size := (file.Size + BlockSize - 1) / BlockSize
-	return large(cutOf(effect), min(file.Blocks, size-min(size, effect.From))), nil
+	return wholeChunks(cutOf(effect)), nil
 }
 
 // cutOf is the range that an operation on a file leaves to be cut.
 func cutOf(x inode.Effect) span { return span{x.Ino, x.From, noBlock} }
 
-// large returns the whole chunks in s if at most mapped blocks of it are many.
-func large(s span, mapped uint64) span {
-	if mapped < largeTrim {
-		return span{}
-	}
-	return span{s.ino, chunkEnd(s.from), chunkStart(s.to)}
-}
+func wholeChunks(s span) span { return span{s.ino, chunkEnd(s.from), chunkStart(s.to)} }
 
 // prepare makes the tree ready for apply: afterwards that cannot fail. It
 // returns *tree.Miss if a node must be loaded first.
@@ -157,12 +149,12 @@ func (im *image) apply(op *oplog.Op) (dead span, err error) {
 
 // applyFile is apply for an operation on the files of a share.
 func (im *image) applyFile(op *oplog.Op) (dead span, err error) {
-	if dead, err = im.dies(op); err != nil {
-		return dead, err
-	}
 	effect, err := inode.Apply(im.tree, im.seed, op)
 	if err != nil {
 		return dead, err
+	}
+	if effect.Large {
+		dead = wholeChunks(cutOf(effect))
 	}
 	im.inodes += int64(effect.Inodes)
 	mapped := im.mapped
@@ -184,27 +176,10 @@ func (im *image) applyFile(op *oplog.Op) (dead span, err error) {
 			return dead, err
 		}
 	}
-	return dead, im.count(op, im.mapped-mapped, dead)
-}
-
-// count keeps an inode's number of blocks. What a dying list takes of a file
-// is not counted: then it is at most what the size allows.
-func (im *image) count(op *oplog.Op, delta int64, dead span) error {
-	if op.Kind != oplog.WriteFile && op.Kind != oplog.Setattr {
-		return nil // the file is gone, or had no part in it
+	if gone := effect.Inodes < 0; !gone && (effect.Cut || im.mapped != mapped) {
+		return dead, inode.AddBlocks(im.tree, op.Ino, im.mapped-mapped)
 	}
-	if !dead.empty() {
-		file, err := inode.Load(im.tree, op.Ino)
-		if err != nil {
-			return err
-		}
-		most := (file.Size + BlockSize - 1) / BlockSize
-		delta = min(delta, int64(most)-int64(file.Blocks))
-	}
-	if delta == 0 {
-		return nil
-	}
-	return inode.AddBlocks(im.tree, op.Ino, delta)
+	return dead, nil
 }
 
 // cutLarge is cut, but for the part that goes to a dying list whole.

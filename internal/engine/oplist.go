@@ -22,6 +22,22 @@ type OpInfo struct {
 	Name    string    `json:"name,omitempty"`
 	At      uint64    `json:"at,omitempty"` // the moment that a clone, rollback or snapshot refers to
 	Size    uint64    `json:"size,omitempty"`
+	Value   string    `json:"value,omitempty"` // of a property
+	File    *FileInfo `json:"file,omitempty"`  // of operations on the files of a share
+}
+
+// FileInfo is what an operation on a file says about it. The name in the
+// operation is the one that the file gets, has or loses in directory Dir.
+type FileInfo struct {
+	Ino    uint64   `json:"ino"`
+	Dir    uint64   `json:"dir,omitempty"`
+	Dir2   uint64   `json:"dir2,omitempty"`   // rename: the directory of the new name,
+	Name2  string   `json:"name2,omitempty"`  // and the new name
+	Ino2   uint64   `json:"ino2,omitempty"`   // rename: the file that had the new name
+	Set    []string `json:"set,omitempty"`    // the attributes that are set: "mode", "size"
+	Target string   `json:"target,omitempty"` // where a symlink leads
+	UID    uint32   `json:"uid"`              // who asked
+	GID    uint32   `json:"gid"`
 }
 
 // Log visits the operations on a dataset's line (of the whole pool: "") in
@@ -85,7 +101,42 @@ func opInfo(op *oplog.Op) OpInfo {
 	if op.Client != nil {
 		i.Client = op.Client.Name
 	}
+	if op.Kind == oplog.Set {
+		i.Value = op.Value
+	}
+	if op.Kind.OnFile() {
+		i.File = fileInfo(op)
+		if op.Attr.Mask&oplog.SetSize != 0 {
+			i.Size = op.Attr.Size
+		}
+	}
 	return i
+}
+
+// attrNames are the words for the fields of an oplog.Attr that people know.
+var attrNames = []struct {
+	mask oplog.AttrMask
+	name string
+}{
+	{oplog.SetMode, "mode"}, {oplog.SetUID, "uid"}, {oplog.SetGID, "gid"}, {oplog.SetSize, "size"},
+	{oplog.SetAtime | oplog.SetAtimeNow, "atime"}, {oplog.SetMtime | oplog.SetMtimeNow, "mtime"},
+	{oplog.SetFlags, "flags"},
+}
+
+func fileInfo(op *oplog.Op) *FileInfo {
+	f := &FileInfo{Ino: op.Ino, Dir: op.Dir, Dir2: op.Dir2, Name2: op.Name2, Ino2: op.Ino2, UID: op.UID, GID: op.GID}
+	if op.Kind == oplog.Symlink {
+		f.Target = op.Value
+	}
+	if op.Kind != oplog.Setattr {
+		return f
+	}
+	for _, a := range attrNames {
+		if op.Attr.Mask&a.mask != 0 {
+			f.Set = append(f.Set, a.name)
+		}
+	}
+	return f
 }
 
 // CheckpointInfo describes a checkpoint.

@@ -35,16 +35,16 @@ type Call struct {
 // Attr are the attributes of an object. Mode, whose type bits are
 // those of package inode, is never 0 for one that is there.
 type Attr struct {
-	Mode           uint32 // type and permission bits, as in stat(2)
-	Nlink          uint32
-	UID, GID       uint32
-	Size           uint64 // bytes
-	Used           uint64 // bytes of payload
-	Rdev           uint64 // of a device: major<<32 | minor
-	FSID, FileID   uint64
-	Atime, Mtime   int64 // Unix nanoseconds
-	Ctime, Btime   int64
-	Flags          uint32
+	Mode         uint32 // type and permission bits, as in stat(2)
+	Nlink        uint32
+	UID, GID     uint32
+	Size         uint64 // bytes
+	Used         uint64 // bytes of payload
+	Rdev         uint64 // of a device: major<<32 | minor
+	FSID, FileID uint64
+	Atime, Mtime int64 // Unix nanoseconds
+	Ctime, Btime int64
+	Flags        uint32
 }
 
 // Pre are the attributes of an object before an operation, for RFC 1813's

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"varve/internal/fail"
-	"varve/internal/tree"
 )
 
 // Code says which error of POSIX an error is. A front end has one table from
@@ -119,11 +118,4 @@ func ownCode(err error) (Code, bool) {
 		err = errors.Unwrap(err)
 	}
 	return CodeNone, false
-}
-
-// missed reports whether a reader ran into a node that must be loaded first:
-// such an error goes back to the engine as it is.
-func missed(err error) bool {
-	var miss *tree.Miss
-	return errors.As(err, &miss)
 }

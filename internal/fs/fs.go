@@ -10,13 +10,12 @@
 // same hold of the lock, the attributes after are noted. A judge may run
 // several times, each time from scratch, and never waits.
 //
-// A change is in memory when its call returns, and durable after Commit. It
-// holds for all that names are compared as bytes, that reading does not change
-// the atime, and that "operation not permitted", ErrPerm, is what only an owner
-// may do, while "permission denied", ErrAccess, is what the permission bits
-// say.
+// A change is in memory when its call returns, and durable after Commit. Names
+// are compared as bytes; reading does not change the atime. ErrPerm refuses
+// what only an owner may do, ErrAccess what the permission bits do not allow.
 //
-// Locks: FS.mu and pastViews.mu are leaves; no engine call is made under them.
+// Locks: FS.mu is a leaf; pastViews.mu is held while a view of the engine is
+// closed. Neither is taken in a judge.
 package fs
 
 import (
@@ -107,7 +106,8 @@ func (f *FS) Flush(h Handle) error {
 // Verifier changes whenever changes that were not committed may be lost.
 func (f *FS) Verifier() uint64 { return f.e.Verifier() }
 
-// Who changes files and says nothing else about itself.
+// server is who holds the shares: the server itself. Who changes something is
+// in each call.
 var server = engine.Caller{}
 
 // share returns an attached share. ErrStale: it is not there any more.
@@ -171,7 +171,7 @@ func newOp(c *Call, kind oplog.Kind) *oplog.Op {
 	return &oplog.Op{Kind: kind, Client: c.Client, Request: c.Req, UID: c.Cred.UID, GID: c.Cred.GID}
 }
 
-// change tells what became of an operation on s: its own errors carry a code;
+// settle tells what became of an operation on s: its own errors carry a code;
 // a NotFound without one says that the share itself is gone.
 func (f *FS) settle(s *share, err error) error {
 	if err == nil || !fail.Is(err, fail.NotFound) {

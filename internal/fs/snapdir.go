@@ -80,7 +80,7 @@ func (f *FS) steady(w when.Spec) when.Spec {
 	if w.Kind != when.Ago {
 		return w
 	}
-	step := min(max((w.Ago / 10).Truncate(time.Second), time.Second), time.Minute)
+	step := min(max((w.Ago/10).Truncate(time.Second), time.Second), time.Minute)
 	return when.Spec{Kind: when.Time, Time: f.now().Truncate(step).Add(-w.Ago).UTC()}
 }
 

@@ -136,7 +136,7 @@ func (c *checker) tree() {
 	}
 	var lost []uint64
 	for ino, d := range c.dirs {
-		if d.in != 0 && c.reach(ino) == outside {
+		if d.in != 0 && c.nodes[ino].kind == ModeDir>>typeShift && c.reach(ino) == outside {
 			lost = append(lost, ino)
 		}
 	}
@@ -148,7 +148,7 @@ func (c *checker) tree() {
 
 // fits reports whether an inode is as its names say.
 func (c *checker) fits(ino uint64, n node) bool {
-	d, dir := c.dirs[ino]
+	d, dir := c.dirs[ino], n.kind == ModeDir>>typeShift
 	if ino == Root {
 		return n.names == 0 && dir && d.parent == Root
 	}
@@ -157,7 +157,7 @@ func (c *checker) fits(ino uint64, n node) bool {
 
 // explain says why an inode does not fit.
 func (c *checker) explain(ino uint64, n node) {
-	d, dir := c.dirs[ino]
+	d, dir := c.dirs[ino], n.kind == ModeDir>>typeShift
 	switch {
 	case n.kind == 0:
 		c.bad("%d names lead to inode %d, which is not there", n.names, ino)
@@ -175,8 +175,11 @@ func (c *checker) explain(ino uint64, n node) {
 	if n.types&^(1<<n.kind) != 0 {
 		c.bad("inode %d has type %d, but a name that says otherwise", ino, n.kind)
 	}
-	if want := max(d.in, Root); dir && (ino != Root || d.in == 0) && d.parent != want {
-		c.bad("directory %d has parent %d, but is in directory %d", ino, d.parent, want)
+	if ino == Root {
+		d.in = Root
+	}
+	if dir && d.in != 0 && d.parent != d.in {
+		c.bad("directory %d has parent %d, but is in directory %d", ino, d.parent, d.in)
 	}
 }
 

@@ -1,6 +1,10 @@
 package inode
 
-import "varve/internal/tree"
+import (
+	"slices"
+
+	"varve/internal/tree"
+)
 
 // An object is what the items say that a checker has seen of one inode: they
 // come in the order extents, inode, entries, xattrs, target.
@@ -81,13 +85,14 @@ func (c *checker) entryOf(k tree.Key, v []byte) {
 	o.entries++
 	e, name, err := parseEntry(o.ino, k, v)
 	if err != nil {
-		c.bad("%v", err)
+		c.found = append(c.found, err)
 		return
 	}
-	if !validName(string(name)) {
-		c.bad("directory %d has the name %q, which cannot be", o.ino, name)
+	e.Name = string(name)
+	if !validName(e.Name) {
+		c.bad("directory %d has the name %q, which cannot be", o.ino, e.Name)
 	}
-	c.place("entry", k, slotBits, c.places.entries(string(name)), name)
+	c.place("entry", k, slotBits, c.places.entries(e.Name), e.Name)
 	n := c.nodes[e.Ino]
 	n.names += min(1, ^n.names)
 	n.types |= 1 << e.Type
@@ -105,18 +110,19 @@ func (c *checker) xattrOf(k tree.Key, v []byte) {
 	o := &c.object
 	first, err := o.xattrs.step(k, v)
 	if err != nil {
-		c.bad("%v", err)
+		c.found = append(c.found, err)
 		o.xattrs = piecer{ino: o.ino}
 		return
 	}
 	if first {
-		c.place("extended attribute", k, slotBits+pieceBits, c.places.xattrs(string(o.xattrs.name)), o.xattrs.name)
+		name := string(o.xattrs.name)
+		c.place("extended attribute", k, slotBits+pieceBits, c.places.xattrs(name), name)
 	}
 }
 
 // place verifies that a name is where a lookup finds it, and only there. All
 // with the same hash come one after the other.
-func (c *checker) place(what string, k tree.Key, bits uint, first uint64, name []byte) {
+func (c *checker) place(what string, k tree.Key, bits uint, first uint64, name string) {
 	o := &c.object
 	_, lo := k.Split()
 	if lo&lowMask>>bits != first>>bits {
@@ -125,19 +131,17 @@ func (c *checker) place(what string, k tree.Key, bits uint, first uint64, name [
 	if slot := lo >> bits; slot != o.slot {
 		o.slot, o.names = slot, o.names[:0]
 	}
-	for _, n := range o.names {
-		if n == string(name) {
-			c.bad("inode %d has the %s %q twice", o.ino, what, name)
-		}
+	if slices.Contains(o.names, name) {
+		c.bad("inode %d has the %s %q twice", o.ino, what, name)
 	}
-	o.names = append(o.names, string(name))
+	o.names = append(o.names, name)
 }
 
 // finish judges the present object, all of whose items have been seen.
 func (c *checker) finish() {
 	o := &c.object
 	if err := o.xattrs.end(); err != nil {
-		c.bad("%v", err)
+		c.found = append(c.found, err)
 	}
 	c.totals.Bytes += o.blocks * blockSize
 	n := c.nodes[o.ino]

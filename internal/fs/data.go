@@ -1,0 +1,159 @@
+package fs
+
+import (
+	"varve/internal/engine"
+	"varve/internal/inode"
+	"varve/internal/oplog"
+)
+
+// Read fills p from byte off of a file and returns how many bytes there were,
+// and whether the file ends with them. Who may execute a file may read it, and
+// its owner always may. ErrIsDir, ErrInval, ErrAccess, ErrStale.
+func (f *FS) Read(c *Call, h Handle, p []byte, off uint64) (n int, eof bool, a Attr, err error) {
+	at, err := f.place(h)
+	if err != nil {
+		return 0, false, Attr{}, err
+	}
+	defer at.close()
+	size, a, err := at.readable(c)
+	if err != nil {
+		return 0, false, a, err
+	}
+	for {
+		n = int(min(uint64(len(p)), size-min(size, off)))
+		if n > 0 {
+			if err := at.ReadFile(h.Ino, p[:n], off); err != nil {
+				return 0, false, a, err
+			}
+		}
+		if at.view != nil || n == 0 {
+			return n, off+uint64(n) >= size, a, nil
+		}
+		// The bytes were read outside the lock: of a file that has gone or
+		// shrunk meanwhile they are zeros that never were in it.
+		before := size
+		if size, a, err = at.readable(c); err != nil {
+			return 0, false, a, err
+		}
+		if size >= before || off+uint64(n) <= size {
+			return n, off+uint64(n) >= size, a, nil
+		}
+	}
+}
+
+// readable returns the size of the place's file, which the caller may read.
+func (p *place) readable(c *Call) (size uint64, a Attr, err error) {
+	err = p.Look(func(r inode.Reader) error {
+		i, err := inode.Load(r, p.handle.Ino)
+		if err != nil {
+			return err
+		}
+		a, size = p.show(&i), i.Size
+		switch {
+		case i.IsDir():
+			return ErrIsDir
+		case !isRegular(&i):
+			return ErrInval
+		case !c.Cred.mayReadFile(&i):
+			return ErrAccess
+		}
+		return nil
+	})
+	return size, a, err
+}
+
+// Write writes p at byte off of a file. On return it is readable, and durable
+// after Commit of the LSN returned. A write is atomic up to engine.MaxWrite.
+// The owner of a file may always write to it. ErrIsDir, ErrInval, ErrAccess,
+// ErrFBig, ErrQuota, ErrReadOnly, ErrStale.
+func (f *FS) Write(c *Call, h Handle, p []byte, off uint64) (Wcc, uint64, error) {
+	at, err := f.present(c, h)
+	if err != nil {
+		return Wcc{}, 0, err
+	}
+	w := writer{place: at, c: c, limits: at.share.current().limits}
+	if len(p) == 0 {
+		return w.wcc, 0, f.settle(at.share, at.Look(func(r inode.Reader) error { return w.judge(r, off, 0) }))
+	}
+	lsn, first := uint64(0), Pre{}
+	for len(p) > 0 {
+		n := min(uint64(len(p)), engine.MaxWrite-off%blockSize)
+		lsn, err = w.write(p[:n], off)
+		if !first.OK {
+			first = w.wcc.Before
+		}
+		if err != nil {
+			break
+		}
+		p, off = p[n:], off+n
+	}
+	w.wcc.Before = first
+	return w.wcc, lsn, err
+}
+
+// writer is one call of Write at work.
+type writer struct {
+	place
+	c      *Call
+	limits limits
+	wcc    Wcc
+}
+
+func (w *writer) write(p []byte, off uint64) (lsn uint64, err error) {
+	op := newOp(w.c, oplog.WriteFile)
+	op.Ino, op.Off = w.handle.Ino, off
+	err = w.share.head.WriteFile(op, p,
+		func(r inode.Reader) error { return w.judge(r, off, uint64(len(p))) },
+		func(r inode.Reader) { w.wcc.after(&w.place, r, op.Ino) })
+	if err != nil {
+		return 0, w.f.settle(w.share, err)
+	}
+	return op.LSN, nil
+}
+
+func (w *writer) judge(r inode.Reader, off, n uint64) error {
+	i, err := inode.Load(r, w.handle.Ino)
+	if err != nil {
+		return err
+	}
+	w.wcc.before(w.show(&i))
+	switch {
+	case i.IsDir():
+		return ErrIsDir
+	case !isRegular(&i):
+		return ErrInval
+	case !w.c.Cred.mayWrite(&i):
+		return ErrAccess
+	case off > inode.MaxSize || n > inode.MaxSize-off:
+		return ErrFBig
+	}
+	return w.share.room(w.limits, growth(&i, off, n), 0)
+}
+
+// growth is how many bytes of payload a write may add, at the most: the blocks
+// that it touches, but for those that are certainly there since the file has
+// no holes.
+func growth(i *inode.Inode, off, n uint64) uint64 {
+	if n == 0 {
+		return 0
+	}
+	first, end := off/blockSize, (off+n+blockSize-1)/blockSize
+	if have := (i.Size + blockSize - 1) / blockSize; i.Blocks >= have && !i.Rough {
+		first = max(first, min(have, end))
+	}
+	return (end - first) * blockSize
+}
+
+// Seek data and holes: Map visits the spans of the bytes [off, off+n) of a
+// file until fn returns false; what is beyond the end counts as a hole.
+func (f *FS) Map(c *Call, h Handle, off, n uint64, fn func(engine.Span) bool) error {
+	at, err := f.place(h)
+	if err != nil {
+		return err
+	}
+	defer at.close()
+	if _, _, err := at.readable(c); err != nil {
+		return err
+	}
+	return at.MapFile(h.Ino, off, n, fn)
+}

@@ -28,7 +28,11 @@ type crowd struct {
 
 func newCrowd(t *testing.T, o engine.Options) *crowd {
 	t.Helper()
-	if err := engine.Format(o.Store, time.Now(), seedReader{rand.New(rand.NewPCG(1, 1))}); err != nil {
+	now := time.Now
+	if o.Now != nil {
+		now = o.Now // else a pool made today would be ahead of a test's own clock
+	}
+	if err := engine.Format(o.Store, now(), seedReader{rand.New(rand.NewPCG(1, 1))}); err != nil {
 		t.Fatal(err)
 	}
 	e, err := engine.Open(o)

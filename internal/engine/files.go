@@ -198,3 +198,13 @@ func (e *Engine) OpenViewID(id, lsn uint64) (*View, error) {
 	e.gate.RUnlock()
 	return e.openView(d, lsn)
 }
+
+// Capacity returns what payload the pool can hold in all, and how much more, in
+// bytes. What it cannot tell is 0.
+func (e *Engine) Capacity() (total, free uint64) {
+	sp, err := e.store.Space()
+	if err != nil {
+		return 0, 0
+	}
+	return uint64(sp.Capacity), uint64(sp.Free)
+}

@@ -54,7 +54,7 @@ func crowd(ctx context.Context, st *stage) error {
 func age(ctx context.Context, st *stage, plain, crowded *server) error {
 	each := int(st.of(manySnapshots)) / batches
 	for b := range batches {
-		write := []string{"--rw=randwrite", "--bs=4k", "--iodepth=32", "--number_ios=5000", "--rate_iops=10000", fmt.Sprintf("--randseed=%d", b+1)}
+		write := []string{"--rw=randwrite", "--bs=4k", "--iodepth=32", "--number_ios=5000", "--rate_iops=10000", "--randrepeat=0", fmt.Sprintf("--randseed=%d", b+1)}
 		g, both := errgroup.WithContext(ctx)
 		g.Go(func() error { return second(fio(both, crowded.uri, crowdDisk, time.Minute, write...)) })
 		g.Go(func() error { return snapshots(both, crowded, b*each, each) })
@@ -116,7 +116,7 @@ func rivalry(ctx context.Context, st *stage, both []*server) error {
 			s := both[(i+round)%len(both)]
 			unix.Sync()
 			one, err := fio(ctx, s.uri, crowdDisk, st.second+time.Minute, "--rw=randwrite", "--bs=4k", "--iodepth=32",
-				"--time_based", fmt.Sprintf("--runtime=%d", st.second/time.Second), fmt.Sprintf("--randseed=%d", 100+round))
+				"--time_based", fmt.Sprintf("--runtime=%d", st.second/time.Second), "--randrepeat=0", fmt.Sprintf("--randseed=%d", 100+round))
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -54,9 +55,9 @@ func mapped(ctx context.Context, st *stage) error {
 		return err
 	}
 	goal := st.of(20 * gib)
-	for seed := 1; ; seed++ {
+	for seed := int64(1); seed <= 2*goal/step+2; seed++ {
 		one, err := fio(ctx, s.uri, size, 10*time.Minute, "--rw=randwrite", "--bs=4k", "--iodepth=32", "--norandommap=1",
-			fmt.Sprintf("--io_size=%d", min(step, goal)), fmt.Sprintf("--randseed=%d", seed))
+			fmt.Sprintf("--io_size=%d", min(step, goal)), "--randrepeat=0", fmt.Sprintf("--randseed=%d", seed))
 		if err != nil {
 			return err
 		}
@@ -74,6 +75,7 @@ func mapped(ctx context.Context, st *stage) error {
 			return nil
 		}
 	}
+	return errors.New("the volume does not fill")
 }
 
 // logged measures what is written for random blocks: in a first pass over an
@@ -97,7 +99,7 @@ func logged(ctx context.Context, st *stage, interval string, args ...string) err
 	}
 	unix.Sync()
 	length := st.of(60)
-	then, err := fio(ctx, s.uri, size, 10*time.Minute, append(random, "--time_based", fmt.Sprintf("--runtime=%d", length), "--randseed=7")...)
+	then, err := fio(ctx, s.uri, size, 10*time.Minute, append(random, "--time_based", fmt.Sprintf("--runtime=%d", length), "--randrepeat=0", "--randseed=7")...)
 	if err != nil {
 		return err
 	}

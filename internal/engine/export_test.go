@@ -124,6 +124,9 @@ func (e *Engine) Extents(id, lsn uint64) (map[uint64]uint64, error) {
 	out := map[uint64]uint64{}
 	var bad error
 	err = im.tree.Scan(tree.Key{}, tree.MaxKey, func(k tree.Key, v []byte) bool {
+		if !isExtent(k) {
+			return true
+		}
 		var x extent
 		if x, bad = parseExtent(k, v); bad != nil {
 			return false
@@ -144,7 +147,7 @@ func (e *Engine) Extents(id, lsn uint64) (map[uint64]uint64, error) {
 func (e *Engine) Births(id uint64) (map[uint64]uint64, error) {
 	out := map[uint64]uint64{}
 	err := e.scanFrom(e.checkpoints[0], e.lastLSN(), func(op *oplog.Op) bool {
-		if op.Kind == oplog.Write && op.Dataset == id {
+		if op.Dataset == id {
 			for _, x := range op.Extents {
 				for i := range uint64(len(x.CRC)) {
 					out[x.Addr+i] = op.LSN
@@ -187,3 +190,7 @@ func (e *Engine) PoolRoot() segment.Addr {
 	ref, _ := v.Ref()
 	return segment.Addr(ref.Addr)
 }
+
+// Recount makes a head's count of mapped blocks exact, as the background does
+// when all dying lists are empty; false when all are.
+func (e *Engine) Recount() bool { return e.recount() }

@@ -4,13 +4,23 @@ import "maps"
 
 // The plain model that simulations are compared with.
 
-// disk is one dataset in the model: immutable blocks by number.
+// disk is one dataset in the model, a volume or a share: immutable blocks by
+// number, or immutable objects.
 type disk struct {
 	name      string
-	size      uint64
 	destroyed bool
-	blocks    map[uint64]*[block]byte
+	large     bool // a dying list had a part in it: its blocks may be counted too high
+
+	size   uint64 // of a volume
+	blocks map[uint64]*[block]byte
+
+	files map[uint64]*object // of a share, by inode number
+	next  uint64             // inode number: nothing turns it back
+	floor instant            // of the last rollback
+	props map[string]string
 }
+
+func (d *disk) isShare() bool { return d.files != nil }
 
 // world is everything after one LSN. Worlds share what did not change.
 type world map[uint64]*disk
@@ -36,6 +46,7 @@ type model struct {
 	worlds []world // by LSN
 	origin map[uint64]fork
 	snaps  []map[string]uint64 // by LSN: the moment of each "id@snapshot"
+	times  []int64             // by LSN: Unix nanoseconds, 0 until somebody asks
 }
 
 type fork struct{ parent, at, made uint64 }
@@ -46,6 +57,7 @@ func (m *model) now() world   { return m.worlds[m.last()] }
 // push adds what comes after the last operation.
 func (m *model) push(w world) {
 	m.worlds = append(m.worlds, w)
+	m.times = append(m.times, 0)
 	m.snaps = append(m.snaps, m.snaps[len(m.snaps)-1])
 }
 
@@ -78,21 +90,30 @@ func (m *model) truncate(lsn uint64) {
 			delete(m.origin, id)
 		}
 	}
-	m.snaps = m.snaps[:lsn+1]
+	m.snaps, m.times = m.snaps[:lsn+1], m.times[:lsn+1]
 }
 
 func (d *disk) written(p []byte, off uint64) *disk {
 	n := *d
-	n.blocks = maps.Clone(d.blocks)
+	n.blocks = overwritten(d.blocks, p, off)
+	return &n
+}
+
+// overwritten returns blocks with the bytes p at off.
+func overwritten(blocks map[uint64]*[block]byte, p []byte, off uint64) map[uint64]*[block]byte {
+	n := maps.Clone(blocks)
+	if n == nil {
+		n = map[uint64]*[block]byte{}
+	}
 	for len(p) > 0 {
 		b, in := off/block, off%block
 		var data [block]byte
-		if old := n.blocks[b]; old != nil {
+		if old := n[b]; old != nil {
 			data = *old
 		}
 		k := copy(data[in:], p)
-		n.blocks[b] = &data
+		n[b] = &data
 		p, off = p[k:], off+uint64(k)
 	}
-	return &n
+	return n
 }

@@ -183,10 +183,11 @@ func (h *Head) prepare(r *request) error {
 	if d.destroyed.lsn != 0 {
 		return fail.New(fail.NotFound, "%s was destroyed", d.name)
 	}
-	if r.op.Kind.OnFile() {
+	if r.judge != nil {
 		if err := r.judge(d.head.tree); err != nil {
 			return err
 		}
+		r.op.Dataset = d.id
 	} else if size := d.head.size; r.op.Off > size || r.op.Len > size-r.op.Off {
 		return fail.New(fail.Invalid, "%d bytes at %d reach beyond the end of %s, which has %d", r.op.Len, r.op.Off, d.name, size)
 	}

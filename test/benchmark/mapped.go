@@ -137,8 +137,12 @@ func retained(ctx context.Context, st *stage, s *server, interval string, payloa
 	if err != nil {
 		return err
 	}
+	disk, err := client.Dataset(ctx, "disk0")
+	if err != nil {
+		return err
+	}
 	for _, c := range checkpoints {
-		if !c.Base {
+		if !c.Base || c.LSN < disk.CreatedLSN {
 			continue
 		}
 		bases++

@@ -11,7 +11,7 @@ import (
 // prepared is what Prepare found for an operation that needs more than its
 // record: Replay finds it again.
 type prepared struct {
-	im     *image   // Clone, Rollback, Snapshot of the past: the state at the moment
+	im     *overlay // Clone, Rollback, Snapshot of the past: the state at the moment
 	deaths []death  // Drain
 	next   tree.Key // Drain: where the next step begins
 	old    *root    // a large Trim: the head before it
@@ -134,7 +134,7 @@ func (e *Engine) applyClone(op *oplog.Op, pos segment.Position, pre *prepared) e
 		}
 		pre = &prepared{im: im}
 	}
-	return e.applyCreate(op, pos, pre.im)
+	return e.applyCreate(op, pos, &pre.im.image)
 }
 
 // applyRollback makes the head the state at op.At. What it leaves stays: as a
@@ -163,7 +163,7 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	d.left = append(d.left, leftHead{root: old, born: pre.im.from, at: op.LSN})
 	pre.im.led = &d.led
 	d.thaw()
-	d.head = *pre.im
+	d.head = pre.im.image
 	d.head.floor = op.Time
 	d.changed = op.LSN
 	e.keep(d, d.addRoot(d.freeze(op.LSN, pos)))

@@ -230,7 +230,7 @@ func (r *root) version(c *tree.Cache) *tree.Version {
 	return c.OpenVersion(r.ref)
 }
 
-// image returns an image that starts from the root. dataset.mu is held.
-func (r *root) image(c *tree.Cache, seed uint64) *image {
-	return &image{figures: r.figures, tree: r.open(c), seed: seed, pos: r.pos, from: r.lsn}
+// overlay returns an overlay with nothing over the root yet. dataset.mu is held.
+func (r *root) overlay(c *tree.Cache, seed uint64) *overlay {
+	return &overlay{image: image{figures: r.figures, tree: r.open(c), seed: seed}, pos: r.pos, from: r.lsn}
 }

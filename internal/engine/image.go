@@ -18,20 +18,26 @@ type figures struct {
 }
 
 // image is what operations on a dataset's line change: its tree and figures.
-// The head of a dataset is an image; so is the scratch overlay of a view. The
+// The head of a dataset is an image; so is what an overlay replays into. The
 // one Apply of data works on it, whoever calls. Callers serialise.
 type image struct {
 	figures
-	tree   *tree.Tree
-	seed   uint64           // of a share: what its names are hashed with
+	tree  *tree.Tree
+	seed  uint64 // of a share: what its names are hashed with
+	led   *ledger
+	found []extent // scratch of cut
+	crc   []byte   // the memory of found's checksums
+	value []byte   // scratch for values
+}
+
+// overlay is a past state of a dataset: the tree of a root at hand, and what was
+// replayed over it.
+type overlay struct {
+	image
 	spills bool             // a view's, and all its pages in memory are its own
-	pos    segment.Position // of a scratch image: the operations after its moment are in frames after it
+	pos    segment.Position // the operations after its moment are in frames after it
 	from   uint64           // the moment of the root that its nodes on disk are from
 	aside  bool             // replayed: it has nodes that were never the head's
-	led    *ledger
-	found  []extent // scratch of cut
-	crc    []byte   // the memory of found's checksums
-	value  []byte   // scratch for values
 }
 
 // largeTrim is the length, in blocks, above which a trim moves the range to a

@@ -12,11 +12,11 @@ import (
 // Replay of the operations since into a scratch overlay. The caller owns the
 // image's tree. No lock but dataset.mu is taken: usable in recovery, and
 // under the gate where the moment is the present one (then it is a freeze).
-func (e *Engine) imageAt(d *dataset, lsn uint64) (*image, error) { return e.replayTo(d, lsn, false) }
+func (e *Engine) imageAt(d *dataset, lsn uint64) (*overlay, error) { return e.replayTo(d, lsn, false) }
 
 // replayTo is imageAt. With spill, the image is for a view only: what it holds
 // may go to the scratch file.
-func (e *Engine) replayTo(d *dataset, lsn uint64, spill bool) (*image, error) {
+func (e *Engine) replayTo(d *dataset, lsn uint64, spill bool) (*overlay, error) {
 	for lsn < d.created.lsn {
 		p := d.origin
 		if p == nil {
@@ -43,25 +43,25 @@ func (e *Engine) replayTo(d *dataset, lsn uint64, spill bool) (*image, error) {
 // startOf opens the newest image of d's line at or before lsn that is at hand,
 // and returns a copy of its root. Where nothing changed the head since lsn,
 // that is the head. Only a view may start from nodes that were never a head's.
-func (e *Engine) startOf(d *dataset, lsn uint64, view bool) (*image, root, error) {
+func (e *Engine) startOf(d *dataset, lsn uint64, view bool) (*overlay, root, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.changed <= lsn {
 		r := d.freeze(e.lastLSN(), e.position())
 		defer r.vers.Close()
 		r.lsn = lsn
-		return r.image(e.cache, d.head.seed), *r, nil
+		return r.overlay(e.cache, d.head.seed), *r, nil
 	}
 	r := d.rootBefore(lsn, !view)
 	if r == nil {
 		return nil, root{}, fail.New(fail.Corrupt, "%s has no root at or before lsn %d", d.name, lsn)
 	}
-	return r.image(e.cache, d.head.seed), *r, nil
+	return r.overlay(e.cache, d.head.seed), *r, nil
 }
 
 // replay runs the data operations of d's line in (from, to] through Apply into
 // im. pos is a frame at or before the first of them.
-func (e *Engine) replay(im *image, d *dataset, pos segment.Position, from, to uint64) error {
+func (e *Engine) replay(im *overlay, d *dataset, pos segment.Position, from, to uint64) error {
 	if err := e.storeHas(to); err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (e *Engine) storeHas(lsn uint64) error {
 
 // replayOne applies one operation of d's line to a scratch image. Most change
 // only the catalog, and the image not at all.
-func (e *Engine) replayOne(im *image, d *dataset, op *oplog.Op) error {
+func (e *Engine) replayOne(im *overlay, d *dataset, op *oplog.Op) error {
 	switch op.Kind {
 	case oplog.Resize:
 		im.size = op.Size

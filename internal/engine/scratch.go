@@ -104,7 +104,7 @@ func (s *scratchSpace) close() {
 
 // spill brings what a view's image holds beyond the log, as of lsn, to the
 // scratch file, so that it can be evicted from memory.
-func (e *Engine) spill(im *image, lsn uint64) error {
+func (e *Engine) spill(im *overlay, lsn uint64) error {
 	if e.scratch.open == nil || !im.spills {
 		return nil
 	}

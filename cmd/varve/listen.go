@@ -14,8 +14,8 @@ import (
 
 const unixPrefix = "unix:"
 
-// endpoints turns the values of --nbd or --http into what to listen on: HOST:PORT,
-// [::1]:PORT, unix:/path, or none for nothing at all.
+// endpoints turns the values of --nfs, --nbd or --http into what to listen on:
+// HOST:PORT, [::1]:PORT, unix:/path, or none for nothing at all.
 func endpoints(given []string, usual ...string) ([]string, error) {
 	if len(given) == 0 {
 		return usual, nil

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,6 +19,8 @@ import (
 
 // serveFlags are the facts of a server's process.
 type serveFlags struct {
+	nfs        []string
+	portmap    bool
 	nbd        []string
 	http       []string
 	group      string
@@ -29,16 +33,20 @@ type serveFlags struct {
 // serveOptions are what the server is told.
 type serveOptions struct {
 	dir        string
+	nfs        []string // endpoints
+	portmap    bool
 	nbd        []string // endpoints
 	http       []string // endpoints
 	group      string
 	checkpoint time.Duration
 	acceptLoss bool
 	log        *slog.Logger
-	volume     string // made first, if set; thin
+	share      string // made first, if there is a
+	volume     string // to be made; thin
 	size       uint64 // of it, in bytes
-	// ready is told what is served; volume is the first that there is, or "".
-	ready func(info httpapi.ServerInfo, volume string) error
+	// ready is told what is served, and the first share and volume that there
+	// are, or "".
+	ready func(info httpapi.ServerInfo, share, volume string) error
 }
 
 func (a *app) serve() *cobra.Command {
@@ -50,6 +58,13 @@ func (a *app) serve() *cobra.Command {
 flight then have 20 seconds to finish, a checkpoint is written, and the exit
 code is 0. A second signal ends the process at once; nothing that was flushed is
 lost, and the next start recovers it.
+
+Shares are served over NFS version 3, NFS and MOUNT on one TCP port: a client
+mounts /X, /X@WHEN for a past moment, or any directory below. Every directory has
+a hidden .snapshot, in which a name is a WHEN. Who may use a share says its
+property "clients"; who a user is, NFS takes from the client. With --portmap the
+port need not be given by clients, as for those of macOS and Windows: it answers
+on port 111 of the same hosts, which takes root.
 
 Disks are served over NBD, each under its name: X, or X@WHEN for a past moment,
 read-only. NBD has no authentication: whoever reaches an address may use the
@@ -63,7 +78,8 @@ is not damaged is opened as always.
 The log of the process goes to stderr.`,
 		Example: `  varve serve /srv/pool
   varve serve /srv/pool --nbd 127.0.0.1:10810 --nbd unix:/run/varve/nbd.sock
-  varve serve /srv/pool --nbd none --log-format json`,
+  varve serve /srv/pool --nfs 192.168.7.1:2049 --portmap
+  varve serve /srv/pool --nfs none --nbd none --log-format json`,
 		Args: need("[DIR]"),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
@@ -73,7 +89,7 @@ The log of the process goes to stderr.`,
 			if err != nil {
 				return err
 			}
-			o.ready = func(info httpapi.ServerInfo, _ string) error {
+			o.ready = func(info httpapi.ServerInfo, _, _ string) error {
 				o.log.Info("serving", "pool", info.Dir, "listen", addresses(info.Addresses), "version", info.Version)
 				return nil
 			}
@@ -86,6 +102,8 @@ The log of the process goes to stderr.`,
 
 func (f *serveFlags) register(c *cobra.Command) {
 	fs := c.Flags()
+	fs.StringArrayVar(&f.nfs, "nfs", nil, "serve NFS and MOUNT on HOST:PORT, [::1]:PORT, or none; repeats\n(default 127.0.0.1:2049; or VARVE_NFS)")
+	fs.BoolVar(&f.portmap, "portmap", false, "tell clients that ask, on port 111, where NFS is (or VARVE_PORTMAP)")
 	fs.StringArrayVar(&f.nbd, "nbd", nil, "serve NBD on HOST:PORT, [::1]:PORT, unix:/path, or none; repeats\n(default 127.0.0.1:10809 and unix:DIR/nbd.sock; or VARVE_NBD)")
 	fs.StringArrayVar(&f.http, "http", nil, "answer /healthz and /metrics on HOST:PORT, [::1]:PORT, unix:/path, or none; repeats\n(default 127.0.0.1:7070; or VARVE_HTTP)")
 	fs.StringVar(&f.group, "socket-group", "", "let this group use the sockets, and pass through DIR to them\n(or VARVE_SOCKET_GROUP)")
@@ -93,7 +111,7 @@ func (f *serveFlags) register(c *cobra.Command) {
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error (or VARVE_LOG_LEVEL)")
 	fs.DurationVar(&f.checkpoint, "checkpoint-interval", 5*time.Second, "how often to write a checkpoint while there are changes")
 	fs.BoolVar(&f.acceptLoss, "accept-loss", false, "open a pool whose log is damaged, and give up for ever what\nfollows the damage")
-	fromEnvironment(fs, "nbd", "http", "socket-group", "log-format", "log-level", "checkpoint-interval")
+	fromEnvironment(fs, "nfs", "portmap", "nbd", "http", "socket-group", "log-format", "log-level", "checkpoint-interval")
 	complete := func(name string, choices ...string) {
 		c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
 	}
@@ -102,7 +120,7 @@ func (f *serveFlags) register(c *cobra.Command) {
 }
 
 func (a *app) serveOptions(f serveFlags, args []string) (serveOptions, error) {
-	o := serveOptions{dir: a.pool, group: f.group, checkpoint: f.checkpoint, acceptLoss: f.acceptLoss}
+	o := serveOptions{dir: a.pool, portmap: f.portmap, group: f.group, checkpoint: f.checkpoint, acceptLoss: f.acceptLoss}
 	if len(args) > 0 {
 		o.dir = args[0]
 	}
@@ -110,6 +128,9 @@ func (a *app) serveOptions(f serveFlags, args []string) (serveOptions, error) {
 		return o, fail.New(fail.Invalid, "--checkpoint-interval goes from 100ms to 1h, not %v", f.checkpoint)
 	}
 	var err error
+	if o.nfs, err = nfsEndpoints(f); err != nil {
+		return o, err
+	}
 	if o.nbd, err = endpoints(f.nbd, "127.0.0.1:10809", unixPrefix+filepath.Join(o.dir, "nbd.sock")); err != nil {
 		return o, err
 	}
@@ -118,6 +139,20 @@ func (a *app) serveOptions(f serveFlags, args []string) (serveOptions, error) {
 	}
 	o.log, err = newLogger(a.err, f.logFormat, f.logLevel)
 	return o, err
+}
+
+// nfsEndpoints are those of --nfs. The clients of NFS know no unix sockets.
+func nfsEndpoints(f serveFlags) ([]string, error) {
+	all, err := endpoints(f.nfs, "127.0.0.1:"+nfsPort)
+	switch {
+	case err != nil:
+		return nil, err
+	case slices.ContainsFunc(all, func(e string) bool { return strings.HasPrefix(e, unixPrefix) }):
+		return nil, fail.New(fail.Invalid, "NFS is served over TCP only").WithHint("write --nfs 127.0.0.1:%s, [::1]:%[1]s or none", nfsPort)
+	case f.portmap && len(all) == 0:
+		return nil, fail.New(fail.Invalid, "--portmap has nothing to tell without NFS")
+	}
+	return all, nil
 }
 
 func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {

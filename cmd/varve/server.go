@@ -12,6 +12,7 @@ import (
 
 	"varve/internal/engine"
 	"varve/internal/fail"
+	"varve/internal/files"
 	"varve/internal/httpapi"
 	"varve/internal/nbd"
 	"varve/internal/segstore"
@@ -113,6 +114,7 @@ func checkDir(ctx context.Context, path string, data bool, progress func(done, t
 type server struct {
 	o       serveOptions
 	engine  *engine.Engine
+	nfs     nfsService
 	nbd     *nbd.Server
 	api     *httpapi.Server
 	control net.Listener
@@ -136,7 +138,11 @@ func servePool(ctx context.Context, o serveOptions) error {
 			return err
 		}
 	}
-	s := &server{o: o, life: lifecycle{log: o.log}, ended: make(chan error, len(o.nbd)+len(o.http)+1)}
+	s := &server{o: o, life: lifecycle{log: o.log}, ended: make(chan error, 3*len(o.nfs)+len(o.nbd)+len(o.http)+1)}
+	if err = s.listenNFS(); err != nil {
+		return err
+	}
+	defer s.nfs.close()
 	if s.exports, err = listenAll("--nbd", o.nbd, o.group); err != nil {
 		return err
 	}
@@ -179,14 +185,15 @@ func scratchIn(dir string) func() (engine.Scratch, error) {
 
 // run serves until ctx ends or a listener fails.
 func (s *server) run(ctx context.Context) error {
-	if err := s.firstVolume(); err != nil {
+	if err := s.firstDatasets(); err != nil {
 		return err
 	}
+	s.serveNFS()
 	s.nbd = nbd.New(nbd.Volumes(s.engine, time.Local), nbd.Options{
 		Logger:  s.o.log,
 		Observe: s.watch.metrics.Requests("nbd", "read", "write", "flush", "trim", "zero", "cache", "status"),
 	})
-	s.api = httpapi.New(httpapi.Options{Pool: s.engine, Info: s.info, Logger: s.o.log})
+	s.api = httpapi.New(httpapi.Options{Pool: s.engine, Files: files.New(s.engine, s.nfs.fs), Info: s.info, Logger: s.o.log})
 	for _, l := range s.exports {
 		if !isLoopback(l) {
 			s.o.log.Warn("NBD has no authentication: whoever reaches this address may use the disks", "listen", endpointOf(l))
@@ -196,11 +203,7 @@ func (s *server) run(ctx context.Context) error {
 	go func() { s.ended <- s.api.Serve(s.control) }()
 	s.watch.metrics.Follow(s.sample)
 	s.life.serves("serving " + s.o.dir)
-	volume := ""
-	if all := s.engine.Datasets(false); len(all) > 0 {
-		volume = all[0].Name
-	}
-	if err := s.o.ready(s.info(), volume); err != nil {
+	if err := s.o.ready(s.info(), s.first("share"), s.first("volume")); err != nil {
 		return err
 	}
 	select {
@@ -211,14 +214,27 @@ func (s *server) run(ctx context.Context) error {
 	}
 }
 
-// firstVolume makes the volume that the options ask for in a pool in which
-// nothing has happened yet.
-func (s *server) firstVolume() error {
+// firstDatasets makes the share and the volume that the options ask for in a
+// pool in which nothing has happened yet.
+func (s *server) firstDatasets() error {
 	if s.o.volume == "" || s.engine.Status().LastLSN != 0 {
 		return nil
 	}
-	_, err := s.engine.CreateVolume(engine.Caller{}, s.o.volume, s.o.size)
+	_, err := s.engine.CreateShare(engine.Caller{}, s.o.share, 0o755, uint32(os.Getuid()), uint32(os.Getgid()))
+	if err == nil {
+		_, err = s.engine.CreateVolume(engine.Caller{}, s.o.volume, s.o.size)
+	}
 	return err
+}
+
+// first returns the name of the first dataset of a kind, or "".
+func (s *server) first(kind string) string {
+	for _, d := range s.engine.Datasets(false) {
+		if d.Kind == kind {
+			return d.Name
+		}
+	}
+	return ""
 }
 
 // drain lets requests in flight finish and closes the pool. When some do not
@@ -229,11 +245,8 @@ func (s *server) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	var err error
-	if s.nbd != nil {
-		err = s.nbd.Shutdown(ctx)
-		if apiErr := s.api.Shutdown(ctx); err == nil {
-			err = apiErr
-		}
+	if s.api != nil {
+		err = s.shutdown(ctx)
 	}
 	if err != nil {
 		s.o.log.Warn("requests were cut off", "after", drainTimeout, "error", err)
@@ -248,6 +261,25 @@ func (s *server) drain() error {
 	return nil
 }
 
+// shutdown ends the front ends, side by side, then what they share.
+func (s *server) shutdown(ctx context.Context) error {
+	ends := []func(context.Context) error{s.nfs.shutdown, s.nbd.Shutdown, s.api.Shutdown}
+	errs := make(chan error, len(ends))
+	for _, end := range ends {
+		go func() { errs <- end(ctx) }()
+	}
+	var err error
+	for range ends {
+		if e := <-errs; err == nil {
+			err = e
+		}
+	}
+	if err == nil {
+		s.nfs.fs.Close() // else calls may still be under way
+	}
+	return err
+}
+
 // info is what status tells about this process.
 func (s *server) info() httpapi.ServerInfo {
 	path, err := filepath.Abs(s.o.dir)
@@ -258,11 +290,17 @@ func (s *server) info() httpapi.ServerInfo {
 		PID: os.Getpid(), Version: versionName(), Dir: path,
 		Addresses: []httpapi.Address{}, Clients: []httpapi.Session{},
 	}
+	info.Addresses = append(info.Addresses, s.nfs.addresses(s.first("share"))...)
 	for _, l := range s.exports {
-		info.Addresses = append(info.Addresses, httpapi.Address{Proto: "nbd", Addr: endpointOf(l)})
+		info.Addresses = append(info.Addresses, httpapi.Address{Proto: "nbd", Addr: endpointOf(l), URI: nbdURI(endpointOf(l), "")})
 	}
 	for _, l := range s.watch.listeners {
-		info.Addresses = append(info.Addresses, httpapi.Address{Proto: "http", Addr: endpointOf(l)})
+		info.Addresses = append(info.Addresses, httpapi.Address{Proto: "http", Addr: endpointOf(l), URI: httpURI(endpointOf(l))})
+	}
+	for _, c := range s.nfs.server.Clients() {
+		info.Clients = append(info.Clients, httpapi.Session{
+			Proto: "nfs", Addr: c.Addr, Since: c.Since, Requests: c.Requests, Bytes: c.BytesRead + c.BytesWritten,
+		})
 	}
 	for _, c := range s.nbd.Clients() {
 		info.Clients = append(info.Clients, httpapi.Session{

@@ -40,7 +40,7 @@ func serveHere(t *testing.T) *house {
 	return h
 }
 
-func (h *house) options(ready func(httpapi.ServerInfo, string) error) serveOptions {
+func (h *house) options(ready func(httpapi.ServerInfo, string, string) error) serveOptions {
 	return serveOptions{
 		dir: h.dir, nbd: []string{unixPrefix + h.socket()}, http: []string{"127.0.0.1:0"}, checkpoint: time.Hour,
 		log: slog.New(slog.DiscardHandler), volume: "disk0", size: 8 << 20, ready: ready,

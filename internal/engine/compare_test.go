@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"strings"
 
 	"varve/internal/engine"
@@ -14,28 +15,76 @@ import (
 // compare checks one dataset at one moment, or its head (lsn 0), against the
 // model.
 func (s *sim) compare(what string, id, lsn uint64) {
-	name := s.m.now()[id].name
-	want := s.m.now()[id]
-	var at *when.Spec
+	now := s.m.now()[id]
+	want := now
 	if lsn != 0 {
 		want = s.m.at(id, lsn)
-		spec := atLSN(lsn)
-		at = &spec
 	}
-	v, err := vol.Open(s.e, name, at, engine.Caller{Proto: "test"}, func() {})
+	err := s.compareWith(now, id, lsn, want)
+	if err == nil && lsn == 0 {
+		err = s.compareInfo(now)
+	}
 	if want == nil {
 		if !fail.Is(err, fail.OutsideHistory) {
-			s.t.Fatalf("%s: %s@lsn:%d should be outside history: %v", what, name, lsn, err)
+			s.t.Fatalf("%s: %s@lsn:%d should be outside history: %v", what, now.name, lsn, err)
 		}
 		return
 	}
 	if err != nil {
-		s.t.Fatalf("%s: %s@lsn:%d: %v", what, name, lsn, err)
+		s.t.Fatalf("%s: %s (dataset %d) at lsn %d of %d: %v", what, now.name, id, lsn, s.m.last(), err)
+	}
+}
+
+func (s *sim) compareWith(now *disk, id, lsn uint64, want *disk) error {
+	if now.isShare() {
+		sh, done, err := s.openShare(id, lsn)
+		if err != nil || want == nil {
+			return err
+		}
+		defer done()
+		return s.sameShare(sh, want, now.name)
+	}
+	var at *when.Spec
+	if lsn != 0 {
+		spec := atLSN(lsn)
+		at = &spec
+	}
+	v, err := vol.Open(s.e, now.name, at, engine.Caller{Proto: "test"}, func() {})
+	if err != nil || want == nil {
+		return err
 	}
 	defer v.Close()
-	if err := same(v, want); err != nil {
-		s.t.Fatalf("%s: %s (dataset %d) at lsn %d of %d: %v", what, name, id, lsn, s.m.last(), err)
+	return same(v, want)
+}
+
+// compareInfo checks what the engine says of a dataset.
+func (s *sim) compareInfo(want *disk) error {
+	i, err := s.e.Dataset(want.name)
+	if err != nil {
+		return err
 	}
+	mapped := uint64(want.mapped()) * block
+	switch {
+	case (i.Kind == "share") != want.isShare() || i.Inodes != uint64(len(want.files)) || i.Size != want.size:
+		return fmt.Errorf("it is a %s of %d bytes and %d inodes, want %d and %d", i.Kind, i.Size, i.Inodes, want.size, len(want.files))
+	case i.Mapped < mapped || i.Mapped > mapped && (!want.large || s.settled):
+		return fmt.Errorf("%d bytes are mapped, want %d", i.Mapped, mapped)
+	case !maps.Equal(i.Properties, want.props):
+		return fmt.Errorf("the properties are %v, want %v", i.Properties, want.props)
+	}
+	return nil
+}
+
+// settle empties all dying lists: then every figure is exact.
+func (s *sim) settle(what string) {
+	for s.e.DrainStep() {
+		s.did("drain", s.m.now(), true)
+	}
+	for s.e.Recount() {
+	}
+	s.settled = true
+	s.compareAll(what, 0)
+	s.settled = false
 }
 
 // same compares a volume with the model's, holes included.

@@ -48,7 +48,7 @@ func (p spot) String() string {
 // the log's marker.
 func newPatient(t *testing.T, seed uint64, killed bool) *patient {
 	p := &patient{disk: vfs.NewMem(seed)}
-	conf := config{segment: 512 << 10, checkpoint: 9, baseOps: 12, alone: true}
+	conf := config{segment: 512 << 10, checkpoint: 9, baseOps: 12, alone: true, volumes: true}
 	if killed {
 		conf.marker = time.Millisecond
 	}
@@ -381,7 +381,7 @@ func (p *patient) check(t *testing.T, disk *vfs.Mem, what string) engine.CheckRe
 func TestAcceptLossBeforeSuperRoot(t *testing.T) {
 	disk := vfs.NewMem(5)
 	p := &patient{disk: disk}
-	p.sim = newDirSim(t, config{segment: 512 << 10}, disk, 5)
+	p.sim = newDirSim(t, config{segment: 512 << 10, volumes: true}, disk, 5)
 	defer recoverStop(t)
 	const blocks = 36000
 	_, err := p.e.CreateVolume(tester, "d", 4*blocks*block)
@@ -507,7 +507,7 @@ func TestDamageWhileServed(t *testing.T) {
 	defer recoverStop(t)
 	disk := vfs.NewMem(3)
 	faulty := vfs.NewFaulty(disk)
-	s := newDirSim(t, config{segment: 1 << 20, cache: 1 << 17, checkpoint: 10}, faulty, 3)
+	s := newDirSim(t, config{segment: 1 << 20, cache: 1 << 17, checkpoint: 10, volumes: true}, faulty, 3)
 	s.create()
 	s.play(80)
 	s.must("checkpoint", s.e.Checkpoint())

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -11,6 +12,8 @@ import (
 
 	"varve/internal/engine"
 	"varve/internal/fail"
+	"varve/internal/inode"
+	"varve/internal/oplog"
 	"varve/internal/vfs"
 )
 
@@ -50,8 +53,8 @@ func (n *tally) enough(t *testing.T, clones bool) {
 	}
 }
 
-// settle drains everything, takes a checkpoint and judges the ledgers.
-func (w *witness) settle(what string) {
+// audit drains everything, takes a checkpoint and judges the ledgers.
+func (w *witness) audit(what string) {
 	w.t.Helper()
 	for w.e.DrainStep() {
 		w.did("drain", w.m.now(), true)
@@ -222,12 +225,15 @@ func (w *witness) forget() { clear(w.nodes) }
 // says whether there may be clones.
 func (w *witness) stepOn(clones bool) {
 	names := liveNames(w.m.now())
-	if len(names) == 0 {
+	if w.lacks() {
 		w.create()
 		return
 	}
 	name := names[w.rng.IntN(len(names))]
+	_, d := w.m.now().named(name)
 	switch pick := w.rng.IntN(100); {
+	case d.isShare() && pick < 75:
+		w.scribe(name).step()
 	case pick < 55:
 		w.write(name)
 	case pick < 75:
@@ -254,6 +260,10 @@ func (w *witness) stale(name string) {
 	h, err := w.e.Attach(name, tester, true, func() {})
 	w.must("attach", err)
 	defer h.Detach()
+	if h.IsShare() {
+		w.refused(h)
+		return
+	}
 	b := w.rng.Uint64N(smallSize / block)
 	err = h.Write(b*block, block, [][]byte{make([]byte, block)}, []engine.Expect{{Block: b, Addr: 1}})
 	if !fail.Is(err, fail.Stale) {
@@ -262,6 +272,15 @@ func (w *witness) stale(name string) {
 	if w.rng.IntN(2) == 0 {
 		_, err := w.e.Extents(w.idOf(name), w.m.last())
 		w.must("extents", err)
+	}
+}
+
+// refused lets a judge refuse an operation.
+func (w *witness) refused(h *engine.Head) {
+	no := errors.New("no")
+	op := &oplog.Op{Kind: oplog.Remove, Ino: inode.Root}
+	if err := h.Change(op, func(inode.Reader) error { return no }, nil); err != no {
+		w.must("refused", fmt.Errorf("a judge refused, and there came %v", err))
 	}
 }
 
@@ -282,16 +301,16 @@ func testDeaths(t *testing.T, clones bool) {
 					w.stepOn(clones)
 					w.between()
 					if i%15 == 14 {
-						w.settle("live")
+						w.audit("live")
 					}
 				}
 				w.must("close", w.e.Close(context.Background()))
 				w.openEngine()
-				w.settle("reopened")
+				w.audit("reopened")
 				for range 40 {
 					w.stepOn(clones)
 				}
-				w.settle("later")
+				w.audit("later")
 				w.must("close", w.e.Close(context.Background()))
 			})
 		}
@@ -318,7 +337,7 @@ func TestDeathsWithRollbacks(t *testing.T) {
 					}
 					w.between()
 					if i%20 == 19 {
-						w.settle("live")
+						w.audit("live")
 					}
 				}
 				w.must("close", w.e.Close(context.Background()))
@@ -346,7 +365,7 @@ func TestDeathsAfterCrashes(t *testing.T) {
 					w.forget()
 					func() {
 						defer recoverStop(t)
-						w.settle("recovered")
+						w.audit("recovered")
 					}()
 				}
 				w.e.Abort()

@@ -143,19 +143,19 @@ func failStop(t *testing.T, rule vfs.Rule, seed uint64) {
 	s.must("close", s.e.Close(context.Background()))
 }
 
-// firstLive names a live dataset and a moment of it that needs a replay.
+// firstLive names a live volume and a moment of it that needs a replay.
 func (s *sim) firstLive(t *testing.T) (string, *when.Spec) {
 	t.Helper()
 	w := s.m.now()
 	for id := uint64(1); id <= uint64(len(w)); id++ {
 		for lsn := s.m.last() / 2; lsn <= s.m.last(); lsn++ {
-			if !w[id].destroyed && s.m.at(id, lsn) != nil {
+			if !w[id].destroyed && !w[id].isShare() && s.m.at(id, lsn) != nil {
 				at := atLSN(lsn)
 				return w[id].name, &at
 			}
 		}
 	}
-	t.Fatal("the script left no dataset")
+	t.Fatal("the script left no volume")
 	return "", nil
 }
 

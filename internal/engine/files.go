@@ -68,6 +68,9 @@ func (h *Head) look(fn func(inode.Reader) error) error {
 
 // loaded loads the node that err misses, and reports whether to begin again.
 func (e *Engine) loaded(err *error) bool {
+	if *err == nil {
+		return false
+	}
 	var miss *tree.Miss
 	if !errors.As(*err, &miss) {
 		return false
@@ -132,6 +135,7 @@ func (h *Head) merged(op *oplog.Op, judge func(inode.Reader) error, after func(i
 			first = op.Attr.Size / BlockSize
 		}
 		room := max(1, int(r.cutPieces(first, bufs)))
+		op.Extents = r.ext // Prepare must know whether there are any; the log says where
 		err = h.run(r, room, op.Kind == oplog.Setattr)
 		r.put()
 		if err != errMerge {

@@ -70,7 +70,7 @@ func (s *sim) checkpointUnder(g *gatedStore) {
 		func() {
 			defer open()
 			for range 1 + s.knob.IntN(3) {
-				s.write(names[s.knob.IntN(len(names))])
+				s.changeQuickly(names[s.knob.IntN(len(names))])
 			}
 		}()
 	case err := <-done: // there was nothing to write
@@ -80,4 +80,15 @@ func (s *sim) checkpointUnder(g *gatedStore) {
 		return
 	}
 	s.joinCheckpoint()
+}
+
+// changeQuickly changes a dataset in memory.
+func (s *sim) changeQuickly(name string) {
+	sc := s.scribe(name)
+	if !sc.d.isShare() {
+		s.write(name)
+		return
+	}
+	sc.quick = true
+	sc.small()
 }

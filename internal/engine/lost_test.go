@@ -32,7 +32,7 @@ func twoRuns(t *testing.T) (*vfs.Mem, *sim, uint64) {
 	s.must("close", s.e.Close(context.Background()))
 	first := s.m.last()
 	s.openEngine()
-	s.write(liveNames(s.m.now())[0])
+	s.changeQuickly(liveNames(s.m.now())[0])
 	s.flush()
 	s.must("close", s.e.Close(context.Background()))
 	s.must("close", store.Close())

@@ -61,6 +61,8 @@ func TestMetamorphic(t *testing.T) {
 					}
 				}
 				s.compareAll("live", 25)
+				s.joinCheckpoint()
+				s.settle("settled")
 				checkClean(t, s)
 				s.must("close", s.e.Close(context.Background()))
 				s.openEngine()

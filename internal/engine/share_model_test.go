@@ -241,8 +241,8 @@ func (e *editor) write(p []byte) {
 	}
 }
 
-// place is a name and where it is.
-type place struct {
+// dirent is a name and where it is.
+type dirent struct {
 	dir  uint64
 	name string
 	ino  uint64
@@ -250,15 +250,15 @@ type place struct {
 
 // places returns the names that lead to objects which fit, in an order that
 // does not depend on chance.
-func (d *disk) places(fits func(*object) bool) (out []place) {
+func (d *disk) places(fits func(*object) bool) (out []dirent) {
 	for dir, o := range d.files {
 		for name, e := range o.names {
 			if fits(d.files[e.ino]) {
-				out = append(out, place{dir, name, e.ino})
+				out = append(out, dirent{dir, name, e.ino})
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b place) int {
+	slices.SortFunc(out, func(a, b dirent) int {
 		return cmp.Or(cmp.Compare(a.dir, b.dir), cmp.Compare(a.name, b.name))
 	})
 	return out

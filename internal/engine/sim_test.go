@@ -3,7 +3,6 @@ package engine_test
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -14,6 +13,7 @@ import (
 
 	"varve/internal/engine"
 	"varve/internal/fail"
+	"varve/internal/inode"
 	"varve/internal/segment"
 	"varve/internal/segstore"
 	"varve/internal/vfs"
@@ -38,6 +38,7 @@ type config struct {
 	drain      int           // one in so many makes a drain step
 	marker     time.Duration // 0: no markers but by Close
 	spill      bool          // views go to a scratch file
+	volumes    bool          // no shares
 	alone      bool          // checkpoints run between operations only, so that a run can be repeated exactly
 }
 
@@ -88,6 +89,7 @@ type sim struct {
 	beside  chan error // of the checkpoint that runs beside the script
 	stamp   uint64     // of the next written block
 	serial  int
+	settled bool // no dying list is left
 	stats   map[string]int
 }
 
@@ -102,12 +104,15 @@ func (s *sim) step() {
 	pick := s.rng.IntN(100)
 	w := s.m.now()
 	names := liveNames(w)
-	if len(names) == 0 || pick < 2 && len(names) < 6 {
+	if s.lacks() || pick < 2 && len(names) < 6 {
 		s.create()
 		return
 	}
 	name := names[s.rng.IntN(len(names))]
+	_, d := w.named(name)
 	switch {
+	case d.isShare() && pick < 67:
+		s.scribe(name).step()
 	case pick < 55:
 		s.write(name)
 	case pick < 67:
@@ -171,7 +176,27 @@ func (s *sim) must(what string, err error) {
 // stopped carries an error out of a script: a crash under test, or a failure.
 type stopped struct{ err error }
 
+// lacks reports whether there is no live dataset of a kind that the script
+// wants.
+func (s *sim) lacks() bool {
+	return s.count(false) == 0 || !s.conf.volumes && s.count(true) == 0
+}
+
+func (s *sim) count(shares bool) (n int) {
+	for _, d := range s.m.now() {
+		if !d.destroyed && d.isShare() == shares {
+			n++
+		}
+	}
+	return n
+}
+
+// create makes a volume, or a share where there are fewer of those.
 func (s *sim) create() {
+	if !s.conf.volumes && s.count(false) > s.count(true) {
+		s.createShare()
+		return
+	}
 	size := uint64(smallSize)
 	if s.rng.IntN(3) == 0 {
 		size = largeSize
@@ -184,6 +209,17 @@ func (s *sim) create() {
 	_, err := s.e.CreateVolume(engine.Caller{Proto: "test", Addr: "sim"}, name, size)
 	s.must("create", err)
 	s.did("create", w, true)
+}
+
+func (s *sim) createShare() {
+	s.serial++
+	name := fmt.Sprintf("h%d", s.serial)
+	mode, uid, gid := s.rng.Uint32N(0o10000), s.rng.Uint32(), s.rng.Uint32N(100)
+	d := &disk{name: name, next: inode.Root + 1, files: emptyShare(mode, uid, gid, s.m.last()+1)}
+	s.run("create", s.m.now().with(s.nextID(), d), nil, func() error {
+		_, err := s.e.CreateShare(simCaller, name, mode, uid, gid)
+		return err
+	})
 }
 
 // nextID is the id that the next dataset gets: they are never reused.
@@ -209,13 +245,7 @@ func (s *sim) write(name string) {
 		off %= 64 * block // make them meet
 	}
 	n = int(min(uint64(n), d.size-off, engine.MaxWrite-off%engine.MaxWrite))
-	p := make([]byte, n)
-	s.stamp++
-	for i := 0; i < n; i += 8 {
-		var b [8]byte
-		binary.LittleEndian.PutUint64(b[:], s.stamp<<20|uint64(i))
-		copy(p[i:], b[:])
-	}
+	p := s.payload(n)
 	v := s.open(name)
 	defer v.Close()
 	w := s.m.now().with(id, d.written(p, off))
@@ -244,7 +274,7 @@ func (s *sim) trim(name string) {
 	}
 	what := "trim"
 	if n > 4200 {
-		what = "large trim"
+		what, nd.large = "large trim", true
 	}
 	w := s.m.now().with(id, &nd)
 	s.intend(what, w, nil)
@@ -273,7 +303,11 @@ func (s *sim) snapshot(name string) {
 	case 1:
 		s.snapshotAt(id, name, snap)
 	case 2:
-		s.resize(id, d)
+		if d.isShare() {
+			s.setProperty(id, d)
+		} else {
+			s.resize(id, d)
+		}
 	default:
 		s.run("snapshot", s.m.now(), func() { s.m.setSnap(snapKey(id, snap), s.m.last()) }, func() error {
 			_, err := s.e.Snapshot(simCaller, name, snap)
@@ -343,6 +377,28 @@ func (s *sim) resize(id uint64, d *disk) {
 	})
 }
 
+// setProperty sets a property of a share, or takes it away.
+func (s *sim) setProperty(id uint64, d *disk) {
+	key := []string{"quota", "quota-inodes", "anonuid"}[s.rng.IntN(3)]
+	value := ""
+	if n := s.rng.IntN(4); n > 0 {
+		value = fmt.Sprint(n)
+	}
+	nd := *d
+	nd.props = maps.Clone(d.props)
+	if nd.props == nil {
+		nd.props = map[string]string{}
+	}
+	nd.props[key] = value
+	if value == "" {
+		delete(nd.props, key)
+	}
+	s.run("set", s.m.now().with(id, &nd), nil, func() error {
+		_, err := s.e.Set(simCaller, d.name, key, value)
+		return err
+	})
+}
+
 // hold puts a tag on a snapshot, sees that it holds, and takes it off.
 func (s *sim) hold(id uint64, name string) {
 	snaps, err := s.e.Snapshots(name)
@@ -388,12 +444,12 @@ func (s *sim) moment(id uint64) uint64 {
 func atLSN(lsn uint64) when.Spec { return when.Spec{Kind: when.LSN, LSN: lsn} }
 
 func (s *sim) clone(name string) {
-	id, _ := s.m.now().named(name)
+	id, now := s.m.now().named(name)
 	lsn := s.moment(id)
 	s.serial++
 	to := fmt.Sprintf("c%d", s.serial)
 	d := *s.m.at(id, lsn)
-	d.name, d.destroyed = to, false
+	d.name, d.destroyed, d.next, d.props = to, false, now.next, nil
 	newID := s.nextID()
 	w := s.m.now().with(newID, &d)
 	made := func() { s.m.origin[newID] = fork{id, lsn, s.m.last()} }
@@ -408,7 +464,8 @@ func (s *sim) rollback(name string) {
 	id, now := s.m.now().named(name)
 	lsn := s.moment(id)
 	d := *s.m.at(id, lsn)
-	d.name, d.destroyed = now.name, false
+	d.name, d.destroyed, d.next, d.props = now.name, false, now.next, now.props
+	d.floor = instant{lsn: s.m.last() + 1}
 	w := s.m.now().with(id, &d)
 	s.intend("rollback", w, nil)
 	_, err := s.e.Rollback(engine.Caller{Proto: "test"}, name, atLSN(lsn), false)
@@ -524,7 +581,7 @@ func (s *sim) openEngine() {
 func newSim(t testing.TB, conf config, store segstore.Store, seed uint64) *sim {
 	s := &sim{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), knob: rand.New(rand.NewPCG(seed, 2)), conf: conf,
-		m:     model{worlds: []world{{}}, origin: map[uint64]fork{}, snaps: []map[string]uint64{{}}},
+		m:     model{worlds: []world{{}}, origin: map[uint64]fork{}, snaps: []map[string]uint64{{}}, times: []int64{0}},
 		store: &gatedStore{Store: store}, clock: newClock(), stats: map[string]int{},
 	}
 	if err := engine.Format(store, s.clock.now(), seedReader{s.knob}); err != nil {

@@ -199,6 +199,7 @@ func (d *disk) trimmed(first, n uint64) *disk {
 			nd.blocks[b] = data
 		}
 	}
+	nd.large = d.large || n >= largeFile
 	return &nd
 }
 

@@ -35,11 +35,11 @@ type Difference struct {
 // maxDifferences bounds what a comparison holds in memory.
 const maxDifferences = 1 << 20
 
-// Diff visits the differences of two moments of a share below a path, by path.
+// Compare visits the differences of two moments of a share below a path, by path.
 // What it costs depends on how much changed, not on how large the share is;
 // and on the length of the directories in which names changed. TooBig where
 // there are more than a million.
-func (f *Files) Diff(ctx context.Context, share, path string, from, to when.Spec, fn func(Difference) error) (a, b engine.Moment, err error) {
+func (f *Files) Compare(ctx context.Context, share, path string, from, to when.Spec, fn func(Difference) error) (a, b engine.Moment, err error) {
 	below, err := split(path)
 	if err != nil {
 		return a, b, err

@@ -2,7 +2,7 @@ package files
 
 import (
 	"context"
-	"strings"
+	"slices"
 	"time"
 
 	"varve/internal/engine"
@@ -155,7 +155,7 @@ func (t *tracer) changed(op engine.OpInfo) error {
 	switch {
 	case op.Kind == oplog.WriteFile.String():
 		size, v.What = max(size, op.Off+op.Len), "written"
-	case op.Kind == oplog.Setattr.String() && strings.Contains(strings.Join(op.File.Set, " "), "size"):
+	case op.Kind == oplog.Setattr.String() && slices.Contains(op.File.Set, "size"):
 		size, known, v.What = op.Size, true, "resized"
 	}
 	if known {
@@ -234,14 +234,11 @@ func (t *tracer) moved(op engine.OpInfo) error {
 
 // rolledBack looks at what a rollback of the share made of the path.
 func (t *tracer) rolledBack(op engine.OpInfo) error {
-	was, size := t.last(), t.size
+	was := t.last()
 	if err := t.look(op.LSN); err != nil || was == 0 && t.last() == 0 {
 		return err
 	}
 	clear(t.sizes)
-	if was == t.last() && size == t.size && t.pending == nil && t.visited == 0 {
-		return nil
-	}
 	return t.event(op, Version{What: "rolled back", Gone: t.last() == 0})
 }
 

@@ -78,11 +78,8 @@ func (f *FS) Lookup(c *Call, dir Handle, name string) (Handle, Attr, Attr, error
 }
 
 func (p *place) lookup(r inode.Reader, c *Call, dir *inode.Inode, name string) (Handle, Attr, error) {
-	switch {
-	case !dir.IsDir():
-		return Handle{}, Attr{}, ErrNotDir
-	case !c.Cred.may(dir, wantExec):
-		return Handle{}, Attr{}, ErrAccess
+	if err := c.mayEnter(dir); err != nil {
+		return Handle{}, Attr{}, err
 	}
 	h := p.handle
 	switch name {

@@ -151,11 +151,8 @@ func (m *maker) judge(r inode.Reader) error {
 		return err
 	}
 	m.made.Dir.before(m.attr(m.handle.Ino, &d))
-	switch {
-	case !d.IsDir():
-		return ErrNotDir
-	case !m.c.Cred.may(&d, wantExec):
-		return ErrAccess
+	if err := m.c.mayEnter(&d); err != nil {
+		return err
 	}
 	e, ok, err := inode.Lookup(r, m.Seed(), m.handle.Ino, m.op.Name)
 	switch {

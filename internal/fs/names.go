@@ -34,7 +34,11 @@ func (f *FS) remove(c *Call, kind oplog.Kind, dir Handle, name string) (Wcc, uin
 			return err
 		}
 		op.Ino = e.Ino
-		return p.removable(r, c, &d, e.Ino, kind == oplog.Rmdir)
+		i, err := p.removable(r, c, &d, e.Ino, kind == oplog.Rmdir)
+		if err == nil && i.Entries > 0 {
+			err = ErrNotEmpty
+		}
+		return err
 	}, func(r inode.Reader) { w.after(&p, r, op.Dir) })
 	if err != nil {
 		return w, 0, f.settle(p.share, err)
@@ -49,11 +53,8 @@ func (p *place) named(r inode.Reader, c *Call, dir uint64, name string, w *Wcc) 
 		return d, e, err
 	}
 	w.before(p.attr(dir, &d))
-	if !d.IsDir() {
-		return d, e, ErrNotDir
-	}
-	if !c.Cred.may(&d, wantExec) {
-		return d, e, ErrAccess
+	if err := c.mayEnter(&d); err != nil {
+		return d, e, err
 	}
 	e, ok, err := inode.Lookup(r, p.Seed(), dir, name)
 	switch {
@@ -68,22 +69,19 @@ func (p *place) named(r inode.Reader, c *Call, dir uint64, name string, w *Wcc) 
 }
 
 // removable judges an object whose name in d is to go, by a call for
-// directories or one for the rest.
-func (p *place) removable(r inode.Reader, c *Call, d *inode.Inode, ino uint64, asDir bool) error {
+// directories or one for the rest. Whether a directory is empty is not judged.
+func (p *place) removable(r inode.Reader, c *Call, d *inode.Inode, ino uint64, asDir bool) (inode.Inode, error) {
 	i, err := inode.Load(r, ino)
 	switch {
 	case err != nil:
-		return err
 	case !c.Cred.mayTake(d, &i):
-		return ErrPerm
+		err = ErrPerm
 	case asDir && !i.IsDir():
-		return ErrNotDir
+		err = ErrNotDir
 	case !asDir && i.IsDir():
-		return ErrIsDir
-	case asDir && i.Entries > 0:
-		return ErrNotEmpty
+		err = ErrIsDir
 	}
-	return nil
+	return i, err
 }
 
 // Link gives a file another name. It returns the file's attributes and the
@@ -96,12 +94,12 @@ func (f *FS) Link(c *Call, file, dir Handle, name string) (Attr, Wcc, uint64, er
 	if err := checkNew(name); err != nil {
 		return Attr{}, Wcc{}, 0, err
 	}
-	if file.SnapDir {
-		return Attr{}, Wcc{}, 0, ErrPerm
-	}
 	p, err := f.present(c, dir)
-	if err != nil {
+	switch {
+	case err != nil:
 		return Attr{}, Wcc{}, 0, err
+	case file.SnapDir:
+		return Attr{}, Wcc{}, 0, ErrPerm
 	}
 	l := linker{place: p, c: c, file: file.Ino, op: newOp(c, oplog.Link)}
 	l.op.Ino, l.op.Dir, l.op.Name = file.Ino, dir.Ino, name
@@ -133,11 +131,8 @@ func (l *linker) judge(r inode.Reader) error {
 		return err
 	}
 	l.wcc.before(l.attr(l.handle.Ino, &d))
-	switch {
-	case !d.IsDir():
-		return ErrNotDir
-	case !l.c.Cred.may(&d, wantExec):
-		return ErrAccess
+	if err := l.c.mayEnter(&d); err != nil {
+		return err
 	}
 	_, ok, err := inode.Lookup(r, l.Seed(), l.handle.Ino, l.op.Name)
 	switch {

@@ -79,7 +79,7 @@ func TestPastByPath(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]Code{
-		"/home/d/f": CodeNoEnt, "/home@tuesday": CodeNoEnt, "/home@lsn:999": CodeNoEnt, "/home@!": CodeInval, "/away": CodeNoEnt, "/": CodeInval,
+		"/home/d/f": CodeNoEnt, "/home@tuesday": CodeNoEnt, "/home@lsn:999": CodeNoEnt, "/home@!": CodeInval, "/away": CodeNoEnt, "/": CodeNoEnt,
 		"/home/.snapshot/tuesday": CodeNoEnt, "/home/.snapshot/no%20such": CodeNoEnt, "/home/.snapshot/9h-ago": CodeNoEnt,
 		"/home/.snapshot/2030-01-01": CodeNoEnt, "/home/late/.snapshot/monday": CodeNoEnt, "/home@monday/.snapshot": CodeNoEnt,
 		"/home@monday/d/f/": CodeNotDir, "/home@monday/d/f/x": CodeNotDir, "/home/" + strings.Repeat("n", 256): CodeNameTooLong,

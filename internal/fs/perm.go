@@ -45,6 +45,17 @@ func (c *Cred) mayReadFile(i *inode.Inode) bool {
 	return c.UID == i.UID || c.may(i, wantRead) || c.may(i, wantExec)
 }
 
+// mayEnter judges whether the caller may look up names in i.
+func (c *Call) mayEnter(i *inode.Inode) error {
+	switch {
+	case !i.IsDir():
+		return ErrNotDir
+	case !c.Cred.may(i, wantExec):
+		return ErrAccess
+	}
+	return nil
+}
+
 // mayTake reports whether the caller, who may write to dir, may take a name
 // away from victim: in a sticky directory only owners may.
 func (c *Cred) mayTake(dir, victim *inode.Inode) bool {

@@ -80,7 +80,9 @@ func (l *lister) batch(n int) error {
 		if err != nil {
 			return err
 		}
-		l.dots(from + n)
+		if !l.dots(from + n) {
+			return nil
+		}
 		l.eof = true
 		return inode.List(r, l.handle.Ino, max(l.after, cookieFirst-1), func(e inode.Entry) bool {
 			if len(l.dst) == from+n {
@@ -98,8 +100,9 @@ func (l *lister) add(cookie uint64, name string, h Handle) {
 	l.after = cookie
 }
 
-// dots adds "." and "..", as long as there is room.
-func (l *lister) dots(room int) {
+// dots adds "." and "..", as long as there is room, and reports whether the
+// listing is past them.
+func (l *lister) dots(room int) bool {
 	up := l.handle.at(l.up)
 	if l.handle.SnapDir {
 		up = l.handle.at(l.handle.Ino)
@@ -110,6 +113,7 @@ func (l *lister) dots(room int) {
 	if l.after == cookieSelf && len(l.dst) < room {
 		l.add(cookieParent, "..", up)
 	}
+	return l.after >= cookieParent
 }
 
 // moments is batch for a .snapshot.
@@ -125,7 +129,9 @@ func (l *lister) moments(n int) error {
 		return err
 	}
 	room := len(l.dst) + n
-	l.dots(room)
+	if !l.dots(room) {
+		return nil
+	}
 	snaps, eof, err := l.f.snapshots(l.handle, max(l.after, cookieFirst)-cookieFirst, room-len(l.dst))
 	if err != nil {
 		return err

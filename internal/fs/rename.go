@@ -1,6 +1,8 @@
 package fs
 
 import (
+	"cmp"
+
 	"varve/internal/inode"
 	"varve/internal/oplog"
 )
@@ -64,19 +66,17 @@ func (m *mover) judge(r inode.Reader) error {
 	m.from, m.to = Wcc{}, Wcc{}
 	op := m.op
 	op.Ino, op.Ino2 = 0, 0
-	target, err := inode.Load(r, op.Dir2)
-	if err != nil {
+	d, err := m.enter(r, op.Dir, &m.from)
+	target, err2 := m.enter(r, op.Dir2, &m.to)
+	if err = cmp.Or(err, err2); err != nil {
 		return err
 	}
-	m.to.before(m.attr(op.Dir2, &target))
-	d, e, err := m.named(r, m.c, op.Dir, op.Name, &m.from)
+	e, ok, err := inode.Lookup(r, m.Seed(), op.Dir, op.Name)
 	switch {
 	case err != nil:
 		return err
-	case !target.IsDir():
-		return ErrNotDir
-	case !m.c.Cred.may(&target, wantExec):
-		return ErrAccess
+	case !ok:
+		return ErrNoEnt
 	}
 	old, ok, err := inode.Lookup(r, m.Seed(), op.Dir2, op.Name2)
 	switch {
@@ -90,42 +90,49 @@ func (m *mover) judge(r inode.Reader) error {
 		op.Ino2 = old.Ino
 	}
 	i, err := inode.Load(r, e.Ino)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	away := i.IsDir() && op.Dir != op.Dir2 // to another parent
+	if away {
+		if err := m.notBelow(r, op.Dir2, target.Parent, op.Ino); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !m.c.Cred.may(&d, wantWrite):
+		return ErrAccess
 	case !m.c.Cred.mayTake(&d, &i):
 		return ErrPerm
 	case !m.c.Cred.may(&target, wantWrite):
 		return ErrAccess
 	}
-	if i.IsDir() {
-		if err := m.directoryMay(r, &i, &target, ok); err != nil {
+	var replaced inode.Inode
+	if ok {
+		if replaced, err = m.removable(r, m.c, &target, old.Ino, i.IsDir()); err != nil {
 			return err
 		}
 	}
-	if ok {
-		return m.removable(r, m.c, &target, old.Ino, i.IsDir())
+	switch {
+	case away && !m.c.Cred.may(&i, wantWrite): // its ".." changes
+		return ErrAccess
+	case replaced.Entries > 0:
+		return ErrNotEmpty
+	case away && !ok && target.Nlink >= inode.MaxLinks:
+		return ErrMLink
 	}
 	return nil
 }
 
-// directoryMay judges the directory i as one that moves into target; replaces
-// says that it takes another directory's place there.
-func (m *mover) directoryMay(r inode.Reader, i, target *inode.Inode, replaces bool) error {
-	op := m.op
-	if op.Dir == op.Dir2 {
-		return nil
+// enter notes a directory in w, and judges whether the caller may look up names
+// in it.
+func (m *mover) enter(r inode.Reader, dir uint64, w *Wcc) (inode.Inode, error) {
+	d, err := inode.Load(r, dir)
+	if err != nil {
+		return d, err
 	}
-	if err := m.notBelow(r, op.Dir2, target.Parent, op.Ino); err != nil {
-		return err
-	}
-	switch {
-	case !m.c.Cred.may(i, wantWrite): // its ".." changes
-		return ErrAccess
-	case !replaces && target.Nlink >= inode.MaxLinks:
-		return ErrMLink
-	}
-	return nil
+	w.before(m.attr(dir, &d))
+	return d, m.c.mayEnter(&d)
 }
 
 // notBelow refuses a directory, whose parent is known, that is top or below

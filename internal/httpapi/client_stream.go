@@ -109,7 +109,12 @@ func items[T any](ctx context.Context, c *Client, path string, q url.Values, vis
 // stream hands each line of an answer to take, until that says that it was
 // the last, or fails.
 func stream[L any](ctx context.Context, c *Client, method, path string, q url.Values, take func(*L) (last bool, err error)) error {
-	resp, err := c.send(ctx, method, path, q, nil)
+	return streamFrom(ctx, c, method, path, q, nil, take)
+}
+
+// streamFrom is stream of a request with a body.
+func streamFrom[L any](ctx context.Context, c *Client, method, path string, q url.Values, in any, take func(*L) (last bool, err error)) error {
+	resp, err := c.send(ctx, method, path, q, in)
 	if err != nil {
 		return err
 	}

@@ -69,6 +69,10 @@ func (s *Server) history() {
 			if err != nil {
 				return nil, err
 			}
+			if d, err := s.pool.Dataset(in.Name); err == nil && d.Kind == "share" {
+				return nil, fail.New(fail.Invalid, "%s is a share: its files differ, not its blocks", in.Name).
+					WithHint("ask for /v1/datasets/%s/files/diff", in.Name)
+			}
 			a, b, err := s.pool.Diff(ctx, in.Name, from, to, item)
 			return []engine.Moment{a, b}, err
 		})

@@ -6,14 +6,20 @@
 //	GET    /v1/status
 //	GET    /v1/datasets                      ?destroyed=
 //	GET    /v1/datasets/{name}
-//	PATCH  /v1/datasets/{name}               {size}
+//	PATCH  /v1/datasets/{name}               {size} or {property, value}
 //	DELETE /v1/datasets/{name}               ?now=
 //	POST   /v1/datasets/{name}/rename        {name}
 //	POST   /v1/datasets/{name}/undestroy     {name}
 //	POST   /v1/datasets/{name}/clone         {when, name}
 //	POST   /v1/datasets/{name}/rollback      {when, force}
 //	GET    /v1/datasets/{name}/moment        ?when=
-//	GET    /v1/datasets/{name}/diff          ?from=&to=                     a stream of changes
+//	GET    /v1/datasets/{name}/diff          ?from=&to=                     a stream of changes of a volume
+//	GET    /v1/datasets/{name}/files         ?path=&when=&self=             a stream of entries
+//	GET    /v1/datasets/{name}/files/bytes   ?path=&when=                   the bytes of a file
+//	GET    /v1/datasets/{name}/files/diff    ?path=&from=&to=               a stream of differences
+//	GET    /v1/datasets/{name}/files/versions ?path=&all=                   a stream of versions
+//	POST   /v1/datasets/{name}/files/copy    {path, when, to, to_path, force}  a stream of progress
+//	POST   /v1/datasets/{name}/files/rollback {path, when}                  a stream of progress
 //	GET    /v1/datasets/{name}/tree          ?when=                         a stream of nodes
 //	POST   /v1/datasets/{name}/snapshots     {name, when}
 //	DELETE /v1/datasets/{name}/snapshots/{snapshot}
@@ -27,6 +33,7 @@
 //	GET    /v1/segments/{segment}/frames     a stream of frames
 //	GET    /v1/segments/{segment}/ops        a stream of operations
 //	GET    /v1/segments/{segment}/nodes/{block}
+//	POST   /v1/shares                        {name, mode, uid, gid}
 //	POST   /v1/volumes                       {name, size}
 //	POST   /v1/check                         ?data=                         a stream of progress
 //
@@ -49,8 +56,10 @@ type Pool interface {
 	Dataset(name string) (engine.DatasetInfo, error)
 	Snapshots(dataset string) ([]engine.SnapshotInfo, error) // "" = of all datasets
 
-	CreateVolume(c engine.Caller, name string, size uint64) (engine.Done, error) // size in bytes
-	Resize(c engine.Caller, dataset string, size uint64) (engine.Done, error)    // size in bytes; it only grows
+	CreateVolume(c engine.Caller, name string, size uint64) (engine.Done, error)          // size in bytes
+	CreateShare(c engine.Caller, name string, mode, uid, gid uint32) (engine.Done, error) // of its root directory
+	Set(c engine.Caller, dataset, property, value string) (engine.Done, error)            // value "": its default holds again
+	Resize(c engine.Caller, dataset string, size uint64) (engine.Done, error)             // size in bytes; it only grows
 	Snapshot(c engine.Caller, dataset, name string) (engine.Done, error)
 	SnapshotAt(c engine.Caller, dataset, name string, w when.Spec) (engine.Done, error)
 	SnapshotAll(c engine.Caller, name string) (engine.Done, error)
@@ -99,8 +108,9 @@ type ServerInfo struct {
 
 // Address is where a protocol listens.
 type Address struct {
-	Proto string `json:"proto"` // "nbd"
+	Proto string `json:"proto"` // "nbd", "nfs", "http"
 	Addr  string `json:"addr"`  // "127.0.0.1:10809", "unix:/srv/pool/nbd.sock"
+	URI   string `json:"uri"`   // as clients write it; for NBD, of no export, and for NFS, of a share if there is one
 }
 
 // Session is a client connected to an export.

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"varve/internal/engine"
+	"varve/internal/fail"
 	"varve/internal/when"
 )
 
@@ -33,6 +34,7 @@ func (s *Server) routes() {
 	s.snapshots()
 	s.holds()
 	s.history()
+	s.shares()
 	s.debug()
 	s.check()
 }
@@ -131,14 +133,40 @@ func (s *Server) changes() {
 }
 
 func (s *Server) properties() {
-	add(s, "PATCH", "/v1/datasets/{name}", "set", "Change properties of a dataset: grow a volume",
+	add(s, "POST", "/v1/shares", "create-share", "Make a share: an empty directory",
+		func(ctx context.Context, in *struct {
+			Body struct {
+				Name string  `json:"name"`
+				Mode *uint32 `json:"mode,omitempty" maximum:"4095" doc:"Of the root directory; 493, which is 0755, unless given"`
+				UID  *uint32 `json:"uid,omitempty" doc:"Its owner; the caller unless given"`
+				GID  *uint32 `json:"gid,omitempty"`
+			}
+		}) (engine.Done, error) {
+			who, mode := whoCalls(ctx), uint32(0o755)
+			for _, x := range []struct{ given, to *uint32 }{{in.Body.Mode, &mode}, {in.Body.UID, &who.uid}, {in.Body.GID, &who.gid}} {
+				if x.given != nil {
+					*x.to = *x.given
+				}
+			}
+			return s.pool.CreateShare(who.Caller, in.Body.Name, mode, who.uid, who.gid)
+		})
+	add(s, "PATCH", "/v1/datasets/{name}", "set", "Grow a volume, or set a property of a share",
 		func(ctx context.Context, in *struct {
 			ByName
 			Body struct {
-				Size uint64 `json:"size" doc:"Bytes; never fewer than there are"`
+				Size     uint64 `json:"size,omitempty" doc:"Bytes of a volume; never fewer than there are"`
+				Property string `json:"property,omitempty" example:"clients"`
+				Value    string `json:"value,omitempty" doc:"Empty: the property's default holds again"`
 			}
 		}) (engine.Done, error) {
-			return s.pool.Resize(callerFrom(ctx), in.Name, in.Body.Size)
+			b := in.Body
+			switch {
+			case b.Property != "" && b.Size == 0:
+				return s.pool.Set(callerFrom(ctx), in.Name, b.Property, b.Value)
+			case b.Property != "" || b.Value != "":
+				return engine.Done{}, fail.New(fail.Invalid, "a size and a property cannot be set in one request")
+			}
+			return s.pool.Resize(callerFrom(ctx), in.Name, b.Size)
 		})
 }
 

@@ -29,17 +29,19 @@ const (
 // Options say what a Server serves.
 type Options struct {
 	Pool   Pool
+	Files  Files             // of its shares
 	Info   func() ServerInfo // facts about the process, for status
 	Logger *slog.Logger      // changes are logged with their caller; nil = nowhere
 }
 
 // Server serves the control API. Its methods are safe for concurrent use.
 type Server struct {
-	pool Pool
-	info func() ServerInfo
-	log  *slog.Logger
-	api  huma.API
-	http *http.Server
+	pool  Pool
+	files Files
+	info  func() ServerInfo
+	log   *slog.Logger
+	api   huma.API
+	http  *http.Server
 
 	streams  chan struct{} // a place for each
 	stopping context.Context
@@ -58,7 +60,7 @@ func New(o Options) *Server {
 	config.CreateHooks = nil // no $schema links in answers
 	config.RejectUnknownQueryParameters = true
 	s := &Server{
-		pool: o.Pool, info: o.Info, log: o.Logger, api: humago.New(mux, config),
+		pool: o.Pool, files: o.Files, info: o.Info, log: o.Logger, api: humago.New(mux, config),
 		streams: make(chan struct{}, maxStreams),
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
@@ -80,9 +82,15 @@ func New(o Options) *Server {
 
 type callerKey struct{}
 
-func callerFrom(ctx context.Context) engine.Caller {
-	return ctx.Value(callerKey{}).(engine.Caller)
+// caller is who is at the other end of a connection.
+type caller struct {
+	engine.Caller
+	uid, gid uint32
 }
+
+func whoCalls(ctx context.Context) caller { return ctx.Value(callerKey{}).(caller) }
+
+func callerFrom(ctx context.Context) engine.Caller { return whoCalls(ctx).Caller }
 
 // Serve answers on l until Shutdown, then returns nil.
 func (s *Server) Serve(l net.Listener) error {

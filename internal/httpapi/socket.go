@@ -188,7 +188,7 @@ type callerListener struct {
 
 type callerConn struct {
 	net.Conn
-	caller  engine.Caller
+	caller  caller
 	release func()
 }
 
@@ -208,9 +208,10 @@ func (c *callerConn) Close() error {
 	return c.Conn.Close()
 }
 
-// callerOf asks the kernel who connected.
-func callerOf(c net.Conn) engine.Caller {
-	who := engine.Caller{Proto: "api", Addr: c.RemoteAddr().String()}
+// callerOf asks the kernel who connected. Whom it does not know is nobody.
+func callerOf(c net.Conn) caller {
+	const nobody = 65534
+	who := caller{engine.Caller{Proto: "api", Addr: c.RemoteAddr().String()}, nobody, nobody}
 	uc, ok := c.(*net.UnixConn)
 	if !ok {
 		return who
@@ -222,6 +223,7 @@ func callerOf(c net.Conn) engine.Caller {
 	raw.Control(func(fd uintptr) {
 		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
 			who.Addr = fmt.Sprintf("pid=%d,uid=%d", cred.Pid, cred.Uid)
+			who.uid, who.gid = cred.Uid, cred.Gid
 		}
 	})
 	return who

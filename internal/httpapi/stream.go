@@ -78,6 +78,15 @@ func addItems[I, T any](s *Server, path, id, summary string, visit func(ctx cont
 }
 
 func (s *Server) stream(ctx context.Context, w http.ResponseWriter, run func(context.Context, *lineWriter) (any, error)) {
+	s.answerLong(ctx, w, func(ctx context.Context, out *lineWriter) {
+		last, err := run(ctx, out)
+		out.end(last, givenUp(ctx, err))
+	})
+}
+
+// answerLong gives an answer that may take long a place among them. The ctx of
+// answer ends when nobody listens any more, or the server stops.
+func (s *Server) answerLong(ctx context.Context, w http.ResponseWriter, answer func(context.Context, *lineWriter)) {
 	select {
 	case s.streams <- struct{}{}:
 		defer func() { <-s.streams }()
@@ -90,11 +99,15 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, run func(con
 	defer cancel()
 	out := &lineWriter{w: w, control: http.NewResponseController(w), gone: cancel}
 	defer context.AfterFunc(s.stopping, func() { cancel(); out.hurry() })()
-	last, err := run(ctx, out)
+	answer(ctx, out)
+}
+
+// givenUp is the error of what was given up, whatever it looks like.
+func givenUp(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
-		err = fail.New(fail.Canceled, "given up: the server is stopping, or nobody listens")
+		return fail.New(fail.Canceled, "given up: the server is stopping, or nobody listens")
 	}
-	out.end(last, err)
+	return err
 }
 
 // lineWriter sends lines as they come. A caller that does not take one in time,

@@ -111,7 +111,7 @@ func (c *checker) xattrOf(k tree.Key, v []byte) {
 	first, err := o.xattrs.step(k, v)
 	if err != nil {
 		c.found = append(c.found, err)
-		o.xattrs = piecer{ino: o.ino}
+		o.xattrs = piecer{ino: o.ino, key: k}
 		return
 	}
 	if first {

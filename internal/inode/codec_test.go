@@ -31,7 +31,7 @@ func TestInodeRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := drawInode(t)
 		v := want.Append(nil)
-		if len(v) > 128 {
+		if len(v) > inodeSize {
 			t.Fatalf("%d bytes are more than buffers have", len(v))
 		}
 		got, err := Parse(v)
@@ -108,18 +108,18 @@ func TestInodeBytes(t *testing.T) {
 		t.Errorf("xattr %x", got)
 	}
 	p := placesOf(0x0706050403020100)
-	for name, k := range map[string]tree.Key{
-		"inode":  Key(9),
-		"extent": DataKey(9, 77),
-		"entry":  entryKey(9, p.entries("sub")+1),
-		"xattr":  xattrKey(9, p.xattrs("user.a")+0x0203),
+	for _, x := range []struct {
+		key  tree.Key
+		want string
+	}{
+		{Key(9), "9.1000000000000000"},
+		{DataKey(9, 77), "9.4d"},
+		{entryKey(9, p.entries("sub")+1), "9.297d131db47e2701"},
+		{xattrKey(9, p.xattrs("user.a")+0x0203), "9.301d964295f50203"},
+		{itemKey(9, targetItem, 3), "9.4000000000000003"},
 	} {
-		want := map[string]string{
-			"inode": "9.1000000000000000", "extent": "9.4d",
-			"entry": "9.297d131db47e2701", "xattr": "9.301d964295f50203",
-		}[name]
-		if k.String() != want {
-			t.Errorf("%s key %v, not %s", name, k, want)
+		if x.key.String() != x.want {
+			t.Errorf("key %v, not %s", x.key, x.want)
 		}
 	}
 }

@@ -75,7 +75,8 @@ func (p places) apply(t *tree.Tree, op *oplog.Op) (Effect, error) {
 // falls below 0, nor, where it is only an upper bound, stays above what the
 // size allows.
 func AddBlocks(t *tree.Tree, ino uint64, delta int64) error {
-	i, ok, err := load(t, ino)
+	buf := make([]byte, 0, inodeSize)
+	i, ok, err := load(t, ino, buf)
 	if err != nil {
 		return err
 	}
@@ -91,8 +92,7 @@ func AddBlocks(t *tree.Tree, ino uint64, delta int64) error {
 		i.Blocks = min(i.Blocks, blocksOf(i.Size))
 		i.Rough = i.Blocks > 0
 	}
-	var buf [128]byte
-	t.Put(Key(ino), i.Append(buf[:0]))
+	t.Put(Key(ino), i.Append(buf))
 	return nil
 }
 
@@ -107,6 +107,7 @@ type edit struct {
 
 	inodes [4]held // in use: n. Those it looked at; they may all change
 	n      int
+	buf    [inodeSize]byte
 	reads  []span // ranges that were looked at
 	gone   []tree.Key
 	ranges []span     // that go
@@ -214,7 +215,7 @@ func (e *edit) inode(ino uint64) (*held, error) {
 			return h, nil
 		}
 	}
-	i, ok, err := load(e.r, ino)
+	i, ok, err := load(e.r, ino, e.buf[:0])
 	if err != nil {
 		return nil, err
 	}

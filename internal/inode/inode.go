@@ -92,6 +92,9 @@ func (i *Inode) Type() uint8 { return uint8(i.Mode >> typeShift) }
 // IsDir reports whether i is a directory.
 func (i *Inode) IsDir() bool { return i.Mode&ModeType == ModeDir }
 
+// inodeSize is more than an inode's item has, in bytes.
+const inodeSize = 128
+
 // Append appends the encoding of i.
 func (i *Inode) Append(dst []byte) []byte {
 	rough := uint64(0)

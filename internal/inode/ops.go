@@ -42,7 +42,7 @@ func makes(k oplog.Kind, mode uint32) bool {
 
 func (e *edit) create() error {
 	op := e.op
-	switch _, taken, err := load(e.r, op.Ino); {
+	switch _, taken, err := load(e.r, op.Ino, e.buf[:0]); {
 	case err != nil:
 		return err
 	case taken || op.Ino <= Root:

@@ -19,15 +19,16 @@ const pieceSize = 900
 
 // Load reads an inode. It fails with Stale if there is none.
 func Load(r Reader, ino uint64) (Inode, error) {
-	i, ok, err := load(r, ino)
+	i, ok, err := load(r, ino, make([]byte, 0, inodeSize))
 	if err == nil && !ok {
 		return Inode{}, fail.New(fail.Stale, "stale handle: inode %d is gone", ino)
 	}
 	return i, err
 }
 
-func load(r Reader, ino uint64) (i Inode, ok bool, err error) {
-	v, ok, err := r.Get(Key(ino), make([]byte, 0, 128))
+// load reads an inode by way of buf.
+func load(r Reader, ino uint64, buf []byte) (i Inode, ok bool, err error) {
+	v, ok, err := r.Get(Key(ino), buf)
 	if err != nil || !ok {
 		return Inode{}, false, err
 	}

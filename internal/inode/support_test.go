@@ -71,9 +71,12 @@ type world struct {
 	next   uint64 // inode number
 }
 
-func newWorld(t tb, p places) *world {
+// newWorld makes a world with the smallest cache.
+func newWorld(t tb, p places) *world { return newWorldWith(t, p, 0) }
+
+func newWorldWith(t tb, p places, cacheBytes int64) *world {
 	w := &world{tb: t, places: p, d: &disk{nodes: map[uint64][]byte{}}, now: 1e18, next: Root + 1}
-	w.c = tree.NewCache(w.d, 0)
+	w.c = tree.NewCache(w.d, cacheBytes)
 	w.tree = w.c.Open(tree.Ref{})
 	Make(w.tree, 0o755, 0, 0, w.now)
 	return w
@@ -298,4 +301,15 @@ func (w *world) mkdir(dir uint64, name string) uint64 {
 
 func made(kind oplog.Kind, mode uint32, dir uint64, name string, ino uint64) *oplog.Op {
 	return &oplog.Op{Kind: kind, Dir: dir, Name: name, Ino: ino, Attr: oplog.Attr{Mask: oplog.SetMode, Mode: mode}}
+}
+
+// dump returns all items.
+func dump(t tb, v *tree.Version) map[tree.Key]string {
+	t.Helper()
+	all := map[tree.Key]string{}
+	must(t, v.Blocking().Scan(tree.Key{}, tree.MaxKey, func(k tree.Key, v []byte) bool {
+		all[k] = string(v)
+		return true
+	}))
+	return all
 }

@@ -39,11 +39,14 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) == 0 || args[0] != "nbd" && args[0] != "scale" {
-		return errors.New("usage: ./test/bench nbd|scale [-seconds N] [-rounds N] [-only REGEXP] [-dir DIR]; -help names the others")
-	}
-	if args[0] == "scale" {
+	if len(args) > 0 && args[0] == "scale" {
 		return scale(ctx, args[1:])
+	}
+	if len(args) > 0 && args[0] == "nfs" {
+		return nfsCommand(ctx, args[1:])
+	}
+	if len(args) == 0 || args[0] != "nbd" {
+		return errors.New("usage: ./test/bench nbd|nfs|scale [-seconds N] [-rounds N] [-only REGEXP] [-dir DIR]; -help names all flags")
 	}
 	flags := flag.NewFlagSet("bench nbd", flag.ContinueOnError)
 	rounds := flags.Int("rounds", 3, "times that each server runs each workload")

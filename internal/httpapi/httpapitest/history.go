@@ -7,6 +7,7 @@ import (
 
 	"varve/internal/engine"
 	"varve/internal/fail"
+	"varve/internal/files"
 	"varve/internal/when"
 )
 
@@ -14,6 +15,9 @@ import (
 // to it. Ranges of moments are not looked at.
 type History struct {
 	Changes     []engine.Change
+	Entries     []files.Entry // of a share
+	Differences []files.Difference
+	Versions    []files.Version
 	Operations  []engine.OpInfo
 	Checkpoints []engine.CheckpointInfo
 	Segments    []engine.SegmentInfo

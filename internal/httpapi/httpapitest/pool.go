@@ -13,6 +13,7 @@ import (
 
 	"varve/internal/engine"
 	"varve/internal/fail"
+	"varve/internal/files"
 	"varve/internal/when"
 )
 
@@ -24,6 +25,7 @@ type Pool struct {
 	Refuse  error               // what every change is refused with, if set
 	Writers map[string][]string // per dataset
 	History History
+	Roots   []files.Entry         // of the shares that were made
 	Block   func(context.Context) // called within Check, Diff and Log, if set
 
 	mu        sync.Mutex

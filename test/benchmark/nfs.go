@@ -1,0 +1,287 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"varve/test/daemon"
+)
+
+// What nfsbench works on.
+const (
+	nfsFile    = 512 << 20 // bytes of the file that is read and written
+	nfsEntries = 100_000   // files of the directory that is listed
+	nfsMany    = "/many"   // that directory
+)
+
+const nameGanesha = "nfs-ganesha"
+
+var nfsServers = []string{nameVarve, nameGanesha}
+
+//go:embed nfsbench.c
+var nfsbenchSource string
+
+// nfsWorkload is one way to use a share, and how many times ganesha varve is
+// to be at it.
+type nfsWorkload struct {
+	workload
+	times float64
+}
+
+// An nfsRun is a call of nfsbench; each line that it prints is a workload.
+type nfsRun struct {
+	args      []string // with the seconds to run last
+	workloads []nfsWorkload
+}
+
+var nfsRuns = []nfsRun{
+	{[]string{"seqwrite"}, []nfsWorkload{{workload{name: "seqwrite-1m", bytes: true}, 1}}},
+	{[]string{"seqread"}, []nfsWorkload{{workload{name: "seqread-1m", bytes: true}, 1}}},
+	{[]string{"randwrite"}, []nfsWorkload{{workload{name: "randwrite-4k"}, 3}}},
+	{[]string{"randread"}, []nfsWorkload{{workload{name: "randread-4k"}, 2}}},
+	{[]string{"files"}, []nfsWorkload{
+		{workload{name: "create"}, 2}, {workload{name: "stat"}, 2.5}, {workload{name: "remove"}, 2},
+	}},
+	{[]string{"list", nfsMany, strconv.Itoa(nfsEntries)}, []nfsWorkload{{workload{name: "readdirplus"}, 2}}},
+}
+
+// nfs measures varve's file shares beside ganesha's, and how varve bears a
+// million files.
+type nfs struct {
+	rounds int
+	second time.Duration // of one measurement
+	bin    string        // varve
+	bench  string        // nfsbench
+	dir    string
+}
+
+func nfsCommand(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("bench nfs", flag.ContinueOnError)
+	rounds := flags.Int("rounds", 3, "times that each server runs each workload")
+	seconds := flags.Int("seconds", 4, "length of one measurement")
+	million := flags.Int("million", 1_000_000, "files of the last workload; 0 leaves it out")
+	only := flags.String("only", "", "run the workloads whose name matches; those of files go together")
+	servers := flags.String("servers", "", "run the servers whose name matches")
+	dir := flags.String("dir", os.TempDir(), "directory on the disk to measure, with 30 GiB free")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	match, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	who, err := regexp.Compile(*servers)
+	if err != nil {
+		return err
+	}
+	if min(*rounds, *seconds) < 1 || *million < 0 || *million > 0 && *million < 10_000 {
+		return errors.New("-rounds and -seconds are at least 1, -million is 0 or at least 10000")
+	}
+	if err := provide(need{"cc", "gcc"}, need{"/usr/include/stdlib.h", "libc6-dev"}, need{"/usr/include/nfsc/libnfs.h", "libnfs-dev"},
+		need{"ganesha.nfsd", "nfs-ganesha"}, need{ganeshaVFS, "nfs-ganesha-vfs"}, need{"rpcbind", "rpcbind"}); err != nil {
+		return err
+	}
+	if err := onDisk(*dir, 30<<30); err != nil {
+		return err
+	}
+	n := &nfs{rounds: *rounds, second: time.Duration(*seconds) * time.Second}
+	if n.dir, err = os.MkdirTemp(*dir, "varve-nfs-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(n.dir)
+	if n.bench, err = compile(ctx, n.dir); err != nil {
+		return err
+	}
+	if who.MatchString(nameVarve) {
+		if n.bin, err = daemon.Build(n.dir); err != nil {
+			return err
+		}
+	}
+	return n.measure(ctx, match, who, *million)
+}
+
+func (n *nfs) measure(ctx context.Context, match, who *regexp.Regexp, million int) error {
+	all := results{}
+	notes, err := n.compare(ctx, match, who, all)
+	if err != nil {
+		return err
+	}
+	claims := nfsReport(os.Stdout, all)
+	if million > 0 && who.MatchString(nameVarve) && match.MatchString("million") {
+		more, said, err := n.million(ctx, million)
+		if err != nil {
+			return fmt.Errorf("million: %w", err)
+		}
+		claims, notes = append(claims, more...), append(notes, said...)
+	}
+	printClaims(os.Stdout, claims, notes)
+	return nil
+}
+
+func compile(ctx context.Context, dir string) (string, error) {
+	bin := filepath.Join(dir, "nfsbench")
+	cmd := exec.CommandContext(ctx, "cc", "-O2", "-x", "c", "-o", bin, "-", "-lnfs")
+	cmd.Stdin = strings.NewReader(nfsbenchSource)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cc: %w\n%s", err, out)
+	}
+	return bin, nil
+}
+
+// call runs nfsbench and returns the result of each line.
+func (n *nfs) call(ctx context.Context, s *server, args ...string) ([]result, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, n.bench, append([]string{s.uri}, args...)...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("nfsbench %s on %s: %w: %s", strings.Join(args, " "), s.name, err, errs.Bytes())
+	}
+	return parseNFS(out.String())
+}
+
+func parseNFS(out string) ([]result, error) {
+	var list []result
+	for line := range strings.Lines(out) {
+		var name string
+		var ops, moved, seconds float64
+		if _, err := fmt.Sscan(line, &name, &ops, &moved, &seconds); err != nil {
+			return nil, fmt.Errorf("nfsbench said %q: %w", line, err)
+		}
+		if ops <= 0 || seconds <= 0 {
+			return nil, fmt.Errorf("nfsbench measured nothing: %q", line)
+		}
+		list = append(list, result{perSecond: ops / seconds, bytes: moved / seconds})
+	}
+	return list, nil
+}
+
+// compare lets the servers take turns at each workload.
+func (n *nfs) compare(ctx context.Context, match, who *regexp.Regexp, all results) (notes []string, err error) {
+	runs := slices.DeleteFunc(slices.Clone(nfsRuns), func(r nfsRun) bool {
+		return !slices.ContainsFunc(r.workloads, func(w nfsWorkload) bool { return match.MatchString(w.name) })
+	})
+	if len(runs) == 0 {
+		return nil, nil
+	}
+	var servers []*server
+	defer func() {
+		for _, s := range servers {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	for _, name := range nfsServers {
+		if !who.MatchString(name) {
+			continue
+		}
+		start := startGanesha
+		if name == nameVarve {
+			start = n.startVarve
+		}
+		s, err := start(ctx, filepath.Join(n.dir, name))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		servers = append(servers, s)
+		if err := n.prepare(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	for round := range n.rounds {
+		for _, r := range runs {
+			for i := range servers {
+				// Who goes first changes from round to round.
+				if err := n.turn(ctx, servers[(i+round)%len(servers)], r, round, all); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	for _, s := range servers {
+		top, now, err := s.memory()
+		if err != nil {
+			return nil, err
+		}
+		notes = append(notes, fmt.Sprintf("%s: at most %.0f MiB resident, %.0f at the end", s.name, top, now))
+	}
+	return notes, nil
+}
+
+func (n *nfs) prepare(ctx context.Context, s *server) error {
+	if _, err := n.call(ctx, s, "fill", strconv.Itoa(nfsFile)); err != nil {
+		return err
+	}
+	_, err := n.call(ctx, s, "create", nfsMany, "0", strconv.Itoa(nfsEntries))
+	return err
+}
+
+func (n *nfs) turn(ctx context.Context, s *server, r nfsRun, round int, all results) error {
+	unix.Sync()
+	got, err := n.call(ctx, s, append(slices.Clone(r.args), strconv.Itoa(int(n.second/time.Second)))...)
+	if err != nil {
+		return err
+	}
+	if len(got) != len(r.workloads) {
+		return fmt.Errorf("nfsbench %s: %d results", r.args[0], len(got))
+	}
+	for i, w := range r.workloads {
+		all.add(w.name, s.name, got[i])
+		fmt.Fprintf(os.Stderr, "round %d  %-14s %-12s %9.0f /s %7.0f MB/s\n", round+1, w.name, s.name, got[i].perSecond, got[i].bytes/1e6)
+	}
+	return nil
+}
+
+// nfsReport prints the medians and returns what they are to be.
+func nfsReport(out io.Writer, all results) (claims []claim) {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\nWORKLOAD\tSERVER\tPER SECOND\tMB/s\tVARVE / IT")
+	for _, r := range nfsRuns {
+		for _, w := range r.workloads {
+			mine, served := all.median(w.workload, nameVarve)
+			for _, name := range nfsServers {
+				one, ok := all.median(w.workload, name)
+				if !ok {
+					continue
+				}
+				ratio := "-"
+				if served {
+					ratio = fmt.Sprintf("%.2f", mine.value(w.workload)/one.value(w.workload))
+				}
+				fmt.Fprintf(t, "%s\t%s\t%.0f\t%.0f\t%s\n", w.name, name, one.perSecond, one.bytes/1e6, ratio)
+			}
+			if it, ok := all.median(w.workload, nameGanesha); ok && served {
+				claims = append(claims, claim{w.name + " / " + nameGanesha, true, w.times, mine.value(w.workload) / it.value(w.workload), ""})
+			}
+		}
+	}
+	t.Flush()
+	return claims
+}
+
+// freePort returns a port of the loopback address that nobody listens on.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}

@@ -16,8 +16,7 @@ func parseAddress(s string) (when.Address, error) {
 	return a, err
 }
 
-// parseWhole reads DATASET[@WHEN[..@WHEN]]; volumes have no paths, and nothing
-// here takes a partition.
+// parseWhole reads DATASET[@WHEN[..@WHEN]], without a place inside of it.
 func parseWhole(s string) (when.Address, error) {
 	a, err := when.ParseAddress(s, time.Local)
 	if err == nil && (a.Path != "" || a.Partition != 0) {
@@ -26,18 +25,21 @@ func parseWhole(s string) (when.Address, error) {
 	return a, err
 }
 
-// parseRange reads DATASET@A..@B, or DATASET@A for up to now.
-func parseRange(s string) (dataset string, from, to when.Spec, err error) {
-	a, err := parseWhole(s)
+// parseRange reads DATASET@A..@B[:/path], or DATASET@A for up to now.
+func parseRange(s string) (dataset string, from, to when.Spec, path string, err error) {
+	a, err := when.ParseAddress(s, time.Local)
 	switch {
 	case err != nil:
-		return "", from, to, err
+		return "", from, to, "", err
+	case a.Partition != 0:
+		return "", from, to, "", fail.New(fail.Invalid, "%q names a partition; a whole volume or a path is wanted", s)
 	case a.When == nil:
-		return "", from, to, fail.New(fail.Invalid, "%q names no moment", s).WithHint("write %s@A..@B, or %s@A for up to now", s, s)
+		return "", from, to, "", fail.New(fail.Invalid, "%q names no moment", s).
+			WithHint("write %s@A..@B, or %[1]s@A for up to now", a.Dataset)
 	case a.To == nil:
-		return a.Dataset, *a.When, when.Spec{Kind: when.Now}, nil
+		return a.Dataset, *a.When, when.Spec{Kind: when.Now}, a.Path, nil
 	}
-	return a.Dataset, *a.When, *a.To, nil
+	return a.Dataset, *a.When, *a.To, a.Path, nil
 }
 
 // parseWhen reads the WHEN of an option, which may be missing.

@@ -10,10 +10,14 @@ import (
 
 	"varve/internal/engine"
 	"varve/internal/fail"
+	"varve/internal/files"
 )
 
 // completionTimeout is how long pressing Tab may wait for the server.
 const completionTimeout = time.Second
+
+// maxCompletions is how many names of files are offered.
+const maxCompletions = 1000
 
 func (a *app) completion() *cobra.Command {
 	return &cobra.Command{
@@ -141,13 +145,81 @@ func (a *app) tags(ctx context.Context, before []string, _ string) []string {
 	return nil
 }
 
-// properties offers "size=", to which a value is added.
-func (a *app) properties(context.Context, []string, string) []string {
-	names := propertyNames(a.settable())
-	for i := range names {
-		names[i] += "="
+// properties offers what the dataset that was named before can be set: "size=",
+// to which a value is added, or, after that, the values that there are.
+func (a *app) properties(ctx context.Context, before []string, begun string) []string {
+	d, err := a.client().Dataset(ctx, before[0])
+	if err != nil {
+		return nil
+	}
+	key, _, valued := strings.Cut(begun, "=")
+	var found []string
+	for _, p := range a.settable() {
+		switch {
+		case (p.name == "size") != (d.Kind == "volume"):
+		case valued && p.name == key:
+			for _, v := range p.values {
+				found = append(found, key+"="+v)
+			}
+		case !valued:
+			found = append(found, p.name+"=")
+		}
+	}
+	return found
+}
+
+// paths offers shares, their snapshots, and after a ":/" what is there.
+func (a *app) paths(ctx context.Context, before []string, begun string) []string {
+	share, path, inside := strings.Cut(begun, ":/")
+	if !inside {
+		names := a.shareNames(ctx)
+		if dataset, _, dated := strings.Cut(begun, "@"); dated {
+			names = a.snapshotsAfter(ctx, dataset, dataset+"@")
+		}
+		for i := range names {
+			names[i] += ":/"
+		}
+		return names
+	}
+	dir := path[:strings.LastIndexByte(path, '/')+1]
+	p, err := parsePlace(share+":/"+dir, false)
+	if err != nil {
+		return nil
+	}
+	var found []string
+	a.client().ListFiles(ctx, p, false, func(e files.Entry) error { // what fails offers nothing
+		name := share + ":/" + dir + baseName(e.Path)
+		if e.Type == "dir" {
+			name += "/"
+		}
+		if strings.HasPrefix(name, begun) {
+			found = append(found, name)
+		}
+		if len(found) > maxCompletions {
+			return fail.New(fail.TooBig, "too many")
+		}
+		return nil
+	})
+	return found
+}
+
+func (a *app) shareNames(ctx context.Context) []string {
+	found, _ := a.client().Datasets(ctx, false) // no server: nothing to offer
+	var names []string
+	for _, d := range found {
+		if d.Kind == "share" {
+			names = append(names, d.Name)
+		}
 	}
 	return names
+}
+
+// pastPaths offers moments, and after a ":/" what was there.
+func (a *app) pastPaths(ctx context.Context, before []string, begun string) []string {
+	if strings.Contains(begun, ":/") {
+		return a.paths(ctx, before, begun)
+	}
+	return a.moments(ctx, before, begun)
 }
 
 // segments offers the numbers of the segments of the log.

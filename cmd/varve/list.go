@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,8 @@ type entry struct {
 
 // usualColumns are those shown for each -t; the empty one is --destroyed.
 var usualColumns = map[string][]string{
+	"dataset":  {"name", "kind", "size", "used", "snapshots", "created", "origin"},
+	"share":    {"name", "used", "quota", "inodes", "clients", "snapshots", "created", "origin"},
 	"volume":   {"name", "kind", "size", "used", "snapshots", "created", "origin"},
 	"snapshot": {"name", "lsn", "created", "guard", "holds"},
 	"all":      {"name", "kind", "size", "used", "lsn", "created", "origin"},
@@ -32,12 +35,15 @@ func (a *app) list() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list [DATASET]",
 		Short: "List datasets and snapshots",
-		Long: `List datasets, or with -t their snapshots or both, of the pool or of one dataset.
+		Long: `List datasets, which are shares and volumes; or with -t only those of one kind, or
+their snapshots, or all; of the pool or of one dataset.
 
-Columns for -o: name, kind, size, used, lsn, changed, created, snapshots, origin,
-writers, oldest, destroyed, guard, holds, id. USED is what the head refers to;
-OLDEST is the oldest moment that can be reached.`,
+Columns for -o: name, kind, size, used, inodes, lsn, changed, created, snapshots,
+origin, writers, oldest, destroyed, guard, holds, id; and of shares the properties
+clients, access, squash, anonuid, anongid, quota, quota-inodes. USED is what the
+head refers to; OLDEST is the oldest moment that can be reached.`,
 		Example: `  varve list
+  varve list -t share
   varve list -t snapshot disk0
   varve list -H -p -o name,used
   varve list --json | jq -r '.datasets[].name'`,
@@ -45,7 +51,7 @@ OLDEST is the oldest moment that can be reached.`,
 		ValidArgsFunction: a.completeArgs(a.datasets),
 		RunE: func(c *cobra.Command, args []string) error {
 			if usualColumns[kind] == nil || kind == "" {
-				return fail.New(fail.Invalid, "-t takes volume, snapshot or all, not %q", kind)
+				return fail.New(fail.Invalid, "-t takes dataset, share, volume, snapshot or all, not %q", kind)
 			}
 			if destroyed {
 				kind = ""
@@ -60,10 +66,10 @@ OLDEST is the oldest moment that can be reached.`,
 			return a.listEntries(c.Context(), kind, name)
 		},
 	}
-	c.Flags().StringVarP(&kind, "type", "t", "volume", "what to list: volume, snapshot or all")
+	c.Flags().StringVarP(&kind, "type", "t", "dataset", "what to list: dataset, share, volume, snapshot or all")
 	c.Flags().BoolVar(&destroyed, "destroyed", false, "list destroyed datasets that can come back")
 	c.MarkFlagsMutuallyExclusive("type", "destroyed")
-	c.RegisterFlagCompletionFunc("type", cobra.FixedCompletions([]string{"volume", "snapshot", "all"}, cobra.ShellCompDirectiveNoFileComp))
+	c.RegisterFlagCompletionFunc("type", cobra.FixedCompletions([]string{"dataset", "share", "volume", "snapshot", "all"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
@@ -74,6 +80,9 @@ func (a *app) listEntries(ctx context.Context, kind, name string) error {
 		datasets, err := a.findDatasets(ctx, name, kind == "")
 		if err != nil {
 			return err
+		}
+		if kind == "share" || kind == "volume" {
+			datasets = slices.DeleteFunc(datasets, func(d engine.DatasetInfo) bool { return d.Kind != kind })
 		}
 		answer["datasets"] = datasets
 		for i := range datasets {
@@ -137,8 +146,21 @@ func (a *app) entryColumns() []column[entry] {
 	return []column[entry]{
 		col("name", false, func(d ds) string { return d.Name }, func(s snap) string { return s.Dataset + "@" + s.Name }),
 		col("kind", false, func(d ds) string { return d.Kind }, func(snap) string { return "snapshot" }),
-		col("size", true, func(d ds) string { return a.size(d.Size) }, nil),
+		col("size", true, func(d ds) string {
+			if d.Kind == "share" {
+				return ""
+			}
+			return a.size(d.Size)
+		}, nil),
 		col("used", true, func(d ds) string { return a.size(d.Mapped) }, nil),
+		col("inodes", true, func(d ds) string { return number(d.Inodes) }, nil),
+		col("clients", false, ofShare("clients", usualClients), nil),
+		col("access", false, ofShare("access", "rw"), nil),
+		col("squash", false, squashOf, nil),
+		col("anonuid", true, ofShare("anonuid", ""), nil),
+		col("anongid", true, ofShare("anongid", ""), nil),
+		col("quota", true, func(d ds) string { return a.quota(d.Properties["quota"]) }, nil),
+		col("quota-inodes", true, ofShare("quota-inodes", ""), nil),
 		col("lsn", true, func(d ds) string { return number(d.CreatedLSN) }, func(s snap) string { return number(s.LSN) }),
 		col("changed", true, func(d ds) string { return number(d.ChangedLSN) }, nil),
 		col("created", false, func(d ds) string { return a.time(d.Created) }, func(s snap) string { return a.time(s.Time) }),
@@ -151,6 +173,35 @@ func (a *app) entryColumns() []column[entry] {
 		col("holds", false, nil, func(s snap) string { return strings.Join(s.Holds, ", ") }),
 		col("id", true, func(d ds) string { return number(d.ID) }, nil),
 	}
+}
+
+// usualClients may use a share of which nothing else was said.
+const usualClients = "127.0.0.1,::1"
+
+// ofShare shows a property of shares, or what it is unless set.
+func ofShare(name, usual string) func(*engine.DatasetInfo) string {
+	return func(d *engine.DatasetInfo) string {
+		if v := d.Properties[name]; v != "" || d.Kind != "share" {
+			return v
+		}
+		return usual
+	}
+}
+
+func squashOf(d *engine.DatasetInfo) string {
+	if beyondLoopback(d.Properties["clients"]) {
+		return ofShare("squash", "root")(d)
+	}
+	return ofShare("squash", "none")(d)
+}
+
+// quota shows the property, which is bytes.
+func (a *app) quota(v string) string {
+	n, err := strconv.ParseUint(v, 10, 64)
+	if err != nil || n == 0 {
+		return ""
+	}
+	return a.size(n)
 }
 
 func yesIf(b bool) string {

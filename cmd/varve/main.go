@@ -1,4 +1,4 @@
-// Command varve serves a pool of disks that can be rewound, and is the client
+// Command varve serves a pool of shares and disks that can be rewound, and is the client
 // that controls such a server. Each command has its file; what they do is done
 // by the packages below internal/.
 package main

@@ -34,8 +34,9 @@ func TestMain(m *testing.M) {
 //	sigterm                   sends SIGTERM to what runs in the background
 //	findseg DIR TEXT          sets $SEGMENT to the file of a pool that holds TEXT
 //	corrupt FILE TEXT         flips a bit where the file holds TEXT
-//	address DIR               sets $ADDRESS to where the pool in DIR serves NBD
+//	address DIR PROTO         sets $ADDRESS to where the pool in DIR serves a protocol
 //	disk ...                  is an NBD client; see there
+//	nfs ...                   is an NFS client; see there
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -44,13 +45,14 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
 			e.Setenv("VARVE_HTTP", "none")          // scripts run beside each other
+			e.Setenv("VARVE_NFS", "none")
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // each command is a process
 			e.Values[held{}] = &holder{}
 			e.Values[checking{}] = make(chan struct{})
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "fake": fake, "serving": serving, "checking": waitForCheck, "sigterm": sigterm, "disk": disk, "corrupt": corrupt, "findseg": findSegment, "address": address,
+			"exits": exits, "fake": fake, "serving": serving, "checking": waitForCheck, "sigterm": sigterm, "disk": disk, "corrupt": corrupt, "findseg": findSegment, "address": address, "nfs": onShare,
 		},
 	})
 }
@@ -112,7 +114,7 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 		return httpapi.ServerInfo{PID: 4711, Version: "v1", Dir: dir, Clients: []httpapi.Session{},
 			Addresses: []httpapi.Address{{Proto: "nbd", Addr: "127.0.0.1:10809"}}}
 	}
-	s := httpapi.New(httpapi.Options{Pool: p, Info: info})
+	s := httpapi.New(httpapi.Options{Pool: p, Files: p, Info: info})
 	go s.Serve(l)
 	ts.Defer(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -207,5 +209,5 @@ func findSegment(ts *testscript.TestScript, _ bool, args []string) {
 func address(ts *testscript.TestScript, _ bool, args []string) {
 	s, err := httpapi.NewClient(ts.MkAbs(args[0])).Status(context.Background())
 	ts.Check(err)
-	ts.Setenv("ADDRESS", s.Server.Addresses[0].Addr)
+	ts.Setenv("ADDRESS", firstAddress(s.Server, args[1]))
 }

@@ -32,10 +32,10 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "varve",
 		Short: "A storage server that you can rewind",
-		Long: `varve serves disks from one log: every change is appended once and nothing is
-overwritten, so any past moment can be read, cloned and returned to.
+		Long: `varve serves file shares and disks from one log: every change is appended once and
+nothing is overwritten, so any past moment can be read, cloned and returned to.
 
-Addresses are DATASET[@WHEN]. WHEN is a snapshot's name, now, 10m-ago, 1d2h-ago,
+Addresses are DATASET[@WHEN][:/path]. WHEN is a snapshot's name, now, 10m-ago, 1d2h-ago,
 2026-11-22, 2026-11-22T10:00[:05][Z|+02:00], lsn:812455 or cp:88. A time without
 a zone is in the zone of this command.
 
@@ -45,10 +45,12 @@ through the socket varve.sock in it. K, M, G and T are powers of 1024.
 Exit codes:
 
 ` + exitTable(),
-		Example: `  varve up                          make a pool with a disk, and serve it
-  varve snapshot disk0@clean        name the present moment
-  varve diff disk0@clean            what changed since
-  varve clone disk0@10m-ago old     a second disk, as it was ten minutes ago
+		Example: `  varve up                          make a pool with a share and a disk, and serve it
+  varve snapshot home@clean         name the present moment
+  varve diff home@clean             what changed since
+  varve versions home:/notes.txt    what a file was, and when
+  varve cp home@10m-ago:/x home:/   get back what was there ten minutes ago
+  varve clone disk0@10m-ago old     a second disk, as it was then
   varve rollback disk0@clean        return to it`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -64,8 +66,9 @@ Exit codes:
 	fromEnvironment(f, "pool")
 	root.MarkPersistentFlagDirname("pool")
 
-	root.AddCommand(a.up(), a.init(), a.serve(), a.volume(), a.list(), a.show(), a.set(), a.snapshot(), a.hold(), a.release(),
-		a.clone(), a.rollback(), a.destroy(), a.undestroy(), a.rename(), a.diff(), a.log(), a.checkpoint(), a.status(),
+	root.AddCommand(a.up(), a.init(), a.serve(), a.share(), a.volume(), a.list(), a.show(), a.set(), a.snapshot(), a.hold(), a.release(),
+		a.clone(), a.rollback(), a.destroy(), a.undestroy(), a.rename(),
+		a.ls(), a.cat(), a.cp(), a.versions(), a.diff(), a.log(), a.checkpoint(), a.status(),
 		a.check(), a.reid(), a.debug(), a.version(), a.completion(), a.man())
 	root.SetHelpCommand(a.help())
 	root.InitDefaultHelpCmd()

@@ -40,6 +40,9 @@ func newRows[T any](a *app, all []column[T], usual []string) (*rows[T], error) {
 	return r, nil
 }
 
+// untitled leaves the titles out.
+func (r *rows[T]) untitled() { r.cells = nil }
+
 // add takes a row, and writes the batch when it is full or old.
 func (r *rows[T]) add(v T) error {
 	r.some = true

@@ -120,7 +120,11 @@ func addresses(list []httpapi.Address) string {
 func (a *app) sessions(list []httpapi.Session) string {
 	var out []string
 	for _, c := range list {
-		out = append(out, fmt.Sprintf("%s %s on %s since %s", c.Proto, c.Addr, c.Export, a.time(c.Since)))
+		what := c.Proto + " " + c.Addr
+		if c.Export != "" {
+			what += " on " + c.Export
+		}
+		out = append(out, what+" since "+a.time(c.Since))
 	}
 	return strings.Join(out, ", ")
 }

@@ -42,8 +42,8 @@ func serveHere(t *testing.T) *house {
 
 func (h *house) options(ready func(httpapi.ServerInfo, string, string) error) serveOptions {
 	return serveOptions{
-		dir: h.dir, nbd: []string{unixPrefix + h.socket()}, http: []string{"127.0.0.1:0"}, checkpoint: time.Hour,
-		log: slog.New(slog.DiscardHandler), volume: "disk0", size: 8 << 20, ready: ready,
+		dir: h.dir, nfs: []string{"127.0.0.1:0"}, nbd: []string{unixPrefix + h.socket()}, http: []string{"127.0.0.1:0"}, checkpoint: time.Hour,
+		log: slog.New(slog.DiscardHandler), share: "home", volume: "disk0", size: 8 << 20, ready: ready,
 	}
 }
 
@@ -55,7 +55,7 @@ func (h *house) start() {
 	h.stop, h.ended = cancel, make(chan error, 1)
 	up := make(chan httpapi.ServerInfo, 1)
 	go func() {
-		h.ended <- servePool(ctx, h.options(func(i httpapi.ServerInfo, _ string) error { up <- i; return nil }))
+		h.ended <- servePool(ctx, h.options(func(i httpapi.ServerInfo, _, _ string) error { up <- i; return nil }))
 	}()
 	select {
 	case h.info = <-up:

@@ -259,7 +259,7 @@ func (im *image) cut(s span, lsn uint64) error {
 func (im *image) collect(s span) error {
 	im.found, im.crc = im.found[:0], im.crc[:0]
 	var bad error
-	err := im.tree.Scan(blockKey(s.ino, chunkStart(s.from)), blockKey(s.ino, s.to), func(k tree.Key, v []byte) bool {
+	err := im.tree.ScanOver(blockKey(s.ino, chunkStart(s.from)), blockKey(s.ino, s.from), blockKey(s.ino, s.to), func(k tree.Key, v []byte) bool {
 		x, err := parseExtent(k, v)
 		if err != nil {
 			bad = err

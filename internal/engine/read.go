@@ -19,7 +19,7 @@ type Span struct {
 
 // scanner is a tree or a version of one.
 type scanner interface {
-	Scan(lo, hi tree.Key, fn func(k tree.Key, v []byte) bool) error
+	ScanOver(floor, lo, hi tree.Key, fn func(k tree.Key, v []byte) bool) error
 }
 
 // run is a piece of a read: n blocks from block on lie at addr.
@@ -47,7 +47,7 @@ var readers = sync.Pool{New: func() any {
 // find notes the runs of the blocks [lo, hi) of file ino.
 func (r *reader) find(t scanner, ino, lo, hi uint64) error {
 	r.runs, r.crc, r.lo, r.hi, r.bad = r.runs[:0], r.crc[:0], lo, hi, nil
-	if err := t.Scan(blockKey(ino, chunkStart(lo)), blockKey(ino, hi), r.visit); err != nil {
+	if err := t.ScanOver(blockKey(ino, chunkStart(lo)), blockKey(ino, lo), blockKey(ino, hi), r.visit); err != nil {
 		return err
 	}
 	return r.bad
@@ -76,6 +76,17 @@ func (r *reader) add(k tree.Key, v []byte) bool {
 	}
 	r.runs = append(r.runs, run{ino: x.ino, block: x.block, addr: x.addr, n: x.count, crc: crc})
 	return true
+}
+
+// prefetch lets the disk begin with all runs, so that a range whose blocks lie
+// far apart is not read one by one.
+func (r *reader) prefetch(e *Engine) {
+	if e.log == nil || len(r.runs) < 2 {
+		return
+	}
+	for _, x := range r.runs {
+		e.log.Prefetch(segment.Addr(x.addr), int(x.n))
+	}
 }
 
 // fill reads the bytes [off, off+len(p)) by the runs that find noted.
@@ -193,6 +204,9 @@ func (e *Engine) read(s source, ino uint64, p []byte, off uint64, spans *[]Span,
 	for {
 		err := s.find(r, ino, lo, hi)
 		if err == nil {
+			if wait {
+				r.prefetch(e)
+			}
 			return r.fill(e, p, off, spans, wait)
 		}
 		var miss *tree.Miss

@@ -62,10 +62,10 @@ func (f *Files) Copy(ctx context.Context, c engine.Caller, from, to Place, force
 	if err != nil {
 		return out, err
 	}
-	err = k.put(dir.handle, name, ino, i, force)
+	err = k.put(dir, name, ino, i, force)
 	out.Path, out.Progress, out.LSN = Text(child(dir.path, name)), k.done, k.lsn
 	if err != nil {
-		return out, fail.Wrap(fail.Other, err, "copying to %s:%s", to.Share, out.Path)
+		return out, err
 	}
 	return out, f.e.Flush()
 }
@@ -163,25 +163,33 @@ func (k *copier) target(from string, to Place) (place, string, error) {
 
 // put makes a copy of an inode under a name, in place of what has it already
 // if that is allowed.
-func (k *copier) put(dir fs.Handle, name string, ino uint64, i inode.Inode, force bool) error {
-	there, taken, err := k.lookup(dir, name)
+func (k *copier) put(dir place, name string, ino uint64, i inode.Inode, force bool) error {
+	there, taken, err := k.lookup(dir.handle, name)
+	there.path = child(dir.path, name)
 	switch {
 	case err != nil:
 		return err
 	case !taken:
-		_, err := k.make(dir, name, ino, i)
+		_, err := k.make(dir.handle, name, ino, i)
 		return err
 	case !force:
-		return fail.New(fail.Exists, "%s is there already", Text(name)).WithHint("--force replaces it")
+		return k.inTheWay(there, "is there already").WithHint("--force replaces it")
 	case i.IsDir() && there.isDir():
-		if err := k.children(ino, func(e inode.Entry, i inode.Inode) error { return k.put(there.handle, e.Name, e.Ino, i, true) }); err != nil {
+		err := k.children(ino, func(e inode.Entry, i inode.Inode) error { return k.put(there, e.Name, e.Ino, i, true) })
+		if err != nil {
 			return err
 		}
 		return k.dress(there.handle, ino, i)
-	case i.IsDir() != there.isDir():
-		return fail.New(fail.Exists, "%s is a directory on one side only", Text(name)).WithHint("remove it, or choose another name")
+	case there.isDir():
+		return k.inTheWay(there, "is a directory, and its copy is none").WithHint("copy to another name")
+	case i.IsDir():
+		return k.inTheWay(there, "is there already, and is no directory").WithHint("copy to another name")
 	}
-	return k.replace(dir, name, ino, i)
+	return k.replace(dir.handle, name, ino, i)
+}
+
+func (k *copier) inTheWay(there place, what string) *fail.Error {
+	return fail.New(fail.Exists, "%s:%s %s", k.share.Name, Text(there.path), what)
 }
 
 // replace puts a copy in place of what is no directory, at once.

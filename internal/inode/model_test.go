@@ -353,8 +353,8 @@ func (m *model) written(o *thing, end uint64, uid uint32) {
 }
 
 func (m *model) setXattr() {
-	ino, name := m.any(), "user."+m.name()[:1]
-	n := rapid.SampledFrom([]int{0, 1, 5, 890, 891, 892, 893, 900, 1800, 5000, MaxXattr}).Draw(m.T, "length")
+	ino, name := m.any(), rapid.SampledFrom([]string{"user.a", "user.b", "user.c", strings.Repeat("n", MaxName)}).Draw(m.T, "xattr")
+	n := rapid.SampledFrom([]int{0, 1, 641, 642, 643, 644, 890, 891, 892, 893, 1800, 5000, MaxXattr}).Draw(m.T, "length")
 	value := strings.Repeat(string(rune('a'+m.now/1000%26)), n)
 	m.effect(&oplog.Op{Kind: oplog.SetXattr, Ino: ino, Name: name, Value: value}, Effect{})
 	m.things[ino].xattrs[name] = value
@@ -554,4 +554,70 @@ func TestContradictions(t *testing.T) {
 		t.Errorf("refused operations changed the share: %v, not %v", got, want)
 	}
 	w.sound()
+}
+
+// Whatever operation Prepare lets through, the share stays sound. (That no
+// directory moves below itself is for who judges: it would take a walk.)
+func TestAnyOperation(t *testing.T) {
+	kinds := []oplog.Kind{oplog.WriteFile, oplog.Create, oplog.Mkdir, oplog.Symlink, oplog.Mknod, oplog.Link, oplog.Remove,
+		oplog.Rmdir, oplog.Move, oplog.Setattr, oplog.SetXattr, oplog.RemoveXattr}
+	accepted := map[oplog.Kind]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t, places{seed: 1, bits: rapid.SampledFrom([]uint{hashBits, 1}).Draw(t, "bits")})
+		defer func() { w.close() }()
+		newSample(w)
+		ino := rapid.Uint64Range(0, 12)
+		name := rapid.SampledFrom([]string{"dir", "sub", "low", "file", "linked", "other", "link", "new", ""})
+		for range rapid.IntRange(1, 40).Draw(t, "operations") {
+			op := &oplog.Op{
+				Kind: rapid.SampledFrom(kinds).Draw(t, "kind"),
+				Ino:  ino.Draw(t, "ino"), Dir: ino.Draw(t, "dir"), Name: name.Draw(t, "name"),
+				Dir2: ino.Draw(t, "dir2"), Name2: name.Draw(t, "name2"),
+				Off: rapid.Uint64().Draw(t, "off"), Len: rapid.Uint64().Draw(t, "len"), UID: 1,
+				Value: rapid.SampledFrom([]string{"", "v", strings.Repeat("v", 3000)}).Draw(t, "value"),
+				Attr: oplog.Attr{
+					Mask: oplog.AttrMask(rapid.Uint16Range(0, 1<<12-1).Draw(t, "mask")),
+					Mode: rapid.SampledFrom([]uint32{ModeFile, ModeDir, ModeLink, ModeFIFO, 0, 3 << 12}).Draw(t, "type") | 0o6777,
+					Size: rapid.Uint64().Draw(t, "size"),
+				},
+			}
+			// Mostly what is there.
+			if e, ok := w.named(op.Dir, op.Name); ok && rapid.Bool().Draw(t, "its inode") {
+				op.Ino = e.Ino
+			}
+			if e, ok := w.named(op.Dir2, op.Name2); ok {
+				op.Ino2 = e.Ino
+			}
+			if op.Kind == oplog.Move && w.isBelow(op.Dir2, op.Ino) {
+				continue
+			}
+			if _, err := w.try(op); err == nil {
+				accepted[op.Kind]++
+				w.sound()
+			} else if !fail.Is(err, fail.Corrupt) {
+				t.Fatal(err)
+			}
+		}
+	})
+	for _, k := range kinds {
+		if accepted[k] == 0 {
+			t.Errorf("no %v was accepted", k)
+		}
+	}
+}
+
+// isBelow reports whether a directory is at or below another.
+func (w *world) isBelow(dir, top uint64) bool {
+	for dir != top && dir != Root {
+		i, ok, err := Inode{}, false, error(nil)
+		must(w, w.retry(func() error {
+			i, ok, err = load(w.tree, dir, nil)
+			return err
+		}))
+		if !ok {
+			return false
+		}
+		dir = i.Parent
+	}
+	return dir == top
 }

@@ -50,7 +50,7 @@ func (p *piecer) step(k tree.Key, v []byte) (first bool, err error) {
 	if lo&(1<<pieceBits-1) != 0 || n < 3 || v[0] == 0 || int(v[0]) > n-2 {
 		return false, p.malformed(k)
 	}
-	name, rest := v[1:1+v[0]], v[1+v[0]:]
+	name, rest := v[1:1+int(v[0])], v[1+int(v[0]):]
 	size, u := binary.Uvarint(rest)
 	if u <= 0 || size > MaxXattr {
 		return false, p.malformed(k)

@@ -198,6 +198,7 @@ func (l *Log) seal(kind FrameKind, prev [16]byte) {
 	l.last, l.lastKind = h.position(), kind
 	l.openSeq++
 	l.openBlock += blocks
+	l.room.prefill.sealed(blocks)
 	l.openBuf, l.payload = nil, 0
 	l.sum.reset()
 	if l.wantAhead() {

@@ -3,8 +3,9 @@ package segment
 import "time"
 
 // directLimit is the longest frame, in bytes, that a commit writes durably in
-// one step when nothing else waits for a sync.
-const directLimit = 64 << 10
+// one step when nothing else waits for a sync. Beside the write of a longer one
+// others complete, which then share its sync.
+const directLimit = 192 << 10
 
 // Commit returns when the frame that holds lsn and all frames before it are
 // durable. All who wait at the same time share one sync. Where no sync is
@@ -105,7 +106,10 @@ func (l *Log) makeDurable(goal uint64) {
 		l.claim(goal)
 		if l.write(goal, true); l.err == nil {
 			l.stats.DirectSyncs++
-			l.room.directSyncs++
+			l.room.prefill.synced()
+			if l.wantPrefill() {
+				l.room.wanted.Signal()
+			}
 			l.settle(goal, start)
 		}
 		return
@@ -185,6 +189,7 @@ func (l *Log) write(seq uint64, durably bool) {
 	f := l.queue.at(seq)
 	a, buf := f.addr, f.buf
 	l.inflight++
+	l.awaitPrefill(a, len(buf)/BlockSize)
 	l.mu.Unlock()
 	var err error
 	if durably {

@@ -39,7 +39,7 @@ type crashCounts struct {
 	lost, discarded, void        int // operations lost; tails discarded; headers wiped at the start of a segment
 	leftover, retired, inResume  int
 	incarnations, roots, rescued int // rescued: operations that survived without a commit
-	midRoot, verified            int
+	midRoot, verified, prefilled int
 }
 
 const crashSegment = 64 * BlockSize
@@ -179,6 +179,12 @@ func (w *world) life() {
 		w.roots = append(w.roots, root)
 		seen.midRoot++
 	}
+	if w.rng.IntN(2) == 0 { // as if there had been many small syncs
+		l.mu.Lock()
+		l.room.prefill.credit = maxCredit
+		l.room.wanted.Signal()
+		l.mu.Unlock()
+	}
 	var wg sync.WaitGroup
 	workers := 1 + w.rng.IntN(3)
 	steps := w.rng.IntN(60)
@@ -201,6 +207,9 @@ func (w *world) life() {
 		t.Fatalf("durable lsn %d, but %d was acknowledged", d, w.acked)
 	} else {
 		w.acked = d
+	}
+	if l.Stats().Prefilled > 0 {
+		seen.prefilled++
 	}
 	switch w.rng.IntN(5) {
 	case 0:
@@ -302,6 +311,7 @@ func TestCrashes(t *testing.T) {
 		"discarded tails": seen.discarded, "wiped headers": seen.void, "leftover segments": seen.leftover,
 		"retired segments": seen.retired, "crashes in Resume": seen.inResume, "super roots": seen.roots,
 		"operations rescued": seen.rescued, "super roots nobody was told of": seen.midRoot, "old payloads": seen.verified,
+		"lives with zeros written ahead": seen.prefilled,
 	} {
 		if n == 0 {
 			t.Errorf("no %s in the whole run", name)

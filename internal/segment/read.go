@@ -18,6 +18,13 @@ func (l *Log) TryReadAt(a Addr, p []byte) (ok bool, err error) {
 	return l.read(a, p, l.store.TryReadAt)
 }
 
+// Prefetch says that n blocks from a on, of one segment, will be read soon.
+func (l *Log) Prefetch(a Addr, n int) {
+	if uint64(a)+uint64(n) <= l.memLow.Load() {
+		l.store.Prefetch(a.Segment(), a.offset(), int64(n)*BlockSize)
+	}
+}
+
 func (l *Log) mustRead(n uint64, p []byte, off int64) (bool, error) {
 	err := l.store.ReadAt(n, p, off)
 	return err == nil, err

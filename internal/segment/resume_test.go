@@ -101,7 +101,7 @@ func TestTheTokenIsPassedOn(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		commit(appendOp(t, l, "long", piece(newRand(1), Data, 20))) // leads; its write is held
+		commit(appendOp(t, l, "long", piece(newRand(1), Data, 30), piece(newRand(1), Data, 30))) // leads; its write is held
 		second := appendOp(t, l, "written meanwhile")
 		l.Cut()
 		commit(second)

@@ -15,27 +15,32 @@ import (
 // Should it ever fall short, Append waits for a segment, out of the reserve,
 // and only if there is none the log stops.
 type room struct {
-	held    int      // blocks admitted, not yet used or released
-	ready   []uint64 // segments made ahead, ascending, all above the current one
-	highest uint64   // the highest segment number ever given
-	free    int64    // bytes that the store could still allocate when last asked
+	held    int            // blocks admitted, not yet used or released
+	ready   []readySegment // made ahead, ascending, all above the current one
+	highest uint64         // the highest segment number ever given
+	free    int64          // bytes that the store could still allocate when last asked
 
 	waiters int       // admissions that wait for back-pressure
 	admit   sync.Cond // pressure may have eased
 
-	making    bool      // somebody makes a segment, and alone may give numbers
-	asked     bool      // somebody waits for a segment
-	pressing  bool      // and may have it out of the reserve
-	tries     uint64    // attempts begun
-	done      sync.Cond // an attempt has ended, or room has changed
-	lastErr   error     // of the last attempt
-	wanted    sync.Cond // the provisioner may have something to do
-	aheadOff  bool      // making one ahead failed; not again before something changes
-	entered   time.Time // when the current segment was
-	fast      bool      // the last segment lasted less than fastSegment
-	wasSynced bool      // the last segment took many small syncs
+	making   bool      // somebody makes a segment, and alone may give numbers
+	asked    bool      // somebody waits for a segment
+	pressing bool      // and may have it out of the reserve
+	tries    uint64    // attempts begun
+	done     sync.Cond // an attempt has ended, or room has changed
+	lastErr  error     // of the last attempt
+	wanted   sync.Cond // the provisioner may have something to do
+	aheadOff bool      // making one ahead failed; not again before something changes
+	entered  time.Time // when the current segment was
+	fast     bool      // the last segment lasted less than fastSegment
 
-	directSyncs int // in the current segment
+	prefill prefill
+}
+
+// readySegment is a segment that was made ahead.
+type readySegment struct {
+	number  uint64
+	written bool // every block of it, once before
 }
 
 const (
@@ -154,29 +159,31 @@ func (l *Log) enterSegment() {
 	r := &l.room
 	now := time.Now()
 	r.fast = !r.entered.IsZero() && now.Sub(r.entered) < fastSegment
-	r.wasSynced = l.manySyncs()
-	r.entered, r.directSyncs, r.aheadOff = now, 0, false
-	l.openSeg, l.openBlock = r.ready[0], 0
+	r.entered, r.aheadOff = now, false
+	l.openSeg, l.openBlock = r.ready[0].number, 0
+	r.prefill.next = 0
+	if r.ready[0].written {
+		r.prefill.next = l.segBlocks
+	}
 	r.ready = append(r.ready[:0], r.ready[1:]...)
 	r.wanted.Signal()
 }
 
-// manySyncs reports whether the current segment takes many small syncs, which
-// are twice as fast where every block was written once. mu is held.
-func (l *Log) manySyncs() bool { return l.room.directSyncs > l.segBlocks/16 }
-
 // provisioner makes segments: those that somebody asks for, and one ahead when
-// a quarter of the current one is used, or two when segments fill fast.
+// a quarter of the current one is used, or two when segments fill fast. It also
+// prefills the current one.
 func (l *Log) provisioner() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := &l.room
 	for !l.stopped {
 		switch {
-		case l.err != nil || r.making || !r.asked && !l.wantAhead():
-			r.wanted.Wait()
-		default:
+		case l.err == nil && !r.making && (r.asked || l.wantAhead()):
 			l.makeSegment()
+		case l.err == nil && l.wantPrefill():
+			l.fillAhead()
+		default:
+			r.wanted.Wait()
 		}
 	}
 }
@@ -198,9 +205,9 @@ func (l *Log) makeSegment() {
 	pressing := r.asked && r.pressing
 	r.asked, r.pressing = false, false
 	r.tries++
-	filled := r.wasSynced || l.manySyncs()
+	filled := r.prefill.pays()
 	free := r.free
-	l.makeAs(func(n uint64) error {
+	l.makeAs(filled, func(n uint64) error {
 		space, err := l.store.Space()
 		if err != nil {
 			return err
@@ -221,8 +228,9 @@ func (l *Log) makeSegment() {
 }
 
 // makeAs lets create make the segment with the next number, and counts it as
-// ready. mu is held, and let go meanwhile; nobody else makes one.
-func (l *Log) makeAs(create func(n uint64) error) {
+// ready; written tells whether each block of it was. mu is held, and let go
+// meanwhile; nobody else makes one.
+func (l *Log) makeAs(written bool, create func(n uint64) error) {
 	r := &l.room
 	r.making = true
 	n := r.highest + 1
@@ -231,7 +239,7 @@ func (l *Log) makeAs(create func(n uint64) error) {
 	err := create(n)
 	l.mu.Lock()
 	if r.lastErr = err; err == nil {
-		r.ready = append(r.ready, n)
+		r.ready = append(r.ready, readySegment{n, written})
 	}
 	if !fail.Is(err, fail.NoSpace) { // any other failure may have left something under that number
 		r.highest = n
@@ -265,7 +273,7 @@ func (l *Log) Retire(seg uint64) error {
 	case l.refusal() != nil:
 		return l.refusal()
 	case len(r.ready) < maxReady:
-		l.makeAs(func(n uint64) error { return l.store.Recycle(seg, n) })
+		l.makeAs(true, func(n uint64) error { return l.store.Recycle(seg, n) })
 		r.aheadOff = false
 		return r.lastErr
 	}

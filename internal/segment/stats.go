@@ -9,6 +9,7 @@ import (
 type Stats struct {
 	Data, Node, Deaths, Super, Record int64 // bytes sealed into frames, by kind; Record: headers and summaries
 
+	Prefilled       int64 // bytes of zeros written ahead of frames
 	Frames, Markers int64 // sealed; markers are frames
 	Segments        int64 // entered
 	Syncs           int64 // rounds that made frames durable, in the background too

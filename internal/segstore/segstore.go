@@ -67,6 +67,10 @@ type Store interface {
 	// nothing was read, and ReadAt has to be asked.
 	TryReadAt(n uint64, p []byte, off int64) (ok bool, err error)
 
+	// Prefetch says that a range will be read soon. The disk may begin with
+	// it; nobody waits.
+	Prefetch(n uint64, off, length int64)
+
 	// WriteAt writes p into a segment, without making it durable.
 	WriteAt(n uint64, p []byte, off int64) error
 

@@ -99,8 +99,15 @@ func (r Reader) get(hi, lo uint64, dst []byte) ([]byte, bool, error) {
 // memory of any tree of the cache is reused; and it must not change the tree.
 // After a Miss the caller may resume after the last key that fn saw.
 func (r Reader) Scan(lo, hi Key, fn func(k Key, v []byte) bool) error {
-	for more := lo.Less(hi); more; {
-		next, goOn, err := r.scanLeaf(lo, hi, fn)
+	return r.ScanOver(lo, lo, hi, fn)
+}
+
+// ScanOver is Scan of [lo, hi) that begins with the last entry in [floor, lo],
+// for entries that are ranges and may reach over lo. It may call fn for a few
+// more of those before lo.
+func (r Reader) ScanOver(floor, lo, hi Key, fn func(k Key, v []byte) bool) error {
+	for from, more := floor, floor.Less(hi); more; {
+		next, goOn, err := r.scanLeaf(from, lo, hi, fn)
 		if err != nil {
 			if !r.wait {
 				return err
@@ -110,13 +117,14 @@ func (r Reader) Scan(lo, hi Key, fn func(k Key, v []byte) bool) error {
 			}
 			continue
 		}
-		lo, more = next, goOn && next.Less(hi)
+		from, more = next, goOn && next.Less(hi)
 	}
 	return nil
 }
 
-// scanLeaf scans one leaf and returns where the next one begins.
-func (r Reader) scanLeaf(from, to Key, fn func(Key, []byte) bool) (next Key, more bool, err error) {
+// scanLeaf scans one leaf and returns where the next one begins. Of the entries
+// up to over it takes the last one only.
+func (r Reader) scanLeaf(from, over, to Key, fn func(Key, []byte) bool) (next Key, more bool, err error) {
 	defer leave(r.c.epoch.enter())
 	next = MaxKey
 	hi, lo := from.Split()
@@ -125,6 +133,13 @@ func (r Reader) scanLeaf(from, to Key, fn func(Key, []byte) bool) (next Key, mor
 		return next, false, err
 	}
 	i, _ := p.find(hi, lo)
+	if from.Less(over) {
+		j, found := p.find(over.Split())
+		if !found {
+			j--
+		}
+		i = max(i, j)
+	}
 	for n := p.count(); i < n; i++ {
 		k := p.leafKey(i)
 		if !k.Less(to) || !fn(k, p.value(i)) {

@@ -64,6 +64,12 @@ func (t *Tree) Scan(lo, hi Key, fn func(k Key, v []byte) bool) error {
 	return t.reader().Scan(lo, hi, fn)
 }
 
+// ScanOver goes through [floor, hi) as Reader.ScanOver does, and fails with a
+// Miss as Scan does.
+func (t *Tree) ScanOver(floor, lo, hi Key, fn func(k Key, v []byte) bool) error {
+	return t.reader().ScanOver(floor, lo, hi, fn)
+}
+
 func (t *Tree) reader() Reader { return Reader{c: t.c, root: &t.root, wait: t.wait.Load()} }
 
 // Blocking says whether Get, Scan, Prepare and PrepareRange wait for the disk

@@ -37,6 +37,12 @@ func (v *Version) Scan(lo, hi Key, fn func(k Key, v []byte) bool) error {
 	return v.reader(false).Scan(lo, hi, fn)
 }
 
+// ScanOver goes through [floor, hi) as Reader.ScanOver does; it fails with a
+// Miss instead of waiting for the disk.
+func (v *Version) ScanOver(floor, lo, hi Key, fn func(k Key, v []byte) bool) error {
+	return v.reader(false).ScanOver(floor, lo, hi, fn)
+}
+
 // Blocking returns a reader that waits for the disk where it must.
 func (v *Version) Blocking() Reader { return v.reader(true) }
 

@@ -267,6 +267,8 @@ func (f *faultyFile) TryReadAt(p []byte, off int64) (int, bool, error) {
 	return n, ok, err
 }
 
+func (f *faultyFile) Prefetch(off, n int64) { f.under.Prefetch(off, n) }
+
 // rot flips the bit of a rule in what was read from off.
 func rot(r *Rule, p []byte, off int64) {
 	if r == nil || r.Rot == nil {

@@ -208,6 +208,9 @@ func (d *memData) read(p []byte, off int64) int {
 	return len(p)
 }
 
+// Prefetch has nothing to do: it is all memory.
+func (f *memFile) Prefetch(int64, int64) {}
+
 func (f *memFile) TryReadAt(p []byte, off int64) (int, bool, error) {
 	n, err := f.ReadAt(p, off)
 	if err == io.EOF {

@@ -2,6 +2,7 @@ package vfs_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -32,10 +33,13 @@ func TestOSHotPathAllocatesNothing(t *testing.T) {
 	defer f.Close()
 	p := page(t, 8192)
 	check(t, f.WriteDurableAt(p, 0)) // opens the second descriptor
-	odd := p[1:4097]
+	odd, long := p[1:4097], page(t, 128<<10)
 	allocs := testing.AllocsPerRun(20, func() {
 		_, err := f.WriteAt(p, 0)
 		check(t, err)
+		_, err = f.WriteAt(long, 0)
+		check(t, err)
+		f.Prefetch(0, 4096)
 		check(t, f.WriteDurableAt(p, 0))
 		check(t, f.WriteDurableAt(odd, 4095))
 		check(t, f.Sync())
@@ -46,6 +50,35 @@ func TestOSHotPathAllocatesNothing(t *testing.T) {
 	})
 	if allocs > 0 {
 		t.Errorf("%v allocations", allocs)
+	}
+}
+
+// Writes past the page cache and through it show the same file.
+func TestOSWritesOfAllLengthsAgree(t *testing.T) {
+	f, err := vfs.OS().Open(filepath.Join(t.TempDir(), "f"), os.O_RDWR|os.O_CREATE, 0o600)
+	check(t, err)
+	defer f.Close()
+	long, got := page(t, 256<<10), make([]byte, 256<<10)
+	model := make([]byte, len(got))
+	for round := range byte(20) {
+		for i, w := range []struct{ n, from, to int }{
+			{256 << 10, 0, 0}, {4096, 8192, 8192}, {100 << 10, 1, 12345}, {64 << 10, 4096, 128 << 10}, {128 << 10, 0, 4097},
+		} {
+			for j := range long {
+				long[j] = round + byte(i*j)
+			}
+			p := long[w.from:][:w.n]
+			if n, err := f.WriteAt(p, int64(w.to)); n != w.n || err != nil {
+				t.Fatalf("%d bytes to %d: %d, %v", w.n, w.to, n, err)
+			}
+			copy(model[w.to:], p)
+			_, err := f.ReadAt(got, 0)
+			check(t, err)
+			if !bytes.Equal(got, model) {
+				t.Fatalf("after %d bytes to %d the file is another", w.n, w.to)
+			}
+		}
+		check(t, f.Sync())
 	}
 }
 

@@ -9,9 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writebackMin is the length, in bytes, from which a write is sent on its way
-// to the disk at once.
-const writebackMin = 256 << 10
+const (
+	// directMin is the length, in bytes, from which a write that is aligned
+	// goes straight to the disk. The page cache would want fresh memory for
+	// it, copy it, and write it back when that suits nobody.
+	directMin = 64 << 10
+
+	// writebackMin is the length, in bytes, from which a write to the page
+	// cache is sent on its way to the disk at once.
+	writebackMin = 256 << 10
+)
 
 // States of osFile.direct that are not descriptors.
 const (
@@ -20,7 +27,7 @@ const (
 )
 
 // osFile is a File of the machine: one buffered descriptor, and one opened
-// with O_DIRECT when WriteDurableAt first has use for it.
+// with O_DIRECT when a write first has use for it.
 type osFile struct {
 	name   string
 	fd     int
@@ -82,8 +89,19 @@ func (f *osFile) TryReadAt(p []byte, off int64) (int, bool, error) {
 	return 0, false, wrap("read", f.name, err)
 }
 
+func (f *osFile) Prefetch(off, n int64) {
+	_ = unix.Fadvise(f.fd, off, n, unix.FADV_WILLNEED) // advice may be ignored
+}
+
 func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
 	done := 0
+	if len(p) >= directMin {
+		n, ok, err := f.writeDirect(p, off, 0)
+		if ok || err != nil {
+			return n, wrap("write", f.name, err)
+		}
+		done = n
+	}
 	for done < len(p) {
 		n, err := unix.Pwrite(f.fd, p[done:], off+int64(done))
 		switch {
@@ -129,26 +147,37 @@ func (f *osFile) WriteDurableAt(p []byte, off int64) error {
 	if len(p) == 0 {
 		return nil
 	}
-	done := 0
-	if aligned(p, off) {
-		if fd := f.directFD(); fd >= 0 {
-			n, err := writeDsync(fd, p, off)
-			if err == nil {
-				return f.believe("write durably", nil)
-			}
-			if err != unix.EINVAL && err != unix.EOPNOTSUPP && err != unix.ENOSYS {
-				return f.believe("write durably", err)
-			}
-			done = n // this file system has other ideas of alignment
-		}
+	done, ok, err := f.writeDirect(p, off, unix.RWF_DSYNC)
+	if ok || err != nil {
+		return f.believe("write durably", err)
 	}
 	return f.writeDurableBuffered(p[done:], off+int64(done))
+}
+
+// writeDirect writes p past the page cache. If that is not possible here, ok is
+// false, and only the first done bytes are written.
+func (f *osFile) writeDirect(p []byte, off int64, flags int) (done int, ok bool, err error) {
+	if !aligned(p, off) {
+		return 0, false, nil
+	}
+	fd := f.directFD()
+	if fd < 0 {
+		return 0, false, nil
+	}
+	done, err = writeAll(fd, p, off, flags)
+	switch err {
+	case nil:
+		return done, true, nil
+	case unix.EINVAL, unix.EOPNOTSUPP, unix.ENOSYS: // this file system has other ideas of alignment
+		return done, false, nil
+	}
+	return done, false, err
 }
 
 // writeDurableBuffered goes through the page cache, where any alignment does.
 func (f *osFile) writeDurableBuffered(p []byte, off int64) error {
 	if !f.noDsync.Load() {
-		n, err := writeDsync(f.fd, p, off)
+		n, err := writeAll(f.fd, p, off, unix.RWF_DSYNC)
 		if err != unix.EOPNOTSUPP && err != unix.ENOSYS {
 			return f.believe("write durably", err)
 		}
@@ -161,10 +190,11 @@ func (f *osFile) writeDurableBuffered(p []byte, off int64) error {
 	return f.Sync()
 }
 
-// writeDsync writes all of p, and makes each part durable as it goes.
-func writeDsync(fd int, p []byte, off int64) (done int, err error) {
+// writeAll writes all of p. With RWF_DSYNC it makes each part durable as it
+// goes.
+func writeAll(fd int, p []byte, off int64, flags int) (done int, err error) {
 	for done < len(p) {
-		n, err := unix.Pwritev2(fd, [][]byte{p[done:]}, off+int64(done), unix.RWF_DSYNC)
+		n, err := unix.Pwritev2(fd, [][]byte{p[done:]}, off+int64(done), flags)
 		switch {
 		case err == unix.EINTR:
 		case err == nil && n == 0:

@@ -79,9 +79,14 @@ type File interface {
 	// way; ReadAt knows more.
 	TryReadAt(p []byte, off int64) (n int, ok bool, err error)
 
+	// Prefetch says that a range will be read soon. The disk may begin with
+	// it; nobody waits.
+	Prefetch(off, n int64)
+
 	// WriteAt writes all of p or fails. Nothing is durable yet, but large
 	// writes start on their way to the disk, so that a later Sync finds
-	// little to do.
+	// little to do. When the memory of p, off and len(p) are multiples of
+	// BlockSize they go past the page cache.
 	WriteAt(p []byte, off int64) (int, error)
 
 	// WriteDurableAt writes p and makes that range durable, and the size of

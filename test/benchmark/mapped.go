@@ -121,39 +121,41 @@ func logged(ctx context.Context, st *stage, interval string, args ...string) err
 }
 
 // retained counts the nodes that history needs: those that some base has and
-// the present does not.
+// the last checkpoint does not.
 func retained(ctx context.Context, st *stage, s *server, interval string, payload int64) error {
 	client := s.client()
-	nodes := map[string]bool{}
-	collect := func(n engine.NodeInfo) error {
-		nodes[n.Addr] = true
-		return nil
-	}
-	if _, err := client.Tree(ctx, "disk0", when.Spec{Kind: when.Now}, collect); err != nil {
-		return err
-	}
-	head, bases := len(nodes), 0
-	checkpoints, err := client.Checkpoints(ctx)
-	if err != nil {
-		return err
-	}
 	disk, err := client.Dataset(ctx, "disk0")
 	if err != nil {
 		return err
 	}
+	checkpoints, err := client.Checkpoints(ctx)
+	if err != nil {
+		return err
+	}
+	nodes := map[string]bool{}
+	collect := func(c engine.CheckpointInfo) error {
+		return second(client.Tree(ctx, "disk0", when.Spec{Kind: when.Checkpoint, Checkpoint: c.Number}, func(n engine.NodeInfo) error {
+			nodes[n.Addr] = true
+			return nil
+		}))
+	}
+	if err := collect(checkpoints[len(checkpoints)-1]); err != nil {
+		return err
+	}
+	present, bases := len(nodes), 0
 	for _, c := range checkpoints {
 		if !c.Base || c.LSN < disk.CreatedLSN {
 			continue
 		}
 		bases++
-		if _, err := client.Tree(ctx, "disk0", when.Spec{Kind: when.Checkpoint, Checkpoint: c.Number}, collect); err != nil {
+		if err := collect(c); err != nil {
 			return err
 		}
 	}
 	const node = 4096
-	bytes := float64(len(nodes)-head) * node
+	bytes := float64(len(nodes)-present) * node
 	st.note("log, interval %s: the tree has %d nodes (%d MiB); %d bases among %d checkpoints need %.0f MiB more",
-		interval, head, head*node>>20, bases, len(checkpoints), bytes/(1<<20))
+		interval, present, present*node>>20, bases, len(checkpoints), bytes/(1<<20))
 	st.claim(false, 20, 100*bytes/float64(payload), " %", "node bytes that history retains / payload, interval %s", interval)
 	return nil
 }

@@ -1,12 +1,21 @@
 package dir
 
 import (
+	"unsafe"
+
 	"varve/internal/fail"
 	"varve/internal/segstore"
 )
 
-// zeros is what Create fills segments with, a piece at a time.
-var zeros [1 << 20]byte
+// zeros is what Create fills segments with, a piece at a time: aligned, so that
+// it goes past the page cache.
+var zeros = func() []byte {
+	const size = 1 << 20
+	at := uintptr(unsafe.Pointer(&nothing)) % segstore.BlockSize
+	return nothing[segstore.BlockSize-at:][:size]
+}()
+
+var nothing [1<<20 + segstore.BlockSize]byte
 
 // Create implements segstore.Store.
 func (s *Store) Create(n uint64, filled bool) error {

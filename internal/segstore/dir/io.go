@@ -70,6 +70,17 @@ func (s *Store) TryReadAt(n uint64, p []byte, off int64) (bool, error) {
 	return ok, err
 }
 
+// Prefetch implements segstore.Store. It does not open a file.
+func (s *Store) Prefetch(n uint64, off, length int64) {
+	if segstore.CheckRange(n, off, length, s.SegmentSize()) != nil {
+		return
+	}
+	if _, h := s.segments.acquire(n); h != nil {
+		h.file.Prefetch(off, length)
+		h.release()
+	}
+}
+
 // WriteAt implements segstore.Store.
 func (s *Store) WriteAt(n uint64, p []byte, off int64) error {
 	h, err := s.forWriting(n, off, int64(len(p)))

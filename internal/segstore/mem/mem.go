@@ -161,6 +161,9 @@ func (s *Store) WriteAt(n uint64, p []byte, off int64) error {
 	return err
 }
 
+// Prefetch implements segstore.Store.
+func (s *Store) Prefetch(uint64, int64, int64) {}
+
 // WriteDurableAt implements segstore.Store.
 func (s *Store) WriteDurableAt(n uint64, p []byte, off int64) error {
 	return s.WriteAt(n, p, off)

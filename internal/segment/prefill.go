@@ -1,0 +1,80 @@
+package segment
+
+// A sync into blocks that were never written also has to commit what the file
+// system knows of them, which takes as long again. So where syncs are many and
+// small, the blocks ahead of them are filled with zeros in the background:
+//
+//	current segment  | frames | open frame, at most MaxFrame | filled | next ...
+//
+// Once it has begun, the open frame moves over what is filled.
+type prefill struct {
+	credit int // see pays
+	next   int // blocks from here on may never have been written
+
+	// What is being filled: the blocks [from, to) of segment seg.
+	seg      uint64
+	from, to int
+}
+
+const (
+	smallSync  = 16   // blocks; a sync of more does not suffer much
+	wantCredit = 512  // blocks
+	maxCredit  = 1024 // blocks
+	aheadOf    = 1024 // blocks beyond the open frame that are filled
+)
+
+// sealed is told of each frame, and synced of each that was written by a sync
+// of its own. mu is held.
+func (p *prefill) sealed(blocks int) { p.credit = max(0, p.credit-blocks) }
+func (p *prefill) synced()           { p.credit = min(maxCredit, p.credit+smallSync) }
+
+// pays reports whether the log has been taking small syncs lately: more than
+// one for each smallSync blocks. mu is held.
+func (p *prefill) pays() bool { return p.credit >= wantCredit }
+
+// prefillFrom returns the first block to fill. Sealed frames and the open one
+// end before it. mu is held.
+func (l *Log) prefillFrom() int { return max(l.room.prefill.next, l.openBlock+l.opts.MaxFrame) }
+
+// wantPrefill reports whether there is something to fill. mu is held.
+func (l *Log) wantPrefill() bool {
+	from := l.prefillFrom()
+	return l.room.prefill.pays() && from < l.segBlocks && from <= l.openBlock+aheadOf && !l.closing
+}
+
+// fillAhead fills as much as a frame can have. A failure means nothing: nobody
+// has been promised these blocks. mu is held, and let go meanwhile; nobody else
+// fills.
+func (l *Log) fillAhead() {
+	p := &l.room.prefill
+	p.from = l.prefillFrom()
+	p.to = min(p.from+l.opts.MaxFrame, l.segBlocks)
+	p.seg = l.openSeg
+	off, n := int64(p.from)*BlockSize, (p.to-p.from)*BlockSize
+	buf := l.buffers.get()
+	l.inflight++
+	l.mu.Unlock()
+	clear(buf[:n])
+	err := l.store.WriteAt(p.seg, buf[:n], off)
+	l.mu.Lock()
+	l.buffers.put(buf)
+	l.stats.Prefilled += int64(n)
+	if p.seg == l.openSeg {
+		p.next = p.to
+		if err != nil {
+			l.opts.Logger.Warn("writing ahead", "segment", p.seg, "err", err)
+			p.next = l.segBlocks
+		}
+	}
+	p.from, p.to = 0, 0
+	l.landed()
+}
+
+// awaitPrefill waits until the blocks of a frame are not being filled, so that
+// the zeros cannot come after it. mu is held, and let go meanwhile.
+func (l *Log) awaitPrefill(a Addr, blocks int) {
+	p := &l.room.prefill
+	for a.Segment() == p.seg && int(a.Block()) < p.to && p.from < int(a.Block())+blocks {
+		l.wrote.Wait()
+	}
+}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"varve/internal/fail"
 	"varve/internal/files"
 )
 
@@ -36,8 +37,11 @@ each at once, and directories merged.`,
 			if err != nil {
 				return err
 			}
+			if to.When != nil {
+				return fail.New(fail.ReadOnly, "%q is in the past, which never changes", args[1]).WithHint("copy to %s:%s", to.Share, to.Path)
+			}
 			d, err := withProgress(a, func(tell func(files.Progress)) (files.Copied, error) {
-				return a.client().Copy(c.Context(), from, to, force, tell)
+				return a.client().Copy(c.Context(), from, to.Share, to.Path, force, tell)
 			})
 			if err != nil {
 				return err
@@ -46,7 +50,7 @@ each at once, and directories merged.`,
 			if a.json {
 				return a.writeJSON(d)
 			}
-			a.say("copied %s of %s to %s:%s", plural(d.Files, "file"), a.size(d.Bytes), to.Share, d.Path)
+			a.say("copied %s with %s to %s:%s", plural(d.Files, "file"), a.amount(d.Bytes), to.Share, d.Path)
 			return nil
 		},
 	}
@@ -59,13 +63,21 @@ func withProgress(a *app, run func(func(files.Progress)) (files.Copied, error)) 
 	show := isTerminal(a.err) && !a.json
 	d, err := run(func(p files.Progress) {
 		if show {
-			fmt.Fprintf(a.err, "\r%s, %s ", plural(p.Files, "file"), a.size(p.Bytes))
+			fmt.Fprintf(a.err, "\r%s, %s ", plural(p.Files, "file"), a.amount(p.Bytes))
 		}
 	})
 	if show {
 		fmt.Fprint(a.err, "\r\033[K")
 	}
 	return d, err
+}
+
+// amount shows bytes within a sentence.
+func (a *app) amount(n uint64) string {
+	if n < 1024 || a.exact {
+		return plural(n, "byte")
+	}
+	return a.size(n)
 }
 
 func plural(n uint64, what string) string {

@@ -33,7 +33,7 @@ and the old path. Columns for -o: change, path, from, type, ino.
 Of a volume, the ranges. A range is data or, where B has nothing, a hole. Columns
 for -o: offset, length, type. OFFSET is in bytes.`,
 		Example: `  varve diff home@monday..@tuesday
-  varve diff home@10m-ago:/projects --json | jq -r 'select(.change == "removed").path'
+  varve diff home@10m-ago:/projects -H | awk '$1 == "-" {print $2}'
   varve diff disk0@10m-ago
   varve diff disk0@monday -H -p | awk '{n += $2} END {print n}'
   varve diff disk0@monday --json | jq -c select(.hole)`,

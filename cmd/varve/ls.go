@@ -26,7 +26,7 @@ Symbolic links are not followed.
 
 Columns for -o: name, path, type, mode, nlink, uid, gid, size, used, mtime, ctime,
 atime, btime, ino, target. SIZE of a directory is how many entries it has; USED is
-what a file takes. A name with unusual characters is shown in quotes, with escapes.`,
+what a file takes. A name with unusual characters is shown in quotes.`,
 		Example: `  varve ls home
   varve ls -l home@10m-ago:/projects
   varve ls home@monday:/ --json | jq -r .path`,

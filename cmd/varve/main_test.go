@@ -44,7 +44,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
-			e.Setenv("VARVE_HTTP", "none")          // scripts run beside each other
+			e.Setenv("VARVE_HTTP", "none") // scripts run beside each other
 			e.Setenv("VARVE_NFS", "none")
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // each command is a process
 			e.Values[held{}] = &holder{}

@@ -16,6 +16,7 @@ import (
 //
 //	nfs write /home/file TEXT      makes or overwrites a file
 //	nfs fill /home/file BYTES      writes so many letters
+//	nfs append /home/file TEXT
 //	nfs read /home/file            shows it on stdout
 //	nfs truncate /home/file SIZE
 //	nfs chmod /home/file MODE
@@ -107,6 +108,12 @@ func (s shareClient) onFile(verb, p, arg string) (string, error) {
 		return "", err
 	}
 	switch verb {
+	case "append":
+		a := s.Getattr(h)
+		if err := a.Want(nfsclient.OK); err != nil {
+			return "", err
+		}
+		return "", s.Write(h, a.Attr.Size, []byte(arg), nfsclient.FileSync).Want(nfsclient.OK)
 	case "read":
 		r := s.Read(h, 0, 64<<10)
 		return string(r.Data) + "\n", r.Want(nfsclient.OK)

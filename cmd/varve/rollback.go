@@ -79,7 +79,7 @@ func (a *app) rollbackPath(ctx context.Context, p files.Place) error {
 		return a.writeJSON(d)
 	}
 	a.say("rolled %s:%s back: %s made, %d removed, %s written; nothing newer is lost: %s@%s is what it was before",
-		p.Share, d.Path, plural(d.Files, "file"), d.Removed, a.size(d.Bytes), p.Share, d.Guard)
+		p.Share, d.Path, plural(d.Files, "file"), d.Removed, a.amount(d.Bytes), p.Share, d.Guard)
 	return nil
 }
 

@@ -35,9 +35,9 @@ func (a *app) root() *cobra.Command {
 		Long: `varve serves file shares and disks from one log: every change is appended once and
 nothing is overwritten, so any past moment can be read, cloned and returned to.
 
-Addresses are DATASET[@WHEN][:/path]. WHEN is a snapshot's name, now, 10m-ago, 1d2h-ago,
-2026-11-22, 2026-11-22T10:00[:05][Z|+02:00], lsn:812455 or cp:88. A time without
-a zone is in the zone of this command.
+Addresses are DATASET[@WHEN][:/path]. WHEN is a snapshot's name, now, 10m-ago,
+1d2h-ago, 2026-11-22, 2026-11-22T10:00[:05][Z|+02:00], lsn:812455 or cp:88. A time
+without a zone is in the zone of this command.
 
 A pool is named by its directory. The commands talk to the server of the pool
 through the socket varve.sock in it. K, M, G and T are powers of 1024.
@@ -45,7 +45,7 @@ through the socket varve.sock in it. K, M, G and T are powers of 1024.
 Exit codes:
 
 ` + exitTable(),
-		Example: `  varve up                          make a pool with a share and a disk, and serve it
+		Example: `  varve up                          make a pool, a share and a disk; serve them
   varve snapshot home@clean         name the present moment
   varve diff home@clean             what changed since
   varve versions home:/notes.txt    what a file was, and when

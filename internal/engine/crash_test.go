@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -63,7 +64,11 @@ func TestCrash(t *testing.T) {
 	if scripts < 200 || t.Failed() {
 		return
 	}
-	for _, p := range []string{"write", "large trim", "flush", "checkpoint", "rollback", "snapshot", "clone", "drain", "open", "close"} {
+	for _, p := range []string{
+		"write", "large trim", "flush", "checkpoint", "rollback", "snapshot", "clone", "drain", "open", "close",
+		"file create", "file write", "file rename", "rename over", "file remove", "link", "setattr", "truncate",
+		"large remove", "large truncate", "large rename",
+	} {
 		if total.phases[p] == 0 {
 			t.Errorf("no crash in phase %q", p)
 		}
@@ -91,6 +96,11 @@ func crashScript(t *testing.T, seed uint64, n int) map[string]int {
 		t.Fatal(err)
 	}
 	s := newSim(t, conf, store, seed)
+	s.begins = func() {
+		if strings.HasPrefix(s.phase, "large") && luck.IntN(4) > 0 { // they are few, and short
+			disk.CrashAfter(1 + luck.IntN(5))
+		}
+	}
 	phases := map[string]int{}
 	for range n {
 		disk.CrashAfter(1 + luck.IntN(1+luck.IntN(400)))

@@ -194,3 +194,6 @@ func (e *Engine) PoolRoot() segment.Addr {
 // Recount makes a head's count of mapped blocks exact, as the background does
 // when all dying lists are empty; false when all are.
 func (e *Engine) Recount() bool { return e.recount() }
+
+// ExtentBlocks is what package inode counts the blocks of an extent with.
+var ExtentBlocks = extentBlocks

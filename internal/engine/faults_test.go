@@ -172,6 +172,10 @@ func (s *sim) takePending() {
 		if s.made != nil {
 			s.made()
 		}
+		name := liveNames(s.m.now())[0]
+		m, err := s.e.Resolve(name, when.Spec{Kind: when.Now}) // the log may not be read where it failed
+		s.must("resolve", err)
+		s.m.times[s.m.last()] = m.Time.UnixNano()
 	}
 	s.pending = nil
 }

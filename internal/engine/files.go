@@ -92,8 +92,12 @@ func (h *Head) Change(op *oplog.Op, judge func(inode.Reader) error, after func(i
 	defer r.put()
 	r.judge, r.after = judge, after
 	op.Dataset = h.d.id
-	room := 1 + len(op.Value)/BlockSize
-	return h.run(r, room, op.Kind == oplog.Remove || op.Kind == oplog.Rmdir)
+	long := (len(op.Value) + BlockSize/2) / BlockSize // a long record takes blocks of its own, which Append does not count
+	err := h.run(r, 1+long, op.Kind == oplog.Remove || op.Kind == oplog.Rmdir)
+	if err == nil && long > 0 {
+		h.e.log.Release(long)
+	}
+	return err
 }
 
 // WriteFile is Change for a write of p, at most MaxWrite bytes, at op.Off of

@@ -70,6 +70,9 @@ func (s *sim) checkpointUnder(g *gatedStore) {
 		func() {
 			defer open()
 			for range 1 + s.knob.IntN(3) {
+				if s.conf.cache > 0 && s.e.Status().DirtyBytes > s.conf.cache/2 {
+					return // a change could have to wait for a checkpoint
+				}
 				s.changeQuickly(names[s.knob.IntN(len(names))])
 			}
 		}()

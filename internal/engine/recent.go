@@ -17,9 +17,9 @@ func (e *Engine) Recent(since time.Duration, fn func(op *oplog.Op)) error {
 	e.gate.RLock()
 	cs := e.checkpoints
 	e.gate.RUnlock()
-	last := e.lastTime.Load()
-	if n := len(cs); n > 0 {
-		last = max(last, cs[n-1].time)
+	last, err := e.timeOf(cs, e.log.LastLSN()) // and not of a checkpoint: nobody was served since
+	if err != nil {
+		return err
 	}
 	from := last - int64(since)
 	i := len(cs) - 1

@@ -53,7 +53,7 @@ type editor struct {
 	files map[uint64]*object
 	op    *oplog.Op
 	now   instant
-	cut   int // blocks that went with a file, or beyond its new end
+	large bool // a file of many blocks became shorter, or lost its last name
 }
 
 // after returns the share as op, which becomes operation lsn, leaves it. p is
@@ -81,7 +81,7 @@ func (d *disk) after(op *oplog.Op, lsn uint64, p []byte) *disk {
 	case oplog.WriteFile:
 		e.write(p)
 	}
-	n.large = d.large || e.cut >= largeFile
+	n.large = d.large || e.large
 	return &n
 }
 
@@ -172,7 +172,7 @@ func (e *editor) unlink(ino uint64) {
 		return
 	}
 	delete(e.files, ino)
-	e.cut += len(o.blocks)
+	e.large = e.large || len(o.blocks) >= largeFile
 }
 
 func (e *editor) move() {
@@ -192,6 +192,7 @@ func (e *editor) move() {
 
 func (e *editor) setattr() {
 	a, o := &e.op.Attr, e.at(e.op.Ino)
+	e.large = a.Mask&oplog.SetSize != 0 && a.Size < o.size && len(o.blocks) >= largeFile
 	e.assign(o)
 	if a.Mask&oplog.SetSize == 0 {
 		return
@@ -203,7 +204,6 @@ func (e *editor) setattr() {
 	for b, data := range o.blocks {
 		switch {
 		case b*block >= a.Size:
-			e.cut++
 			continue
 		case (b+1)*block > a.Size:
 			part := *data

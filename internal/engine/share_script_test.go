@@ -114,7 +114,7 @@ func (s *scribe) do(phase string, op *oplog.Op, p []byte) {
 	if e, ok := s.nameOf(dir, name); ok && e.cookie == 0 {
 		s.d.files[dir].names[name] = entry{e.ino, cookie}
 	}
-	if !s.quick && s.knob.IntN(2) == 0 { // as a server does before it answers
+	if large := strings.HasPrefix(phase, "large"); !s.quick && (large || s.knob.IntN(2) == 0) { // as a server does before it answers
 		s.must(phase, h.Commit(op.LSN))
 		s.flushed = lsn
 	}
@@ -357,13 +357,8 @@ func (s *scribe) resizeTo(ino, size uint64) {
 		op.Attr.Mode, op.Attr.Mtime = s.rng.Uint32N(0o10000), s.rng.Int64()
 	}
 	phase := "truncate"
-	gone := 0
-	for b := range s.d.files[ino].blocks {
-		if b*block >= size {
-			gone++
-		}
-	}
-	if gone > largeFile {
+	room := func(size uint64) int { return int((size + block - 1) / block) }
+	if o := s.d.files[ino]; min(len(o.blocks), room(o.size)-room(size)) > largeFile {
 		phase = "large truncate"
 	}
 	s.do(phase, op, nil)
@@ -457,6 +452,10 @@ func (s *scribe) big() {
 	if s.rng.IntN(4) > 0 {
 		s.do("file write", &oplog.Op{Kind: oplog.WriteFile, Ino: ino, Off: skew + engine.MaxWrite*(16+s.rng.Uint64N(9))}, s.payload(1+s.rng.IntN(40*block)))
 	}
+	if s.rng.IntN(2) == 0 {
+		at, _ := one(s.sim, s.bigFiles())
+		s.shrink(at)
+	}
 }
 
 // shrink takes all or some of a large file away at once.
@@ -464,11 +463,11 @@ func (s *scribe) shrink(at dirent) {
 	switch o := s.d.files[at.ino]; s.rng.IntN(6) {
 	case 0, 1:
 		s.removeAt(at)
-	case 2, 3:
+	case 2:
 		s.resizeTo(at.ino, s.rng.Uint64N(50*block))
-	case 4:
-		s.resizeTo(at.ino, s.rng.Uint64N(o.size))
-	case 5:
+	case 3:
+		s.resizeTo(at.ino, s.rng.Uint64N(min(o.size, 300*block)))
+	case 4, 5:
 		s.replace(at)
 	}
 }

@@ -86,6 +86,7 @@ type sim struct {
 	pending world      // what the operation under way leaves, if it happens
 	made    func()     // and what else the model then notes
 	phase   string     // what a crash interrupts
+	begins  func()     // is told that a phase begins, if not nil
 	beside  chan error // of the checkpoint that runs beside the script
 	stamp   uint64     // of the next written block
 	serial  int
@@ -164,6 +165,9 @@ func (s *sim) did(what string, w world, durable bool) {
 // it was logged and before it was answered.
 func (s *sim) intend(phase string, w world, made func()) {
 	s.phase, s.pending, s.made = phase, w, made
+	if s.begins != nil {
+		s.begins()
+	}
 }
 
 // must fails the test on an error, unless the power has gone.
@@ -216,10 +220,12 @@ func (s *sim) createShare() {
 	name := fmt.Sprintf("h%d", s.serial)
 	mode, uid, gid := s.rng.Uint32N(0o10000), s.rng.Uint32(), s.rng.Uint32N(100)
 	d := &disk{name: name, next: inode.Root + 1, files: emptyShare(mode, uid, gid, s.m.last()+1)}
-	s.run("create", s.m.now().with(s.nextID(), d), nil, func() error {
-		_, err := s.e.CreateShare(simCaller, name, mode, uid, gid)
+	var done engine.Done
+	s.run("create", s.m.now().with(s.nextID(), d), nil, func() (err error) {
+		done, err = s.e.CreateShare(simCaller, name, mode, uid, gid)
 		return err
 	})
+	s.m.times[s.m.last()] = done.Time.UnixNano()
 }
 
 // nextID is the id that the next dataset gets: they are never reused.
@@ -468,9 +474,10 @@ func (s *sim) rollback(name string) {
 	d.floor = instant{lsn: s.m.last() + 1}
 	w := s.m.now().with(id, &d)
 	s.intend("rollback", w, nil)
-	_, err := s.e.Rollback(engine.Caller{Proto: "test"}, name, atLSN(lsn), false)
+	done, err := s.e.Rollback(engine.Caller{Proto: "test"}, name, atLSN(lsn), false)
 	s.must("rollback", err)
 	s.did("rollback", w, true)
+	s.m.times[s.m.last()] = done.Time.UnixNano()
 }
 
 func (s *sim) destroy(name string) {

@@ -210,7 +210,7 @@ func TestFullDiskReopened(t *testing.T) {
 	for _, clean := range []bool{true, false} {
 		t.Run(fmt.Sprintf("closed cleanly %v", clean), func(t *testing.T) {
 			disk := vfs.NewMem(2)
-			s := newSim(t, config{segment: 1 << 20}, makeDir(t, disk, 1<<20), 2)
+			s := newSim(t, config{segment: 1 << 20, volumes: true}, makeDir(t, disk, 1<<20), 2)
 			defer recoverStop(t)
 			s.create()
 			s.play(60)

@@ -28,37 +28,35 @@ type Copied struct {
 	Path   Text           `json:"path" doc:"Where the copy is"`
 }
 
-// Copy copies what is at a place, with all that is below it, to another place,
-// which may be in another share. Into a directory that is there it goes under
+// Copy copies what is at a place, with all that is below it, to a path of the
+// present of a share, be it the same or another. Into a directory that is there it goes under
 // its own name. What is in the way is refused with Exists; with force, files
 // are replaced and directories merged. Modes, owners, times, extended
 // attributes and hard links within are kept. It reads one moment, so a tree
 // can be copied into itself.
-func (f *Files) Copy(ctx context.Context, c engine.Caller, from, to Place, force bool, tell func(Progress)) (out Copied, err error) {
+func (f *Files) Copy(ctx context.Context, c engine.Caller, from Place, share, path string, force bool, tell func(Progress)) (out Copied, err error) {
 	w := when.Spec{Kind: when.Now}
 	if from.When != nil {
 		w = *from.When
-	}
-	if to.When != nil && to.When.Kind != when.Now {
-		return out, fail.New(fail.ReadOnly, "%s is a past moment, which never changes", to.When).WithHint("copy to SHARE:/path")
 	}
 	src, view, err := f.view(ctx, from.Share, w)
 	if err != nil {
 		return out, err
 	}
 	defer src.close()
-	if from.When != nil {
-		out.Moment = src.moment
+	if from.When == nil {
+		src.moment = nil // nobody asked for one
 	}
+	out.Moment = src.moment
 	ino, i, err := src.find(from.Path)
 	if err != nil {
 		return out, err
 	}
-	k, err := f.copier(ctx, c, src, view, to.Share, tell)
+	k, err := f.copier(ctx, c, src, view, share, tell)
 	if err != nil {
 		return out, err
 	}
-	dir, name, err := k.target(from.Path, to)
+	dir, name, err := k.target(from.Path, path)
 	if err != nil {
 		return out, err
 	}
@@ -139,12 +137,12 @@ func (k *copier) lookup(dir fs.Handle, name string) (place, bool, error) {
 }
 
 // target finds the directory that a copy goes into, and its name there.
-func (k *copier) target(from string, to Place) (place, string, error) {
+func (k *copier) target(from, to string) (place, string, error) {
 	source, err := split(from)
 	if err != nil {
 		return place{}, "", err
 	}
-	names, err := split(to.Path)
+	names, err := split(to)
 	if err != nil {
 		return place{}, "", err
 	}
@@ -153,7 +151,7 @@ func (k *copier) target(from string, to Place) (place, string, error) {
 	case err == nil && p.isDir() && len(source) > 0:
 		return p, source[len(source)-1], nil
 	case len(names) == 0:
-		return p, "", fail.New(fail.Exists, "%s:/ is there already", to.Share).WithHint("name a new directory: %s:/NAME", to.Share)
+		return p, "", fail.New(fail.Exists, "%s:/ is there already", k.share.Name).WithHint("name a new directory: %s:/NAME", k.share.Name)
 	case err != nil && !fail.Is(err, fail.NotFound):
 		return p, "", err
 	}

@@ -236,9 +236,11 @@ func (c *comparison) list() ([]Difference, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh := make(map[string]bool) // paths of what is new, and no directory
-	for _, n := range came {
-		fresh[n.path] = !n.moved && !n.isDir()
+	fresh := make(map[string]*arrival) // by path, what is new there
+	for i, n := range came {
+		if !n.moved {
+			fresh[n.path] = &came[i]
+		}
 	}
 	replaced := make(map[string]bool)
 	for _, n := range c.gone {
@@ -249,7 +251,7 @@ func (c *comparison) list() ([]Difference, error) {
 		case moved[n.Ino] != "":
 			add(Renamed, moved[n.Ino], path, n.Ino, n.mode())
 			delete(moved, n.Ino)
-		case fresh[path] && !n.isDir():
+		case fresh[path] != nil && fresh[path].isDir() == n.isDir():
 			replaced[path] = true
 		default:
 			add(Removed, path, "", n.Ino, n.mode())

@@ -16,6 +16,7 @@ const spansAtOnce = 1024
 func (k *copier) make(dir fs.Handle, name string, ino uint64, i inode.Inode) (fs.Handle, error) {
 	if first, ok := k.links[ino]; ok {
 		_, _, lsn, err := k.f.fs.Link(k.call, first, dir, name)
+		k.done.Files++
 		return first, k.did(lsn, err)
 	}
 	made, err := k.bare(dir, name, ino, i)
@@ -132,10 +133,8 @@ func (k *copier) dress(to fs.Handle, ino uint64, i inode.Inode) error {
 	if a.Mode == i.Mode && a.Atime == i.Atime && a.Mtime == i.Mtime && a.Flags == i.Flags {
 		return nil
 	}
-	set := fs.SetAttr{Atime: &i.Atime, Mtime: &i.Mtime, Flags: &i.Flags}
-	if mode := i.Mode &^ inode.ModeType; i.Mode&inode.ModeType != inode.ModeLink {
-		set.Mode = &mode
-	}
+	mode := i.Mode &^ inode.ModeType
+	set := fs.SetAttr{Mode: &mode, Atime: &i.Atime, Mtime: &i.Mtime, Flags: &i.Flags}
 	_, lsn, err := k.f.fs.Setattr(k.call, to, set)
 	return k.did(lsn, err)
 }

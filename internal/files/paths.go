@@ -76,32 +76,32 @@ func (s *side) dir(ino uint64) (dirName, error) {
 	return d, nil
 }
 
-// paths finds a path of each inode that is wanted. It looks where the inodes
-// say that they are; those whose newest name is gone are searched for
-// everywhere.
+// paths finds all paths of each inode that is wanted. It looks where the inodes
+// say that they are; those that have more names are searched for everywhere.
 func (s *side) paths(wanted map[uint64]string, fn func(ino uint64, path string)) error {
-	in := make(map[uint64][]uint64) // by directory
-	left := make(map[uint64]bool)
+	in := make(map[uint64]bool)     // directories to look into
+	left := make(map[uint64]uint32) // names to be found
 	for ino := range wanted {
 		if ino == inode.Root {
 			fn(ino, "/")
 			continue
 		}
-		var parent uint64
 		err := s.Look(func(r inode.Reader) error {
 			i, err := inode.Load(r, ino)
-			parent = i.Parent
+			in[i.Parent] = true
+			left[ino] = i.Nlink
+			if i.IsDir() {
+				left[ino] = 1
+			}
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		in[parent] = append(in[parent], ino)
-		left[ino] = true
 	}
 	look := func(dir uint64, chunk []inode.Entry) error {
 		for _, e := range chunk {
-			if !left[e.Ino] {
+			if left[e.Ino] == 0 {
 				continue
 			}
 			path, err := s.path(dir, e.Name)
@@ -109,7 +109,9 @@ func (s *side) paths(wanted map[uint64]string, fn func(ino uint64, path string))
 				return err
 			}
 			fn(e.Ino, path)
-			delete(left, e.Ino)
+			if left[e.Ino]--; left[e.Ino] == 0 {
+				delete(left, e.Ino)
+			}
 		}
 		return nil
 	}
@@ -121,7 +123,12 @@ func (s *side) paths(wanted map[uint64]string, fn func(ino uint64, path string))
 	if len(left) == 0 {
 		return nil
 	}
-	return s.everywhere(inode.Root, look)
+	return s.everywhere(inode.Root, func(dir uint64, chunk []inode.Entry) error {
+		if in[dir] {
+			return nil
+		}
+		return look(dir, chunk)
+	})
 }
 
 // everywhere visits the entries of all directories.

@@ -252,7 +252,9 @@ func (t *tracer) note(v Version) error {
 	v.Ino, v.Size, v.Changes = t.last(), t.size, 1
 	if p := t.pending; p != nil && !t.all && p.joins(&v) {
 		v.Changes += p.Changes
-		v.What = p.What // a file that is created and filled at once was created
+		if weight[v.What] <= weight[p.What] {
+			v.What = p.What // a file that is created and filled at once was created
+		}
 		t.pending = &v
 		return nil
 	}
@@ -263,10 +265,13 @@ func (t *tracer) note(v Version) error {
 	return nil
 }
 
+// weight orders what may happen to a file at a path: one version is called by the
+// heaviest. What is not here comes before all.
+var weight = map[string]int{"attributes": -3, "resized": -2, "written": -1}
+
 // joins reports whether a version is only a step to the next one.
 func (v *Version) joins(next *Version) bool {
-	quiet := next.What == "written" || next.What == "resized" || next.What == "attributes"
-	return quiet && !v.Gone && v.What != "there" && v.Ino == next.Ino && v.Client == next.Client && next.Time.Sub(v.Time) < burst
+	return weight[next.What] < 0 && !v.Gone && v.What != "there" && v.Ino == next.Ino && v.Client == next.Client && next.Time.Sub(v.Time) < burst
 }
 
 func (t *tracer) flush() error {

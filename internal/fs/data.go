@@ -19,26 +19,21 @@ func (f *FS) Read(c *Call, h Handle, p []byte, off uint64) (n int, eof bool, a A
 	if err != nil {
 		return 0, false, a, err
 	}
-	for {
-		n = int(min(uint64(len(p)), size-min(size, off)))
-		if n > 0 {
-			if err := at.ReadFile(h.Ino, p[:n], off); err != nil {
-				return 0, false, a, err
-			}
+	n = int(min(uint64(len(p)), size-min(size, off)))
+	if n > 0 {
+		if err := at.ReadFile(h.Ino, p[:n], off); err != nil {
+			return 0, false, a, err
 		}
-		if at.view != nil || n == 0 {
-			return n, off+uint64(n) >= size, a, nil
-		}
+	}
+	if n > 0 && at.view == nil {
 		// The bytes were read outside the lock: of a file that has gone or
-		// shrunk meanwhile they are zeros that never were in it.
-		before := size
+		// shrunk meanwhile they may be zeros that never were in it.
 		if size, a, err = at.readable(c); err != nil {
 			return 0, false, a, err
 		}
-		if size >= before || off+uint64(n) <= size {
-			return n, off+uint64(n) >= size, a, nil
-		}
+		n = int(min(uint64(n), size-min(size, off)))
 	}
+	return n, off+uint64(n) >= size, a, nil
 }
 
 // readable returns the size of the place's file, which the caller may read.
@@ -142,18 +137,4 @@ func growth(i *inode.Inode, off, n uint64) uint64 {
 		first = max(first, min(have, end))
 	}
 	return (end - first) * blockSize
-}
-
-// Seek data and holes: Map visits the spans of the bytes [off, off+n) of a
-// file until fn returns false; what is beyond the end counts as a hole.
-func (f *FS) Map(c *Call, h Handle, off, n uint64, fn func(engine.Span) bool) error {
-	at, err := f.place(h)
-	if err != nil {
-		return err
-	}
-	defer at.close()
-	if _, _, err := at.readable(c); err != nil {
-		return err
-	}
-	return at.MapFile(h.Ino, off, n, fn)
 }

@@ -115,8 +115,12 @@ func TestCreateModes(t *testing.T) {
 	if again.Handle != made.Handle || again.LSN != 0 || !again.Dir.AfterOK {
 		t.Errorf("sent again: %+v", again)
 	}
-	_, err = w.f.Create(root, w.root, "x", SetAttr{}, false, &other)
-	w.fails(err, CodeExist)
+	for _, exclusive := range []bool{true, false} {
+		_, err = w.f.Create(root, w.root, "x", SetAttr{}, exclusive, &other)
+		w.fails(err, CodeExist)
+		_, err = w.f.Create(root, w.root, "x", SetAttr{}, exclusive, &v)
+		w.ok(err)
+	}
 	w.file(w.root, "plain", "")
 	_, err = w.f.Create(root, w.root, "plain", SetAttr{}, false, &zero)
 	w.fails(err, CodeExist)

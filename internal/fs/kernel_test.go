@@ -3,7 +3,6 @@
 package fs
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,8 +18,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-func sum(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b))[:16] }
 
 // onKernel runs steps with the machine's own system calls, as another user
 // where a step says so, below a directory.

@@ -29,9 +29,9 @@ const (
 	defaultDir  = 0o755
 )
 
-// Create makes a regular file. Where the name is taken: if exclusive,
-// ErrExist; with a verifier, success if the object is a regular file that was
-// made with the same verifier, else ErrExist; otherwise a regular file is
+// Create makes a regular file. Where the name is taken: with a verifier,
+// success if the object is a regular file that was made with the same
+// verifier, else ErrExist; if exclusive, ErrExist; otherwise a regular file is
 // taken as it is, but truncated if set has a size, and anything else is
 // ErrExist. Of UID and GID in set, what the caller may not give away is left
 // out. Further errors: ErrAccess, ErrNotDir, ErrNameTooLong, ErrInval,
@@ -175,7 +175,7 @@ func (m *maker) judge(r inode.Reader) error {
 
 // found judges an object that has the name.
 func (m *maker) found(r inode.Reader, e inode.Entry) error {
-	if m.kind != oplog.Create || m.exclusive {
+	if m.kind != oplog.Create || m.exclusive && m.verifier == 0 {
 		return ErrExist
 	}
 	i, err := inode.Load(r, e.Ino)

@@ -12,7 +12,6 @@ import (
 type source interface {
 	Look(fn func(inode.Reader) error) error
 	ReadFile(ino uint64, p []byte, off uint64) error
-	MapFile(ino, off, n uint64, fn func(engine.Span) bool) error
 	Seed() uint64
 	Floor() int64
 }

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -51,6 +52,8 @@ func (o object) String() string {
 	slices.Sort(o.xattrs)
 	return fmt.Sprintf("mode %o owner %d:%d links %d size %d sum %s xattrs %q first %s", o.mode, o.uid, o.gid, o.nlink, o.size, o.sum, o.xattrs, o.first)
 }
+
+func sum(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b))[:16] }
 
 // nowhere is where every symbolic link of a script leads: so a path through one
 // leads to nothing.

@@ -3,7 +3,6 @@ package fs
 import (
 	"strings"
 
-	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/inode"
 	"varve/internal/when"
@@ -40,12 +39,6 @@ func (f *FS) top(name string) (Handle, error) {
 	m, err := f.e.Resolve(name, w)
 	h.Moment = m.LSN
 	return h, err
-}
-
-// rootAt returns the root directory of a share at a moment that was resolved.
-func (f *FS) rootAt(m engine.Moment) (Handle, error) {
-	s, err := f.Share(m.Dataset)
-	return Handle{Dataset: s.ID, Ino: inode.Root, Moment: m.LSN}, err
 }
 
 // walkFrom finds a path below h, which is called shown.

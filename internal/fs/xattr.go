@@ -156,10 +156,6 @@ func roomForName(r inode.Reader, ino uint64, name string) error {
 	return err
 }
 
-func isUserXattr(name string) bool {
-	return strings.HasPrefix(name, xattrUser) && len(name) > len(xattrUser)
-}
-
 // mayXattr judges whether the caller may read or write an extended attribute
 // of i: user. is for files and directories and goes by their permission bits,
 // trusted. is root's, security. is root's to write.
@@ -169,7 +165,7 @@ func (c *Cred) mayXattr(i *inode.Inode, name string, want uint32) error {
 		return ErrInval
 	case len(name) > inode.MaxName:
 		return ErrNameTooLong
-	case isUserXattr(name):
+	case strings.HasPrefix(name, xattrUser) && len(name) > len(xattrUser):
 		return c.mayUserXattr(i, want)
 	case strings.HasPrefix(name, xattrTrusted) && len(name) > len(xattrTrusted):
 		if c.UID == 0 {

@@ -102,9 +102,9 @@ func (r *remembering) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Copy copies a file or a tree inside the server.
-func (c *Client) Copy(ctx context.Context, from, to files.Place, force bool, progress func(files.Progress)) (files.Copied, error) {
-	in := map[string]any{"path": from.Path, "to": to.Share, "to_path": to.Path, "force": force}
+// Copy copies a file or a tree inside the server, to a path of a share.
+func (c *Client) Copy(ctx context.Context, from files.Place, share, path string, force bool, progress func(files.Progress)) (files.Copied, error) {
+	in := map[string]any{"path": from.Path, "to": share, "to_path": path, "force": force}
 	if from.When != nil {
 		in["when"] = from.When.String()
 	}

@@ -23,7 +23,7 @@ type Files interface {
 	Compare(ctx context.Context, share, path string, from, to when.Spec, fn func(files.Difference) error) (a, b engine.Moment, err error)
 	Versions(ctx context.Context, share, path string, all bool, fn func(files.Version) error) error
 	// Copy and Restore tell how far they are from their own goroutine.
-	Copy(ctx context.Context, c engine.Caller, from, to files.Place, force bool, tell func(files.Progress)) (files.Copied, error)
+	Copy(ctx context.Context, c engine.Caller, from files.Place, share, path string, force bool, tell func(files.Progress)) (files.Copied, error)
 	Restore(ctx context.Context, c engine.Caller, share, path string, w when.Spec, tell func(files.Progress)) (files.Copied, error)
 }
 
@@ -116,8 +116,7 @@ func (s *Server) fileChanges() {
 				return files.Copied{}, err
 			}
 			from := files.Place{Share: in.Name, When: w, Path: in.Body.Path}
-			to := files.Place{Share: in.Body.To, Path: in.Body.ToPath}
-			return s.files.Copy(ctx, callerFrom(ctx), from, to, in.Body.Force, tell)
+			return s.files.Copy(ctx, callerFrom(ctx), from, in.Body.To, in.Body.ToPath, in.Body.Force, tell)
 		})
 	type rollbackInput struct {
 		ByName

@@ -23,6 +23,10 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GET", "v1/log?op=write&since=@10m-ago", "")
 	f.Add("GET", "v1/segments/1/nodes/7", "")
 	f.Add("PATCH", "v1/datasets/a", `{"size":8192}`)
+	f.Add("POST", "v1/shares", `{"name":"a","mode":493,"uid":1,"gid":1}`)
+	f.Add("GET", "v1/datasets/a/files?path=/x&when=@10m-ago&self=true", "")
+	f.Add("GET", "v1/datasets/a/files/bytes?path=/x", "")
+	f.Add("POST", "v1/datasets/a/files/copy", `{"path":"/a","to":"b","to_path":"/c","force":true}`)
 	f.Fuzz(func(t *testing.T, method, path, body string) {
 		req, err := http.NewRequest(method, "http://varve/"+path, strings.NewReader(body))
 		if err != nil {

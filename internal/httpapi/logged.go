@@ -30,6 +30,10 @@ func fields(request reflect.Value) []slog.Attr {
 	for i := range request.NumField() {
 		field, value := request.Type().Field(i), request.Field(i)
 		name := wireName(field.Tag)
+		if value.Kind() == reflect.Pointer && !value.IsNil() {
+			attrs = append(attrs, slog.Any(name, value.Elem().Interface())) // 0 too: it was given
+			continue
+		}
 		switch {
 		case value.Kind() == reflect.Struct:
 			attrs = append(attrs, fields(value)...)

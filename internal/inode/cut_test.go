@@ -32,6 +32,9 @@ func TestLargeCuts(t *testing.T) {
 	blocks(f, 7000, false)
 
 	// Up to the limit, a cut is counted.
+	expect(truncate(f, 13000*blockSize+1), Effect{Cut: true, Ino: f, From: 13001})
+	blocks(f, 6001, false)
+	w.fill(f, 13001, 999)
 	expect(truncate(f, 9904*blockSize), Effect{Cut: true, Ino: f, From: 9904})
 	blocks(f, 3000, false)
 

@@ -42,6 +42,9 @@ func makes(k oplog.Kind, mode uint32) bool {
 
 func (e *edit) create() error {
 	op := e.op
+	if _, err := e.directory(op.Dir); err != nil {
+		return err // before the new one is held, which it must not be
+	}
 	switch _, taken, err := load(e.r, op.Ino, e.buf[:0]); {
 	case err != nil:
 		return err

@@ -142,7 +142,7 @@ func (w *world) try(op *oplog.Op) (Effect, error) {
 		if err := w.prepare(w.tree, op); err != nil || !want.Cut {
 			return err
 		}
-		return w.tree.PrepareRange(DataKey(want.Ino, want.From), itemKey(want.Ino, inodeItem, 0))
+		return w.tree.Prepare(DataKey(want.Ino, 0), itemKey(want.Ino, inodeItem, 0))
 	})
 	if err != nil {
 		return Effect{}, err
@@ -167,20 +167,25 @@ func (w *world) do(op *oplog.Op) Effect {
 	return e
 }
 
-// cut removes the extents that an operation left.
+// cut removes the blocks that an operation left.
 func (w *world) cut(e Effect) {
 	w.Helper()
-	lo, hi := DataKey(e.Ino, e.From), itemKey(e.Ino, inodeItem, 0)
+	keep := map[tree.Key][]byte{}
 	n := int64(0)
-	must(w, w.retry(func() error {
-		n = 0
-		return w.tree.Scan(lo, hi, func(_ tree.Key, v []byte) bool {
-			b, err := blocksIn(v)
-			n += int64(b)
-			return err == nil
-		})
+	must(w, w.tree.Scan(DataKey(e.Ino, 0), itemKey(e.Ino, inodeItem, 0), func(k tree.Key, v []byte) bool {
+		blocks, err := blocksIn(v)
+		must(w, err)
+		_, first := k.Split()
+		stay := min(blocks, max(first, e.From)-first)
+		if n += int64(blocks - stay); first < e.From && stay < blocks {
+			keep[k] = extentOf(stay)
+		}
+		return true
 	}))
-	w.tree.DeleteRange(lo, hi)
+	w.tree.DeleteRange(DataKey(e.Ino, e.From), itemKey(e.Ino, inodeItem, 0))
+	for k, v := range keep {
+		w.tree.Put(k, v)
+	}
 	if e.Large {
 		n = 0
 	}
@@ -189,7 +194,9 @@ func (w *world) cut(e Effect) {
 	}
 }
 
-// blocksIn is the codec of these extents: their number of blocks, in decimal.
+// extentOf is the codec of these extents: their number of blocks, in decimal.
+func extentOf(blocks uint64) []byte { return fmt.Appendf(nil, "%d blocks", blocks) }
+
 func blocksIn(v []byte) (n uint64, err error) {
 	_, err = fmt.Sscanf(string(v), "%d blocks", &n)
 	return n, err
@@ -204,7 +211,7 @@ func (w *world) fill(ino, block, n uint64) {
 	if !w.tree.Delete(k) {
 		must(w, AddBlocks(w.tree, ino, int64(n)))
 	}
-	w.tree.Put(k, fmt.Appendf(nil, "%d blocks", n))
+	w.tree.Put(k, extentOf(n))
 }
 
 // raw changes one item behind everybody's back; nil deletes it.

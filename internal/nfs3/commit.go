@@ -14,6 +14,7 @@ type commits struct {
 	waiting []*task
 	running bool // the goroutine has been started
 	busy    bool // it is in a commit
+	alone   bool // a task commits on the reader's goroutine
 	stopped bool
 	done    chan struct{}
 	batch   []*task // the goroutine's
@@ -24,10 +25,22 @@ func (m *commits) init(c *conn) {
 	m.wake.L = &m.mu
 }
 
-func (m *commits) isIdle() bool {
+// tryAlone lets the caller commit a task itself, up to endAlone, if no other is
+// on its way.
+func (m *commits) tryAlone() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return !m.busy && len(m.waiting) == 0
+	if m.busy || m.alone || len(m.waiting) > 0 {
+		return false
+	}
+	m.alone = true
+	return true
+}
+
+func (m *commits) endAlone() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.alone = false
 }
 
 // add queues a task that flies. It does not wait.

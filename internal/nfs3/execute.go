@@ -82,15 +82,24 @@ func (c *conn) execute(t *task) error {
 	if t.sync == syncNone {
 		return c.answer(t)
 	}
-	// When no other call is at hand the reader may as well wait itself, which
-	// saves two wake-ups.
-	if (c.in.len() > 0 || !c.commits.isIdle()) && c.tryFly() {
+	return c.executeCommit(t)
+}
+
+// executeCommit sees to it that what a task has changed becomes durable. When
+// no other call is at hand the reader may as well wait itself, which saves two
+// wake-ups.
+func (c *conn) executeCommit(t *task) error {
+	alone := c.in.len() == 0 && c.commits.tryAlone()
+	if !alone && c.tryFly() {
 		c.commits.add(t)
 		return nil
 	}
 	c.flushReplies()
-	n = c.baton.begin(t)
+	n := c.baton.begin(t)
 	t.commit()
+	if alone {
+		c.commits.endAlone()
+	}
 	if !c.baton.end(n) {
 		return c.lost(t)
 	}

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"varve/test/daemon"
 )
 
@@ -151,10 +149,11 @@ func (p phase) notes(servers []*server) ([]string, error) {
 	return notes, nil
 }
 
-// run measures a workload on one server. What earlier ones left unwritten is
-// written first, so that nobody pays for his neighbour.
+// run measures a workload on one server, on a machine that has settled.
 func (w workload) run(ctx context.Context, s *server, o options) (result, error) {
-	unix.Sync()
+	if err := settle(); err != nil {
+		return result{}, err
+	}
 	args := append([]string{"--time_based", fmt.Sprintf("--runtime=%d", o.second/time.Second)}, w.fio...)
 	if w.beat == 0 {
 		return fio(ctx, s.uri, o.size, o.second+time.Minute, args...)

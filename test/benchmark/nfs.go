@@ -47,19 +47,25 @@ type nfsWorkload struct {
 
 // An nfsRun is a call of nfsbench; each line that it prints is a workload.
 type nfsRun struct {
+	before    []string // an earlier call that it needs, once
 	args      []string // with the seconds to run last
 	workloads []nfsWorkload
 }
 
+var (
+	nfsFill   = []string{"fill", strconv.Itoa(nfsFile)}
+	nfsCreate = []string{"create", nfsMany, "0", strconv.Itoa(nfsEntries)}
+)
+
 var nfsRuns = []nfsRun{
-	{[]string{"seqwrite"}, []nfsWorkload{{workload{name: "seqwrite-1m", bytes: true}, 1}}},
-	{[]string{"seqread"}, []nfsWorkload{{workload{name: "seqread-1m", bytes: true}, 1}}},
-	{[]string{"randwrite"}, []nfsWorkload{{workload{name: "randwrite-4k"}, 3}}},
-	{[]string{"randread"}, []nfsWorkload{{workload{name: "randread-4k"}, 2}}},
-	{[]string{"files"}, []nfsWorkload{
+	{nfsFill, []string{"seqwrite"}, []nfsWorkload{{workload{name: "seqwrite-1m", bytes: true}, 1}}},
+	{nfsFill, []string{"seqread"}, []nfsWorkload{{workload{name: "seqread-1m", bytes: true}, 1}}},
+	{nfsFill, []string{"randwrite"}, []nfsWorkload{{workload{name: "randwrite-4k"}, 3}}},
+	{nfsFill, []string{"randread"}, []nfsWorkload{{workload{name: "randread-4k"}, 2}}},
+	{nil, []string{"files"}, []nfsWorkload{
 		{workload{name: "create"}, 2}, {workload{name: "stat"}, 2.5}, {workload{name: "remove"}, 2},
 	}},
-	{[]string{"list", nfsMany, strconv.Itoa(nfsEntries)}, []nfsWorkload{{workload{name: "readdirplus"}, 2}}},
+	{nfsCreate, []string{"list", nfsMany, strconv.Itoa(nfsEntries)}, []nfsWorkload{{workload{name: "readdirplus"}, 2}}},
 }
 
 // nfs measures varve's file shares beside ganesha's, and how varve bears a
@@ -201,7 +207,7 @@ func (n *nfs) compare(ctx context.Context, match, who *regexp.Regexp, all result
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		servers = append(servers, s)
-		if err := n.prepare(ctx, s); err != nil {
+		if err := n.prepare(ctx, s, runs); err != nil {
 			return nil, err
 		}
 	}
@@ -225,12 +231,18 @@ func (n *nfs) compare(ctx context.Context, match, who *regexp.Regexp, all result
 	return notes, nil
 }
 
-func (n *nfs) prepare(ctx context.Context, s *server) error {
-	if _, err := n.call(ctx, s, "fill", strconv.Itoa(nfsFile)); err != nil {
-		return err
+func (n *nfs) prepare(ctx context.Context, s *server, runs []nfsRun) error {
+	var done []string
+	for _, r := range runs {
+		if r.before == nil || slices.Contains(done, r.before[0]) {
+			continue
+		}
+		if _, err := n.call(ctx, s, r.before...); err != nil {
+			return err
+		}
+		done = append(done, r.before[0])
 	}
-	_, err := n.call(ctx, s, "create", nfsMany, "0", strconv.Itoa(nfsEntries))
-	return err
+	return nil
 }
 
 func (n *nfs) turn(ctx context.Context, s *server, r nfsRun, round int, all results) error {

@@ -31,6 +31,7 @@ var targets = []target{
 
 func report(out io.Writer, all results, o options) {
 	fmt.Fprintf(out, "\nMedians of %d rounds of %v, %d GiB disk; pool and peers on the same disk.\n", o.rounds, o.second, o.size>>30)
+	fmt.Fprintf(out, "Before each measurement, of whomever: sync, then until little is dirty and the disk rests (at most %v).\n", settleLimit)
 	for _, k := range o.kinds {
 		fmt.Fprintf(out, "FLUSH is durable on %s: %s.\n", k.name, k.flush)
 	}

@@ -149,7 +149,7 @@ func TestNFSSquash(t *testing.T) {
 		{"root", 0, 0, nobody, nobody}, {"root", 1000, 100, 1000, 100}, {"root", 1000, 0, 1000, nobody},
 		{"all", 0, 0, nobody, nobody}, {"all", 1000, 100, nobody, nobody},
 	} {
-		s.varve("set", "home", "squash="+x.squash)
+		s.set("home", "squash="+x.squash)
 		name := fmt.Sprintf("squash=%s, %d:%d", x.squash, x.uid, x.gid)
 		asks := c.As(x.uid, x.gid)
 		a := attr(t, asks, made(t, asks.CreateGuarded(root, fmt.Sprint(i), nfs.Mode(0o644))))
@@ -169,10 +169,10 @@ func TestNFSSquash(t *testing.T) {
 	}
 	// Opening a share to others squashes their superusers, unless told not to.
 	s.varve("share", "create", "wide")
-	s.varve("set", "wide", "clients=0.0.0.0/0")
+	s.set("wide", "clients=0.0.0.0/0")
 	wide := must(t, c.Mnt("/wide")).FH
 	expect(t, "the superuser of anywhere", c.CreateGuarded(wide, "f", nfs.Mode(0o644)), nfs.ErrAcces)
-	s.varve("set", "wide", "squash=none")
+	s.set("wide", "squash=none")
 	expect(t, "the superuser of anywhere, as told", c.CreateGuarded(wide, "f", nfs.Mode(0o644)))
 	s.finish()
 }
@@ -181,7 +181,7 @@ func TestNFSSquash(t *testing.T) {
 func TestNFSQuota(t *testing.T) {
 	s := newShore(t)
 	c, root := s.home(t)
-	s.varve("set", "home", "quota=4M")
+	s.set("home", "quota=4M")
 	h := file(t, c, root, "f", "")
 	piece := make([]byte, 256<<10)
 	for i := range piece {
@@ -211,7 +211,7 @@ func TestNFSQuota(t *testing.T) {
 	must(t, c.Remove(root, "f"))
 
 	used := int(must(t, c.Fsstat(root)).TotalInodes - must(t, c.Fsstat(root)).FreeInodes)
-	s.varve("set", "home", fmt.Sprintf("quota-inodes=%d", used+10), "quota=0")
+	s.set("home", fmt.Sprintf("quota-inodes=%d", used+10), "quota=0")
 	n := 0
 	for ; n < 50; n++ {
 		if r := c.CreateGuarded(root, fmt.Sprint(n), nfs.Sattr{}); r.Status != nfs.OK || r.Err != nil {

@@ -106,7 +106,7 @@ func TestNFSClients(t *testing.T) {
 		{"127.0.0.2", false, true}, {"127.0.0.0/8", true, true}, {"127.0.0.2/32", false, true}, {"127.0.0.0/31", true, false},
 		{"10.0.0.0/8,127.0.0.2", false, true}, {"127.0.0.1,127.0.0.2", true, true}, {"192.168.0.0/16", false, false}, {"127.0.0.1", true, false},
 	} {
-		s.varve("set", "home", "clients="+x.clients, "squash=none")
+		s.set("home", "clients="+x.clients, "squash=none")
 		for who, may := range map[*nfs.Client]bool{&a: x.a, &b: x.b} {
 			name := fmt.Sprintf("clients=%s, for the one that may: %v", x.clients, may)
 			if may {
@@ -129,11 +129,11 @@ func TestNFSClients(t *testing.T) {
 		t.Error("clients=not an address is taken")
 	}
 
-	s.varve("set", "home", "access=ro")
+	s.set("home", "access=ro")
 	must(t, a.Mnt("/home"))
 	holds(t, a, f, []byte("x"))
 	readOnly(t, "access=ro", a, root, f)
-	s.varve("set", "home", "access=rw")
+	s.set("home", "access=rw")
 	write(t, a, f, 0, []byte("z"), nfs.FileSync)
 	s.finish()
 }
@@ -190,7 +190,7 @@ func TestNFSRefusals(t *testing.T) {
 			[]nfs.Refusal{{Denied: true, Stat: nfs.AuthError, Auth: 1}, {Denied: true, Stat: nfs.AuthError, Auth: 2}, {Denied: true, Stat: nfs.AuthError, Auth: 5}}},
 		{"17 groups", nfs.Call{RPC: 2, Program: nfs.ProgramNFS, Version: 3, Procedure: nfs.ProcGetattr, Cred: nfs.Sys("x", 0, 0, make([]uint32, 17)...), Args: getattr(root)},
 			[]nfs.Refusal{{Denied: true, Stat: nfs.AuthError, Auth: 1}}},
-		{"a machine with a long name", nfs.Call{RPC: 2, Program: nfs.ProgramNFS, Version: 3, Procedure: nfs.ProcGetattr, Cred: nfs.Sys(strings.Repeat("x", 256), 0, 0), Args: getattr(root)},
+		{"a machine with a long name", nfs.Call{RPC: 2, Program: nfs.ProgramNFS, Version: 3, Procedure: nfs.ProcGetattr, Cred: nfs.Sys(strings.Repeat("x", 300), 0, 0), Args: getattr(root)},
 			[]nfs.Refusal{{Denied: true, Stat: nfs.AuthError, Auth: 1}}},
 		{"half a credential", nfs.Call{RPC: 2, Program: nfs.ProgramNFS, Version: 3, Procedure: nfs.ProcGetattr, Cred: nfs.Auth{Flavor: nfs.FlavorSys, Body: []byte{0, 0, 0, 0}}, Args: getattr(root)},
 			[]nfs.Refusal{{Denied: true, Stat: nfs.AuthError, Auth: 1}}},

@@ -23,6 +23,7 @@ type unrepeatable struct {
 // unrepeatables use names of their own in dir.
 func unrepeatables(t *testing.T) []unrepeatable {
 	var guard nfs.Time
+	var linked, guarded nfs.FH
 	return []unrepeatable{
 		{"CREATE", func(nfs.Client, nfs.FH) {},
 			func(c nfs.Client, dir nfs.FH) nfs.Outcome {
@@ -36,10 +37,8 @@ func unrepeatables(t *testing.T) []unrepeatable {
 			func(c nfs.Client, dir nfs.FH) nfs.Outcome {
 				return c.Mknod(dir, "fifo", nfs.Fifo, nfs.Mode(0o600), 0, 0).Outcome
 			}, nfs.ErrExist},
-		{"LINK", func(c nfs.Client, dir nfs.FH) { file(t, c, dir, "link-from", "") },
-			func(c nfs.Client, dir nfs.FH) nfs.Outcome {
-				return c.Link(found(t, c.Repeating(0), dir, "link-from"), dir, "link-to").Outcome
-			}, nfs.ErrExist},
+		{"LINK", func(c nfs.Client, dir nfs.FH) { linked = file(t, c, dir, "link-from", "") },
+			func(c nfs.Client, dir nfs.FH) nfs.Outcome { return c.Link(linked, dir, "link-to").Outcome }, nfs.ErrExist},
 		{"REMOVE", func(c nfs.Client, dir nfs.FH) { file(t, c, dir, "remove", "") },
 			func(c nfs.Client, dir nfs.FH) nfs.Outcome { return c.Remove(dir, "remove").Outcome }, nfs.ErrNoent},
 		{"RMDIR", func(c nfs.Client, dir nfs.FH) { must(t, c.Mkdir(dir, "rmdir", nfs.Mode(0o755))) },
@@ -48,10 +47,12 @@ func unrepeatables(t *testing.T) []unrepeatable {
 			func(c nfs.Client, dir nfs.FH) nfs.Outcome {
 				return c.Rename(dir, "rename-from", dir, "rename-to").Outcome
 			}, nfs.ErrNoent},
-		{"SETATTR", func(c nfs.Client, dir nfs.FH) { guard = attr(t, c, file(t, c, dir, "setattr", "")).Ctime },
-			func(c nfs.Client, dir nfs.FH) nfs.Outcome {
-				return c.Setattr(found(t, c.Repeating(0), dir, "setattr"), nfs.Mode(0o600), &guard).Outcome
-			}, nfs.ErrNotSync},
+		{"SETATTR",
+			func(c nfs.Client, dir nfs.FH) {
+				guarded = file(t, c, dir, "setattr", "")
+				guard = attr(t, c, guarded).Ctime
+			},
+			func(c nfs.Client, _ nfs.FH) nfs.Outcome { return c.Setattr(guarded, nfs.Mode(0o600), &guard).Outcome }, nfs.ErrNotSync},
 	}
 }
 
@@ -59,7 +60,7 @@ func unrepeatables(t *testing.T) []unrepeatable {
 // any port of its client, and over a kill; it is not done twice.
 func TestNFSRepeat(t *testing.T) {
 	s := newShore(t)
-	s.varve("set", "home", "clients=127.0.0.0/8", "squash=none")
+	s.set("home", "clients=127.0.0.0/8", "squash=none")
 	c, root := s.home(t)
 	dir := made(t, c.Mkdir(root, "repeat", nfs.Mode(0o777)))
 	list := unrepeatables(t)

@@ -35,6 +35,14 @@ func newShore(t *testing.T, args ...string) *shore {
 	return s
 }
 
+// set sets properties of a share.
+func (s *shore) set(share string, properties ...string) {
+	s.t.Helper()
+	for _, p := range properties {
+		s.varve("set", share, p)
+	}
+}
+
 // stop ends the server as an operator does.
 func (s *shore) stop() {
 	s.t.Helper()

@@ -2,16 +2,20 @@ package main
 
 // The suites, each of seconds.
 var (
-	logCrashes  = suite{pkg: "./internal/segment", run: "^(TestCrashes|TestAcknowledgedMeansDurable)$"}
-	logTests    = suite{pkg: "./internal/segment", run: "^Test"}
-	poolCrashes = suite{pkg: "./internal/engine", run: "^TestCrash$", env: "VARVE_CRASHES=400 VARVE_SEED=1"}
-	poolMoments = suite{pkg: "./internal/engine", run: "^(TestMetamorphic|TestEveryMoment)$", env: "VARVE_SEEDS=1"}
-	poolDeaths  = suite{pkg: "./internal/engine", run: "^TestDeaths"}
-	poolDamage  = suite{pkg: "./internal/engine", run: "^(TestLostLastSegment|TestDamagedCheckpoint)$"}
-	volEdges    = suite{pkg: "./internal/vol", run: "^TestEdgesMeet$"}
-	treeDamage  = suite{pkg: "./internal/tree", run: "^TestDamagedNodes$"}
-	diskDamage  = suite{pkg: "./test/interop", run: "^TestFlippedBits$"}
-	wireTests   = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
+	logCrashes   = suite{pkg: "./internal/segment", run: "^(TestCrashes|TestAcknowledgedMeansDurable)$"}
+	logTests     = suite{pkg: "./internal/segment", run: "^Test"}
+	poolCrashes  = suite{pkg: "./internal/engine", run: "^TestCrash$", env: "VARVE_CRASHES=400 VARVE_SEED=1"}
+	poolMoments  = suite{pkg: "./internal/engine", run: "^(TestMetamorphic|TestEveryMoment)$", env: "VARVE_SEEDS=1"}
+	poolDeaths   = suite{pkg: "./internal/engine", run: "^TestDeaths"}
+	poolDamage   = suite{pkg: "./internal/engine", run: "^(TestLostLastSegment|TestDamagedCheckpoint)$"}
+	shareMoments = suite{pkg: "./internal/engine", run: "^TestMetamorphic$/^(plain|reopened_often|drained)$", env: "VARVE_SEEDS=2"}
+	shareDeaths  = suite{pkg: "./internal/engine", run: "^TestDeathsSingleLine$"}
+	shareCrowd   = suite{pkg: "./internal/engine", run: "^TestShareCrowd$"}
+	restarts     = suite{pkg: "./internal/engine", run: "^(TestRecent|TestVerifier)$"}
+	volEdges     = suite{pkg: "./internal/vol", run: "^TestEdgesMeet$"}
+	treeDamage   = suite{pkg: "./internal/tree", run: "^TestDamagedNodes$"}
+	diskDamage   = suite{pkg: "./test/interop", run: "^TestFlippedBits$"}
+	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
 )
 
 // faults is what the tests must notice.
@@ -126,7 +130,7 @@ var faults = []fault{
 	},
 	{
 		name: "rollback-forgets-the-moment", what: "moments before a rollback are served from the head after it",
-		edits: []edit{{"internal/engine/apply.go", "	d.head = *pre.im\n	d.changed = op.LSN\n", "	d.head = *pre.im\n"}},
+		edits: []edit{{"internal/engine/apply.go", "	d.head.floor = op.Time\n	d.changed = op.LSN\n", "	d.head.floor = op.Time\n"}},
 		tests: poolMoments,
 	},
 	{
@@ -146,7 +150,7 @@ var faults = []fault{
 	},
 	{
 		name: "rollback-frees-nothing", what: "what a rollback leaves is not recorded as dead",
-		edits: []edit{{"internal/engine/apply.go", "	e.addDying(d, &dying{id: op.LSN, root: old, end: noBlock, born: op.At})\n", ""}},
+		edits: []edit{{"internal/engine/apply.go", "	e.addDying(d, &dying{id: op.LSN, root: old, end: tree.MaxKey, born: op.At})\n", ""}},
 		tests: poolDeaths,
 	},
 	{
@@ -161,12 +165,12 @@ var faults = []fault{
 	},
 	{
 		name: "last-edge-not-guarded", what: "a write that ends inside a block loses what another put there",
-		edits: []edit{{"internal/vol/vol.go", "		expect = append(expect, engine.Expect{Block: off / blockSize, Addr: addr})\n		copy(e.tail[:], p)", "		_ = addr\n		copy(e.tail[:], p)"}},
+		edits: []edit{{"internal/engine/merge.go", "		expect = append(expect, Expect{Block: off / BlockSize, Addr: addr})\n		copy(e.tail[:], p)", "		_ = addr\n		copy(e.tail[:], p)"}},
 		tests: volEdges,
 	},
 	{
 		name: "first-edge-not-guarded", what: "a write that begins inside a block loses what another put there",
-		edits: []edit{{"internal/vol/vol.go", "		expect = append(expect, engine.Expect{Block: off / blockSize, Addr: addr})\n		n := copy(", "		_ = addr\n		n := copy("}},
+		edits: []edit{{"internal/engine/merge.go", "		expect = append(expect, Expect{Block: off / BlockSize, Addr: addr})\n		n := copy(", "		_ = addr\n		n := copy("}},
 		tests: volEdges,
 	},
 	{
@@ -183,5 +187,126 @@ var faults = []fault{
 		name: "fua-ignored", what: "a request with FUA is answered without a flush",
 		edits: []edit{{"internal/nbd/transmission.go", "if err == nil && r.flags&flagFUA != 0 {", "if false {"}},
 		tests: wireTests,
+	},
+	// Shares.
+	{
+		name: "removed-name-stays", what: "a name that is removed, renamed or replaced stays in its directory",
+		edits: []edit{{"internal/inode/names.go", "	e.gone = append(e.gone, entryKey(dir, s.entry.Cookie))\n", ""}},
+		tests: shareMoments,
+	},
+	{
+		name: "lost-link-counts", what: "a file whose name goes keeps its number of links",
+		edits: []edit{{"internal/inode/names.go", "		o.Nlink--\n", ""}},
+		tests: shareMoments,
+	},
+	{
+		name: "blocks-not-counted", what: "a write does not count the blocks that it adds to its file",
+		edits: []edit{{"internal/engine/image.go", "!gone && (effect.Cut || im.mapped != mapped) {", "!gone && effect.Cut {"}},
+		tests: shareMoments,
+	},
+	{
+		name: "tail-comes-back", what: "an unaligned truncation leaves the bytes beyond in the last block",
+		edits: []edit{{"internal/engine/merge.go", "	clear(e.head[in:])\n", ""}},
+		tests: shareMoments,
+	},
+	{
+		name: "blocks-come-back", what: "a truncation leaves the blocks beyond the new end",
+		edits: []edit{{"internal/inode/ops.go", "		e.cut(o, from, blocksOf(old.Size))\n", ""}},
+		tests: shareMoments,
+	},
+	{
+		name: "large-file-lives-on", what: "what a large file had is not recorded as dead when it goes",
+		edits: []edit{{"internal/engine/apply.go", "	if !dead.empty() {\n", "	if !dead.empty() && dead.ino == 0 {\n"}},
+		tests: shareDeaths,
+	},
+	{
+		name: "inode-number-again", what: "a rollback turns the counter of inode numbers back",
+		edits: []edit{{"internal/engine/apply.go", "	d.head.floor = op.Time\n", "	d.head.floor, d.nextIno = op.Time, inode.Root+uint64(d.head.inodes)\n"}},
+		tests: shareMoments,
+	},
+	{
+		name: "clone-counts-anew", what: "a clone numbers its inodes from the start",
+		edits: []edit{{"internal/engine/apply.go", "d.kind, d.nextIno = d.origin.kind, d.origin.nextIno", "d.kind, d.nextIno = d.origin.kind, inode.Root+1"}},
+		tests: shareMoments,
+	},
+	{
+		name: "clone-hashes-anew", what: "a clone does not inherit the seed of the names it inherits",
+		edits: []edit{{"internal/engine/apply.go", "	return e.applyCreate(op, pos, &pre.im.image)\n", "	pre.im.seed++\n	return e.applyCreate(op, pos, &pre.im.image)\n"}},
+		tests: shareMoments,
+	},
+	{
+		name: "floor-not-raised", what: "a rollback leaves the times of files as they were: clients keep what they cached",
+		edits: []edit{{"internal/engine/apply.go", "	d.head.floor = op.Time\n", ""}},
+		tests: shareMoments,
+	},
+	{
+		name: "floor-not-kept", what: "the least time to show is not written to disk",
+		edits: []edit{{"internal/engine/record.go", "uint64(f.inodes), uint64(f.floor))", "uint64(f.inodes), 0)"}},
+		tests: shareMoments,
+	},
+	{
+		name: "inodes-not-kept", what: "the number of inodes is not written to disk",
+		edits: []edit{{"internal/engine/record.go", "uint64(f.inodes), uint64(f.floor))", "0, uint64(f.floor))"}},
+		tests: shareMoments,
+	},
+	{
+		name: "mapped-not-kept", what: "the number of mapped blocks is not written to disk",
+		edits: []edit{{"internal/engine/record.go", "putUvarints(b, f.size, uint64(f.mapped))", "putUvarints(b, f.size, 0)"}},
+		tests: shareMoments,
+	},
+	{
+		name: "property-lost", what: "properties are forgotten when the pool is opened",
+		edits: []edit{{"internal/engine/recover.go", "		return d.readProperty(number, v)\n", "		return nil\n"}},
+		tests: shareMoments,
+	},
+	{
+		name: "file-write-not-replayed", what: "a view leaves out the writes to files",
+		edits: []edit{{"internal/engine/replay.go", "if !changesData(op.Kind) {", "if !changesData(op.Kind) || op.Kind == oplog.WriteFile {"}},
+		tests: shareMoments,
+	},
+	{
+		name: "truncation-not-replayed", what: "a view leaves a file as long as it was",
+		edits: []edit{{"internal/engine/replay.go", "		if err := im.prepare(op); err != nil {\n", "		op.Attr.Mask &^= oplog.SetSize\n		if err := im.prepare(op); err != nil {\n"}},
+		tests: shareMoments,
+	},
+	{
+		name: "xattr-pieces-stay", what: "of an extended attribute that goes only the first piece goes",
+		edits: []edit{{"internal/inode/ops.go", "for i := range x.pieces {", "for i := range min(x.pieces, 1) {"}},
+		tests: shareMoments,
+	},
+	{
+		name: "set-id-kept", what: "a write by somebody else leaves the set-user-id bit",
+		edits: []edit{{"internal/inode/ops.go", "		o.Mode &^= setUID\n", ""}},
+		tests: shareMoments,
+	},
+	{
+		name: "file-edges-not-guarded", what: "a write to a file loses what another put into the same block",
+		edits: []edit{{"internal/engine/write.go", "if addr != x.Addr {", "if addr != x.Addr && r.op.Ino == 0 {"}},
+		tests: shareCrowd,
+	},
+	{
+		name: "file-commit-is-a-lie", what: "an operation on files is answered before it is durable",
+		edits: []edit{{"internal/engine/files.go", "func (h *Head) Commit(lsn uint64) error { return h.e.log.Commit(lsn) }", "func (h *Head) Commit(uint64) error { return h.e.log.Err() }"}},
+		tests: poolCrashes,
+	},
+	{
+		name: "verifier-survives", what: "the write verifier is the same after a crash",
+		edits: []edit{{"internal/engine/verifier.go", "if !e.verifier.clean || e.recovery.Ops > 0 {", "if e.verifier.value == 0 {"}},
+		tests: restarts,
+	},
+	{
+		name: "verifier-stays-clean", what: "a pool that was opened counts as closed cleanly until it logs something",
+		edits: []edit{{"internal/engine/verifier.go", "	e.keepVerifier(false)\n", ""}},
+		tests: restarts,
+	},
+	{
+		name: "requests-forgotten", what: "requests from before the last checkpoint are forgotten",
+		edits: []edit{{"internal/engine/recent.go", "for i > 0 && cs[i].time > from", "for i >= len(cs) && cs[i].time > from"}},
+		tests: restarts,
+	},
+	{
+		name: "requests-never-old", what: "requests come back however old they are",
+		edits: []edit{{"internal/engine/recent.go", "op.Request != nil && op.Time >= from", "op.Request != nil"}},
+		tests: restarts,
 	},
 }

@@ -75,8 +75,8 @@ func (p *Pool) Versions(_ context.Context, _, _ string, _ bool, fn func(files.Ve
 }
 
 // Copy says that it copied something, and does not.
-func (p *Pool) Copy(ctx context.Context, c engine.Caller, _, to files.Place, _ bool, tell func(files.Progress)) (files.Copied, error) {
-	out := files.Copied{Progress: files.Progress{Files: 2, Bytes: 8192}, Path: files.Text(to.Path)}
+func (p *Pool) Copy(ctx context.Context, c engine.Caller, _ files.Place, _, path string, _ bool, tell func(files.Progress)) (files.Copied, error) {
+	out := files.Copied{Progress: files.Progress{Files: 2, Bytes: 8192}, Path: files.Text(path)}
 	tell(out.Progress)
 	d, err := p.change(c, func(*engine.Done) error { return p.slowly(ctx, nil) })
 	out.LSN = d.LSN
@@ -89,7 +89,7 @@ func (p *Pool) Restore(ctx context.Context, c engine.Caller, share, path string,
 	if err != nil {
 		return files.Copied{}, err
 	}
-	out, err := p.Copy(ctx, c, files.Place{}, files.Place{Path: path}, false, tell)
+	out, err := p.Copy(ctx, c, files.Place{}, share, path, false, tell)
 	out.Moment, out.Guard = &m, "before-rollback-1"
 	return out, err
 }

@@ -52,7 +52,7 @@ func (p *Pool) SnapshotAt(c engine.Caller, dataset, name string, w when.Spec) (e
 		if err := when.ValidName(name); err != nil {
 			return err
 		}
-		p.snapshots = append(p.snapshots, engine.SnapshotInfo{Dataset: dataset, Name: name, LSN: m.LSN, Time: m.Time})
+		p.snapshots = append(p.snapshots, engine.SnapshotInfo{ID: d.LSN, Dataset: dataset, Name: name, LSN: m.LSN, Time: m.Time})
 		d.Moment = &m
 		return nil
 	})
@@ -62,7 +62,7 @@ func (p *Pool) SnapshotAt(c engine.Caller, dataset, name string, w when.Spec) (e
 func (p *Pool) SnapshotAll(c engine.Caller, name string) (engine.Done, error) {
 	return p.change(c, func(d *engine.Done) error {
 		for _, set := range p.datasets {
-			p.snapshots = append(p.snapshots, engine.SnapshotInfo{Dataset: set.Name, Name: name, LSN: d.LSN, Time: d.Time})
+			p.snapshots = append(p.snapshots, engine.SnapshotInfo{ID: d.LSN, Dataset: set.Name, Name: name, LSN: d.LSN, Time: d.Time})
 		}
 		return when.ValidName(name)
 	})

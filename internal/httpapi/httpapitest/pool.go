@@ -181,7 +181,7 @@ func (p *Pool) Snapshot(c engine.Caller, dataset, name string) (engine.Done, err
 		if _, err := p.resolve(dataset, when.Spec{Kind: when.Snapshot, Name: name}); err == nil {
 			return fail.New(fail.Exists, "snapshot %s@%s exists", dataset, name)
 		}
-		p.snapshots = append(p.snapshots, engine.SnapshotInfo{Dataset: dataset, Name: name, LSN: d.LSN, Time: d.Time})
+		p.snapshots = append(p.snapshots, engine.SnapshotInfo{ID: d.LSN, Dataset: dataset, Name: name, LSN: d.LSN, Time: d.Time})
 		return nil
 	})
 }
@@ -226,7 +226,7 @@ func (p *Pool) Rollback(c engine.Caller, dataset string, w when.Spec, force bool
 			return fail.New(fail.Busy, "%s has a writer: %s", dataset, strings.Join(busy, ", ")).WithHint("--force disconnects it")
 		}
 		d.Moment, d.Guard = &m, fmt.Sprintf("before-rollback-%d", d.LSN)
-		p.snapshots = append(p.snapshots, engine.SnapshotInfo{Dataset: dataset, Name: d.Guard, LSN: p.lsn, Time: p.now(), Guard: true})
+		p.snapshots = append(p.snapshots, engine.SnapshotInfo{ID: d.LSN, Dataset: dataset, Name: d.Guard, LSN: p.lsn, Time: p.now(), Guard: true})
 		return nil
 	})
 }

@@ -210,6 +210,18 @@ func buildImage(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
+// buildProgram compiles a program of ours that runs in the guest.
+func buildProgram(t *testing.T, name string) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), name)
+	build := exec.Command("go", "build", "-o", bin, "./"+name)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building %s: %v\n%s", name, err, out)
+	}
+	return bin
+}
+
 // pack writes the programs into an archive.
 func pack(t *testing.T, name string, programs []string) {
 	t.Helper()

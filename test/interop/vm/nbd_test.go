@@ -2,9 +2,6 @@ package vm
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +20,7 @@ func TestNBD(t *testing.T) {
 	for _, volume := range []string{"disk0", "disk1", "disk2"} {
 		s.varve("volume", "create", volume, "--size", "1G")
 	}
-	g := boot(t, buildReattach(t))
+	g := boot(t, buildProgram(t, "reattach"))
 	out := g.do(time.Minute, `
 		modprobe nbd
 		uname -r
@@ -284,15 +281,4 @@ func (d *disks) check() {
 		d.t.Error(err)
 	}
 	d.t.Log(strings.TrimSpace(d.server.varve("check", d.server.Dir, "--data", "--json")))
-}
-
-func buildReattach(t *testing.T) string {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), "reattach")
-	build := exec.Command("go", "build", "-o", bin, "./reattach")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building reattach: %v\n%s", err, out)
-	}
-	return bin
 }

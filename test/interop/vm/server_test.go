@@ -15,12 +15,13 @@ import (
 type server struct {
 	daemon.Pool
 	t       *testing.T
-	port    string // on the loopback
+	port    string // of NBD, on the loopback
+	args    []string
 	running *daemon.Server
 }
 
 // serve makes a pool and serves it until the end of the test.
-func serve(t *testing.T) *server {
+func serve(t *testing.T, args ...string) *server {
 	t.Helper()
 	dir := t.TempDir()
 	bin, err := daemon.Build(dir)
@@ -32,7 +33,7 @@ func serve(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{Pool: daemon.Pool{Bin: bin, Dir: filepath.Join(pools, "p")}, t: t, port: freePort(t)}
+	s := &server{Pool: daemon.Pool{Bin: bin, Dir: filepath.Join(pools, "p")}, t: t, port: freePort(t), args: args}
 	s.varve("init", s.Dir)
 	s.start()
 	t.Cleanup(func() {
@@ -64,7 +65,7 @@ func freePort(t *testing.T) string {
 func (s *server) start() {
 	s.t.Helper()
 	var err error
-	if s.running, err = s.Serve("--http", "none", "--nbd", "127.0.0.1:"+s.port); err != nil {
+	if s.running, err = s.Serve(append([]string{"--http", "none", "--nbd", "127.0.0.1:" + s.port}, s.args...)...); err != nil {
 		s.t.Fatal(err)
 	}
 	if err := s.running.WaitReady(s.Socket(), 30*time.Second); err != nil {

@@ -23,7 +23,7 @@ Data, names and history stay as they are. Clients that know the pool by its old
 identity do not know it any more.`,
 		Example: `  cp -a /srv/pool /srv/copy
   varve reid /srv/copy
-  varve serve /srv/copy --nbd 127.0.0.1:10810 --http none`,
+  varve serve /srv/copy --nfs none --nbd 127.0.0.1:10810 --http none`,
 		Args: need("DIR"),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs

@@ -155,6 +155,12 @@ func (h *Head) ReadFile(ino uint64, p []byte, off uint64) error {
 	return err
 }
 
+// ReadJudged is ReadFile of as many bytes as judge says, at most len(p), both of
+// one state of the share. judge may run several times and only reads.
+func (h *Head) ReadJudged(ino uint64, p []byte, off uint64, judge func(inode.Reader) (int, error)) (int, error) {
+	return h.e.readJudged(h.d, ino, p, off, judge)
+}
+
 // MapFile is Map for the bytes [off, off+n) of file ino.
 func (h *Head) MapFile(ino, off, n uint64, fn func(Span) bool) error {
 	v := h.now()
@@ -187,6 +193,11 @@ func (v *View) Look(fn func(inode.Reader) error) error { return fn(v.vers.Blocki
 func (v *View) ReadFile(ino uint64, p []byte, off uint64) error {
 	_, err := v.e.read(v, ino, p, off, nil, true)
 	return err
+}
+
+// ReadJudged is Head.ReadJudged at the view's moment.
+func (v *View) ReadJudged(ino uint64, p []byte, off uint64, judge func(inode.Reader) (int, error)) (int, error) {
+	return v.e.readJudged(v, ino, p, off, judge)
 }
 
 // MapFile is Head.MapFile at the view's moment.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 
 	"varve/internal/segstore"
@@ -45,6 +46,8 @@ func seeds(n int) int {
 // step that is looked at, every moment reads back as it was, also from clones
 // and after reopening, and the check finds nothing.
 func TestMetamorphic(t *testing.T) {
+	all := &tried{stats: map[string]int{}}
+	t.Cleanup(func() { all.enough(t) })
 	for seed := uint64(1); seed <= uint64(seeds(3)); seed++ {
 		for _, c := range configs {
 			t.Run(c.name+"/"+strconv.FormatUint(seed, 10), func(t *testing.T) {
@@ -68,7 +71,40 @@ func TestMetamorphic(t *testing.T) {
 				s.openEngine()
 				s.compareAll("reopened", 25)
 				s.must("close", s.e.Close(context.Background()))
+				all.add(s.stats)
 			})
+		}
+	}
+}
+
+// tried counts what the scripts did.
+type tried struct {
+	mu    sync.Mutex
+	runs  int
+	stats map[string]int
+}
+
+func (x *tried) add(stats map[string]int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.runs++
+	for what, n := range stats {
+		x.stats[what] += n
+	}
+}
+
+func (x *tried) enough(t *testing.T) {
+	t.Logf("%d runs: %v", x.runs, x.stats)
+	if x.runs < 3*len(configs) {
+		return
+	}
+	for _, what := range []string{
+		"write", "trim", "large trim", "snapshot", "clone", "rollback", "drain", "checkpoint", "reopen", "set",
+		"file create", "mkdir", "symlink", "mknod", "link", "file remove", "rmdir", "file rename", "rename over",
+		"setattr", "truncate", "xattr", "file write", "large remove", "large truncate", "large rename",
+	} {
+		if x.stats[what] == 0 {
+			t.Errorf("no script did %q", what)
 		}
 	}
 }

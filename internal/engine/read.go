@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"varve/internal/fail"
+	"varve/internal/inode"
 	"varve/internal/segment"
 	"varve/internal/tree"
 )
@@ -185,12 +186,18 @@ func blockRange(off uint64, n int) (lo, hi uint64) {
 // source is an image that can be read: the head of a dataset, or a view.
 type source interface {
 	// find notes in r where the blocks [lo, hi) of file ino are. *tree.Miss.
-	find(r *reader, ino, lo, hi uint64) error
+	// judge, which may be nil, sees the same state, and may refuse.
+	find(r *reader, ino, lo, hi uint64, judge func(inode.Reader) error) error
 }
 
-func (d *dataset) find(r *reader, ino, lo, hi uint64) error {
+func (d *dataset) find(r *reader, ino, lo, hi uint64, judge func(inode.Reader) error) error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
+	if judge != nil {
+		if err := judge(d.head.tree); err != nil {
+			return err
+		}
+	}
 	return r.find(d.head.tree, ino, lo, hi)
 }
 
@@ -202,7 +209,7 @@ func (e *Engine) read(s source, ino uint64, p []byte, off uint64, spans *[]Span,
 	defer readers.Put(r)
 	lo, hi := blockRange(off, len(p))
 	for {
-		err := s.find(r, ino, lo, hi)
+		err := s.find(r, ino, lo, hi, nil)
 		if err == nil {
 			if wait {
 				r.prefetch(e)
@@ -220,6 +227,31 @@ func (e *Engine) read(s source, ino uint64, p []byte, off uint64, spans *[]Span,
 			return true, err
 		}
 	}
+}
+
+// readJudged reads what judge says of file ino into p, both of one state. judge
+// may be run several times.
+func (e *Engine) readJudged(s source, ino uint64, p []byte, off uint64, judge func(inode.Reader) (n int, err error)) (n int, err error) {
+	r := readers.Get().(*reader)
+	defer readers.Put(r)
+	lo, hi := blockRange(off, len(p))
+	for {
+		err := s.find(r, ino, lo, hi, func(t inode.Reader) (err error) {
+			n, err = judge(t)
+			return err
+		})
+		if err == nil {
+			break
+		}
+		if !e.loaded(&err) {
+			return 0, err
+		}
+	}
+	r.prefetch(e)
+	if _, err := r.fill(e, p[:n], off, nil, true); err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // ReadAt fills p from the head at byte off; holes read as zeros. spans, if not
@@ -242,7 +274,7 @@ func (h *Head) readBlock(ino, block uint64, p []byte) (addr uint64, err error) {
 	r := readers.Get().(*reader)
 	defer readers.Put(r)
 	for {
-		err := h.d.find(r, ino, block, block+1)
+		err := h.d.find(r, ino, block, block+1, nil)
 		if err == nil {
 			if len(r.runs) > 0 {
 				addr = r.runs[0].addr

@@ -383,8 +383,8 @@ func (s *scribe) xattr() {
 	ino, _ := one(s.sim, s.d.inos(whatever))
 	op := &oplog.Op{Kind: oplog.SetXattr, Ino: ino, Name: "user." + s.newName()[:2]}
 	n := s.rng.IntN(30)
-	if s.rng.IntN(5) == 0 {
-		n = s.rng.IntN(20_000)
+	if s.rng.IntN(2) == 0 {
+		n = s.rng.IntN(20_000) // of several items
 	}
 	op.Value = strings.Repeat("value", n/5+1)[:n]
 	s.do("xattr", op, nil)

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"varve/internal/fail"
+	"varve/internal/inode"
 	"varve/internal/tree"
 )
 
@@ -152,7 +153,14 @@ func (c *viewCache) count() (open, used int) {
 	return len(c.views), len(c.views) - len(c.idle)
 }
 
-func (v *View) find(r *reader, ino, lo, hi uint64) error { return r.find(v.vers, ino, lo, hi) }
+func (v *View) find(r *reader, ino, lo, hi uint64, judge func(inode.Reader) error) error {
+	if judge != nil {
+		if err := judge(v.vers); err != nil {
+			return err
+		}
+	}
+	return r.find(v.vers, ino, lo, hi)
+}
 
 // ReadAt is Head.ReadAt at the view's moment.
 func (v *View) ReadAt(p []byte, off uint64, spans *[]Span) error {

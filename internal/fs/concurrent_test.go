@@ -122,7 +122,7 @@ func randomCall(w *world, s step) error {
 func TestReadWhileItGoes(t *testing.T) {
 	w := steadyWorld(t)
 	full := bytes.Repeat([]byte("x"), 3*4096)
-	for i := range 300 {
+	for i := range 100 {
 		name, half := fmt.Sprint("f", i), uint64(5000)
 		f := w.file(w.root, name, string(full))
 		var wg sync.WaitGroup

@@ -15,46 +15,29 @@ func (f *FS) Read(c *Call, h Handle, p []byte, off uint64) (n int, eof bool, a A
 		return 0, false, Attr{}, err
 	}
 	defer at.close()
-	size, a, err := at.readable(c)
-	if err != nil {
-		return 0, false, a, err
-	}
-	n = int(min(uint64(len(p)), size-min(size, off)))
-	if n > 0 {
-		if err := at.ReadFile(h.Ino, p[:n], off); err != nil {
-			return 0, false, a, err
+	size := uint64(0)
+	n, err = at.ReadJudged(h.Ino, p, off, func(r inode.Reader) (int, error) {
+		i, err := inode.Load(r, h.Ino)
+		if err != nil {
+			return 0, err
 		}
-	}
-	if n > 0 && at.view == nil {
-		// The bytes were read outside the lock: of a file that has gone or
-		// shrunk meanwhile they may be zeros that never were in it.
-		if size, a, err = at.readable(c); err != nil {
-			return 0, false, a, err
-		}
-		n = int(min(uint64(n), size-min(size, off)))
-	}
-	return n, off+uint64(n) >= size, a, nil
+		a, size = at.show(&i), i.Size
+		return int(min(uint64(len(p)), size-min(size, off))), c.Cred.mayRead(&i)
+	})
+	return n, err == nil && off+uint64(n) >= size, a, err
 }
 
-// readable returns the size of the place's file, which the caller may read.
-func (p *place) readable(c *Call) (size uint64, a Attr, err error) {
-	err = p.Look(func(r inode.Reader) error {
-		i, err := inode.Load(r, p.handle.Ino)
-		if err != nil {
-			return err
-		}
-		a, size = p.show(&i), i.Size
-		switch {
-		case i.IsDir():
-			return ErrIsDir
-		case !isRegular(&i):
-			return ErrInval
-		case !c.Cred.mayReadFile(&i):
-			return ErrAccess
-		}
-		return nil
-	})
-	return size, a, err
+// mayRead says why the caller may not read a file's bytes.
+func (c *Cred) mayRead(i *inode.Inode) error {
+	switch {
+	case i.IsDir():
+		return ErrIsDir
+	case !isRegular(i):
+		return ErrInval
+	case !c.mayReadFile(i):
+		return ErrAccess
+	}
+	return nil
 }
 
 // Write writes p at byte off of a file. On return it is readable, and durable

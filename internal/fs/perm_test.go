@@ -86,7 +86,7 @@ func TestDirectoryPermissions(t *testing.T) {
 	w := newWorld(t)
 	bob := as(7)
 	d := w.mkdir(w.root, "d", 0o777)
-	sub := w.mkdir(d, "sub", 0o777)
+	w.mkdir(d, "sub", 0o777)
 	file := w.file(d, "f", "x")
 	changes := map[string]func() error{
 		"create":  func() error { _, err := w.f.Create(bob, d, "new", SetAttr{}, true, nil); return err },
@@ -128,11 +128,10 @@ func TestDirectoryPermissions(t *testing.T) {
 	}
 	// A directory that changes its parent must be writable itself.
 	w.chmod(d, 0o777)
-	sub = w.mkdir(d, "sub", 0o755)
+	w.mkdir(d, "sub", 0o755)
 	w.fails(changes["out"](), CodeAccess)
 	_, _, _, err = w.f.Rename(bob, d, "sub", d, "sub2")
 	w.ok(err)
-	_ = sub
 }
 
 // In a sticky directory names go only by owners: of the object, or of the

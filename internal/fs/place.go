@@ -11,7 +11,7 @@ import (
 // source is what can be read: the present of a share, or a moment of it.
 type source interface {
 	Look(fn func(inode.Reader) error) error
-	ReadFile(ino uint64, p []byte, off uint64) error
+	ReadJudged(ino uint64, p []byte, off uint64, judge func(inode.Reader) (int, error)) (int, error)
 	Seed() uint64
 	Floor() int64
 }

@@ -1,9 +1,6 @@
 package fs
 
-import (
-	"fmt"
-	"testing"
-)
+import "testing"
 
 func TestRename(t *testing.T) {
 	w := newWorld(t)
@@ -83,7 +80,7 @@ func TestDepth(t *testing.T) {
 	_, _, _, err := w.f.Rename(root, w.root, "x", d, "x")
 	w.fails(err, CodeTooBig)
 	for range 10 {
-		_, _, _, err = w.f.Rename(root, w.root, "d", w.root, fmt.Sprint("e"))
+		_, _, _, err = w.f.Rename(root, w.root, "d", w.root, "e")
 		w.ok(err)
 		_, _, _, err = w.f.Rename(root, w.root, "e", w.root, "d")
 		w.ok(err)

@@ -56,7 +56,6 @@ type conn struct {
 	flying *semaphore.Weighted // maxInFlight
 
 	commits commits
-	backlog backlog
 
 	requests, bytesRead, bytesWritten atomic.Uint64
 	active                            atomic.Int64 // when the last call came: Unix nanoseconds

@@ -134,8 +134,8 @@ func (c *conn) lost(t *task) error {
 	return errPassed
 }
 
-// giveAway gives t to the workers. It does not wait: where there is no room
-// for more in flight it returns false.
+// giveAway gives t to a worker. It does not wait: where none is idle, or there
+// is no room for more in flight, it returns false.
 func (c *conn) giveAway(t *task) bool {
 	if !c.tryFly() {
 		return false
@@ -148,8 +148,15 @@ func (c *conn) giveAway(t *task) bool {
 		}
 		t.dst = t.out.tail(n)
 	}
-	c.srv.workers.submit(t)
-	return true
+	if c.srv.workers.try(t) {
+		return true
+	}
+	if t.out != nil {
+		c.free(t.out)
+		t.out, t.dst = nil, nil
+	}
+	c.land()
+	return false
 }
 
 // work is what a worker does with a task.

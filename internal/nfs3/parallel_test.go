@@ -170,13 +170,17 @@ func TestCommits(t *testing.T) {
 		return func() bool {
 			m.mu.Lock()
 			defer m.mu.Unlock()
+			got := len(m.waiting)
 			if m.busy {
-				return len(m.waiting)+len(m.batch) == n
+				got += len(m.batch)
 			}
-			return len(m.waiting) == n
+			if m.alone {
+				got++
+			}
+			return got == n
 		}
 	}
-	eventually(t, "all writes to wait", waiting(n))
+	eventually(t, "all writes to wait", waiting(n+1))
 	h.commit.open()
 	for range n + 1 {
 		c.reply().want(nfsOK)
@@ -201,7 +205,7 @@ func TestCommits(t *testing.T) {
 	<-h.commit.entered
 	c.send(procMkdir, noAttrs(dirop(w.root, "lost 3")))
 	c.send(procCommit, readArgs(f, 0, 0))
-	eventually(t, "both to wait", waiting(2))
+	eventually(t, "all three to wait", waiting(3))
 	h.commit.open()
 	for range 3 {
 		c.reply().want(errIO)

@@ -26,7 +26,6 @@ const (
 // Its goroutine is the reader's, until that gives it away.
 type task struct {
 	c     *conn
-	next  *task // in a backlog
 	start time.Time
 
 	in    *buffer // where the call lies

@@ -41,7 +41,7 @@ func (n *nfs) million(ctx context.Context, files int) (claims []claim, notes []s
 		if err != nil {
 			return nil, nil, err
 		}
-		note := fmt.Sprintf("million: %.0f files a second after %d files; at most %.0f MiB resident", got[0].perSecond, have, top)
+		note := fmt.Sprintf("million: %.0f files a second after %d files; at most %.0f MiB resident", got.perSecond, have, top)
 		fmt.Fprintln(os.Stderr, note)
 		notes = append(notes, note)
 	}
@@ -57,8 +57,8 @@ func (n *nfs) million(ctx context.Context, files int) (claims []claim, notes []s
 			if err != nil {
 				return nil, nil, err
 			}
-			costs[i] = append(costs[i], 1e6/got[0].perSecond)
-			fmt.Fprintf(os.Stderr, "turn %d  %-6s %.1f us for a file\n", turn+1, args[0], 1e6/got[0].perSecond)
+			costs[i] = append(costs[i], 1e6/got.perSecond)
+			fmt.Fprintf(os.Stderr, "turn %d  %-6s %.1f us for a file\n", turn+1, args[0], 1e6/got.perSecond)
 		}
 	}
 	top, now, err := lots.memory()

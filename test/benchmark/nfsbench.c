@@ -9,8 +9,8 @@
  *
  *   nfsbench URL fill BYTES           make the file that the next four use
  *   nfsbench URL seqwrite|seqread|randwrite|randread SECONDS
- *   nfsbench URL files SECONDS        create, stat and remove in a directory
  *   nfsbench URL create DIR FROM N    create N files in a directory, from a number
+ *   nfsbench URL stat|remove DIR N    the first N files of a directory
  *   nfsbench URL list DIR N SECONDS   READDIRPLUS over a directory of N files
  */
 #define _GNU_SOURCE
@@ -28,7 +28,6 @@
 #include <nfsc/libnfs-raw-nfs.h>
 
 #define DATA "/nfsbench.dat"
-#define DIRECTORY "/nfsbench.d"
 
 /* libnfs hands out pointers to this and declares it in no header. */
 struct nfs_fh {
@@ -40,7 +39,7 @@ enum kind { SEQWRITE, SEQREAD, RANDWRITE, RANDREAD, CREATE, STAT, REMOVE };
 
 static struct nfs_context *nfs;
 static struct nfsfh *file;
-static const char *directory = DIRECTORY;
+static const char *directory = "";
 static uint64_t size;      /* of the file */
 static uint64_t first;     /* number of the first file to create */
 static uint64_t ops, bytes; /* done so far */
@@ -197,23 +196,11 @@ static void transfer(const char *name, double seconds)
 	nfs_close(nfs, file);
 }
 
-static void files(double seconds)
-{
-	if (nfs_mkdir(nfs, directory) < 0)
-		die(directory, nfs_get_error(nfs));
-	run("create", CREATE, 0, 16, UINT64_MAX, seconds);
-	uint64_t n = ops;
-	run("stat", STAT, 0, 32, n, 1e9);
-	run("remove", REMOVE, 0, 16, n, 1e9);
-	if (nfs_rmdir(nfs, directory) < 0)
-		die(directory, nfs_get_error(nfs));
-}
-
 static void create(const char *path, uint64_t from, uint64_t n)
 {
 	directory = path;
 	first = from;
-	if (nfs_mkdir(nfs, directory) < 0 && from == 0)
+	if (from == 0 && nfs_mkdir(nfs, directory) < 0)
 		die(directory, nfs_get_error(nfs));
 	run("create", CREATE, 0, 16, n, 1e9);
 }
@@ -299,11 +286,15 @@ int main(int argc, char **argv)
 	const char *what = argv[2];
 	if (!strcmp(what, "fill"))
 		fill(strtoull(argv[3], NULL, 10));
-	else if (!strcmp(what, "files"))
-		files(atof(argv[3]));
 	else if (!strcmp(what, "create") && argc == 6)
 		create(argv[3], strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10));
-	else if (!strcmp(what, "list") && argc == 6)
+	else if (argc == 5 && !strcmp(what, "stat")) {
+		directory = argv[3];
+		run(what, STAT, 0, 32, strtoull(argv[4], NULL, 10), 1e9);
+	} else if (argc == 5 && !strcmp(what, "remove")) {
+		directory = argv[3];
+		run(what, REMOVE, 0, 16, strtoull(argv[4], NULL, 10), 1e9);
+	} else if (!strcmp(what, "list") && argc == 6)
 		list(argv[3], strtoull(argv[4], NULL, 10), atof(argv[5]));
 	else
 		transfer(what, atof(argv[3]));

@@ -1,5 +1,7 @@
 // Package interop lets programs that no one here wrote work on the real
-// server: nbdinfo, nbdcopy, qemu-img, qemu-io, fio, mke2fs, fsck.
+// server: nbdinfo, nbdcopy, qemu-img, qemu-io, fio, mke2fs, fsck, and libnfs's
+// nfs-cp, nfs-cat, nfs-ls. What those never ask of a share, the tests' own
+// client of NFS asks.
 package interop
 
 import (

@@ -201,11 +201,11 @@ func (t *tree) apply(c *change, do bool) {
 
 // seen is what a name was found to lead to.
 type seen struct {
-	kind         nfs.Type
-	id, version  uint32
-	nlink        uint32
-	fh           nfs.FH
-	size, fileID uint64
+	kind        nfs.Type
+	id, version uint32
+	nlink       uint32
+	fh          nfs.FH
+	size        uint64
 }
 
 // found is the names of a share as a restarted server shows them.

@@ -10,9 +10,8 @@ var (
 	poolDamage   = suite{pkg: "./internal/engine", run: "^(TestLostLastSegment|TestDamagedCheckpoint)$"}
 	shareMoments = suite{pkg: "./internal/engine", run: "^TestMetamorphic$/^(plain|reopened_often|drained)$", env: "VARVE_SEEDS=2"}
 	shareDeaths  = suite{pkg: "./internal/engine", run: "^TestDeathsSingleLine$"}
-	shareCrowd   = suite{pkg: "./internal/engine", run: "^TestShareCrowd$"}
 	restarts     = suite{pkg: "./internal/engine", run: "^(TestRecent|TestVerifier)$"}
-	volEdges     = suite{pkg: "./internal/vol", run: "^TestEdgesMeet$"}
+	edges        = suite{pkg: "./internal/engine", run: "^TestEdgesGuarded$"}
 	treeDamage   = suite{pkg: "./internal/tree", run: "^TestDamagedNodes$"}
 	diskDamage   = suite{pkg: "./test/interop", run: "^TestFlippedBits$"}
 	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
@@ -166,12 +165,12 @@ var faults = []fault{
 	{
 		name: "last-edge-not-guarded", what: "a write that ends inside a block loses what another put there",
 		edits: []edit{{"internal/engine/merge.go", "		expect = append(expect, Expect{Block: off / BlockSize, Addr: addr})\n		copy(e.tail[:], p)", "		_ = addr\n		copy(e.tail[:], p)"}},
-		tests: volEdges,
+		tests: edges,
 	},
 	{
 		name: "first-edge-not-guarded", what: "a write that begins inside a block loses what another put there",
 		edits: []edit{{"internal/engine/merge.go", "		expect = append(expect, Expect{Block: off / BlockSize, Addr: addr})\n		n := copy(", "		_ = addr\n		n := copy("}},
-		tests: volEdges,
+		tests: edges,
 	},
 	{
 		name: "data-crc-ignored", what: "damaged payload is served",
@@ -282,7 +281,12 @@ var faults = []fault{
 	{
 		name: "file-edges-not-guarded", what: "a write to a file loses what another put into the same block",
 		edits: []edit{{"internal/engine/write.go", "if addr != x.Addr {", "if addr != x.Addr && r.op.Ino == 0 {"}},
-		tests: shareCrowd,
+		tests: edges,
+	},
+	{
+		name: "truncation-not-guarded", what: "a truncation loses what another put into the last block",
+		edits: []edit{{"internal/engine/merge.go", "	expect := append(e.expect[:0], Expect{Block: size / BlockSize, Addr: addr})\n", "	expect := e.expect[:0]\n"}},
+		tests: edges,
 	},
 	{
 		name: "file-commit-is-a-lie", what: "an operation on files is answered before it is durable",

@@ -98,7 +98,7 @@ func crashScript(t *testing.T, seed uint64, n int) map[string]int {
 	s := newSim(t, conf, store, seed)
 	s.begins = func() {
 		if strings.HasPrefix(s.phase, "large") && luck.IntN(4) > 0 { // they are few, and short
-			disk.CrashAfter(1 + luck.IntN(5))
+			disk.CrashAfter(1 + luck.IntN(3))
 		}
 	}
 	phases := map[string]int{}

@@ -12,6 +12,7 @@ import (
 
 	"varve/internal/engine"
 	"varve/internal/fail"
+	"varve/internal/inode"
 	"varve/internal/segstore/dir"
 	"varve/internal/vfs"
 	"varve/internal/vol"
@@ -60,6 +61,10 @@ func (s *sim) playUntil(n int) (err error) {
 				panic(r)
 			}
 			err = st.err
+		}
+		if s.beside != nil {
+			<-s.beside // as the script's end it fails, or it was done before
+			s.beside = nil
 		}
 	}()
 	s.play(n)
@@ -214,11 +219,34 @@ func (s *sim) refusesWrites(t *testing.T, kind fail.Kind) {
 	_, err = s.e.Destroy(tester, name, false)
 	refuses("destroy", err)
 	refuses("checkpoint", s.e.Checkpoint())
+	s.refusesFiles(t, refuses)
 	if s.e.DrainStep() {
 		t.Error("a drain step went through")
 	}
 	if now := s.e.Status().LastLSN; now != last {
 		t.Errorf("refused operations took lsns %d to %d", last+1, now)
+	}
+}
+
+// refusesFiles tries to change the files of every share.
+func (s *sim) refusesFiles(t *testing.T, refuses func(string, error)) {
+	t.Helper()
+	refuses("create share", second(s.e.CreateShare(tester, "late", 0o755, 0, 0)))
+	for id, d := range s.m.now() {
+		if d.destroyed || !d.isShare() {
+			continue
+		}
+		refuses("set", second(s.e.Set(tester, d.name, "quota", "1")))
+		h := newHand(t, s.e, id)
+		refuses("create file", second(h.create(inode.Root, "late", inode.ModeFile)))
+		for _, at := range d.places((*object).isFile) {
+			refuses("write file", h.write(at.ino, 100, []byte("late")))
+			refuses("truncate", h.truncate(at.ino, 0))
+			refuses("link", h.link(at.ino, inode.Root, "late"))
+			refuses("rename file", h.rename(at.dir, at.name, inode.Root, "late"))
+			refuses("remove", h.remove(at.dir, at.name))
+		}
+		h.Detach()
 	}
 }
 

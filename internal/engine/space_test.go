@@ -180,7 +180,7 @@ func (s *sim) frees(t *testing.T, name, snap string) {
 	s.did("trim", w, false)
 	v.Close()
 	s.compareAll("trimmed", 0)
-	if len(liveNames(w)) > 1 {
+	if s.count(false) > 1 {
 		gone := *d
 		gone.destroyed = true
 		s.run("destroy", w.with(id, &gone), nil, func() error { return second(s.e.Destroy(tester, name, false)) })

@@ -235,10 +235,10 @@ func (t *tracer) moved(op engine.OpInfo) error {
 // rolledBack looks at what a rollback of the share made of the path.
 func (t *tracer) rolledBack(op engine.OpInfo) error {
 	was := t.last()
+	clear(t.sizes)
 	if err := t.look(op.LSN); err != nil || was == 0 && t.last() == 0 {
 		return err
 	}
-	clear(t.sizes)
 	return t.event(op, Version{What: "rolled back", Gone: t.last() == 0})
 }
 

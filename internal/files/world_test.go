@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,16 +24,18 @@ type world struct {
 	f    *Files
 	root fs.Handle // of home
 	rnd  *rand.Rand
-	now  time.Time
+	now  atomic.Int64 // what the pool's clock shows: Unix nanoseconds
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
-	w := &world{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	w := &world{t: t, rnd: rand.New(rand.NewPCG(seed, 1))}
+	begin := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	w.now.Store(begin.UnixNano())
 	store := mem.New(4<<20, 512<<20)
-	w.ok(engine.Format(store, w.now, rand.NewChaCha8([32]byte{1})))
+	w.ok(engine.Format(store, begin, rand.NewChaCha8([32]byte{1})))
 	var err error
-	w.e, err = engine.Open(engine.Options{Store: store, CheckpointEvery: -1, Now: func() time.Time { return w.now }})
+	w.e, err = engine.Open(engine.Options{Store: store, CheckpointEvery: -1, Now: func() time.Time { return time.Unix(0, w.now.Load()) }})
 	w.ok(err)
 	w.fs = fs.New(w.e, fs.Options{Location: time.UTC})
 	w.f = New(w.e, w.fs)
@@ -65,7 +68,7 @@ var root = &fs.Call{}
 
 // step does one random thing; that it is refused is fine.
 func (w *world) step() {
-	w.now = w.now.Add(time.Duration(w.rnd.IntN(2000)) * time.Millisecond)
+	w.now.Add(int64(w.rnd.IntN(2000)) * int64(time.Millisecond))
 	dir, name := w.dir(), w.name()
 	h, a, _, _ := w.fs.Lookup(root, dir, name)
 	file, mode := a.Mode&inode.ModeType == inode.ModeFile, uint32(0o600+w.rnd.IntN(0o200))

@@ -108,8 +108,8 @@ type edit struct {
 	inodes [4]held // in use: n. Those it looked at; they may all change
 	n      int
 	buf    [inodeSize]byte
-	reads  []span // ranges that were looked at
-	gone   []tree.Key
+	reads  []span     // ranges that were looked at
+	gone   []tree.Key // in there, that go
 	ranges []span     // that go
 	items  []tree.Key // that come,
 	values [][]byte   // with these values,
@@ -162,11 +162,9 @@ func (e *edit) prepare(t *tree.Tree) error {
 			return err
 		}
 	}
-	for _, keys := range [...][]tree.Key{e.gone, e.items} {
-		for _, k := range keys {
-			if err := t.Prepare(k, k); err != nil {
-				return err
-			}
+	for _, k := range e.items {
+		if err := t.Prepare(k, k); err != nil {
+			return err
 		}
 	}
 	for _, r := range e.ranges {

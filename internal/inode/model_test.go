@@ -462,6 +462,7 @@ func TestModel(t *testing.T) {
 		m := &model{T: t, things: map[uint64]*thing{}, cookies: map[string]uint64{}}
 		m.world = newWorld(t, p)
 		defer func() { m.close() }()
+		m.fillDisk()
 		m.things[Root] = &thing{Inode: m.inode(Root), names: map[string]uint64{}, xattrs: map[string]string{}}
 		t.Repeat(map[string]func(*rapid.T){
 			"make": func(*rapid.T) { m.make() }, "make more": func(*rapid.T) { m.make() },

@@ -16,43 +16,49 @@ var allCollide = places{seed: 3, bits: 0}
 
 func TestNamesWithTheSameHash(t *testing.T) {
 	w := newWorld(t, allCollide)
-	defer w.close()
+	defer func() { w.close() }()
+	w.fillDisk()
+	long := strings.Repeat("x", 200) // so that the names fill many leaves
 	inos := map[string]uint64{}
 	for i := range slots {
-		name := fmt.Sprintf("name%03d", i)
+		name := fmt.Sprintf("name%03d%s", i, long)
 		inos[name] = w.create(Root, name)
 	}
 	for i, e := range w.entries(Root) {
-		if e.Cookie != uint64(256+i) || e.Name != fmt.Sprintf("name%03d", i) || e.Ino != inos[e.Name] {
+		if e.Cookie != uint64(256+i) || e.Name != fmt.Sprintf("name%03d%s", i, long) || e.Ino != inos[e.Name] {
 			t.Fatalf("entry %d is %+v", i, e)
 		}
 	}
+	w.evict()
 	full := made(oplog.Create, ModeFile, Root, "one more", w.ino())
 	if _, err := w.try(full); !fail.Is(err, fail.NoSpace) {
 		t.Fatalf("name %d with a hash: %v", slots+1, err)
 	}
-	if _, err := w.try(&oplog.Op{Kind: oplog.Link, Ino: inos["name000"], Dir: Root, Name: "one more"}); !fail.Is(err, fail.NoSpace) {
+	if _, err := w.try(&oplog.Op{Kind: oplog.Link, Ino: inos["name000"+long], Dir: Root, Name: "one more"}); !fail.Is(err, fail.NoSpace) {
 		t.Fatalf("link number %d with a hash: %v", slots+1, err)
 	}
 	// A name that goes leaves a hole, behind which the others are still found,
 	// and which the next one gets.
-	w.do(&oplog.Op{Kind: oplog.Remove, Dir: Root, Name: "name100", Ino: inos["name100"]})
-	if e, ok := w.named(Root, "name255"); !ok || e.Cookie != 256+255 {
+	w.evict()
+	w.do(&oplog.Op{Kind: oplog.Remove, Dir: Root, Name: "name100" + long, Ino: inos["name100"+long]})
+	if e, ok := w.named(Root, "name255"+long); !ok || e.Cookie != 256+255 {
 		t.Fatalf("behind a hole: %+v %v", e, ok)
 	}
-	if e, ok := w.named(Root, "name100"); ok {
+	if e, ok := w.named(Root, "name100"+long); ok {
 		t.Fatalf("what was removed is found: %+v", e)
 	}
+	w.evict()
 	w.do(full)
 	if e, ok := w.named(Root, "one more"); !ok || e.Cookie != 256+100 || e.Ino != full.Ino {
 		t.Fatalf("in the hole: %+v %v", e, ok)
 	}
 	// A name over another takes its place, though all are taken.
+	w.evict()
 	w.do(&oplog.Op{
-		Kind: oplog.Move, Dir: Root, Name: "name007", Ino: inos["name007"],
-		Dir2: Root, Name2: "name200", Ino2: inos["name200"],
+		Kind: oplog.Move, Dir: Root, Name: "name007" + long, Ino: inos["name007"+long],
+		Dir2: Root, Name2: "name200" + long, Ino2: inos["name200"+long],
 	})
-	if e, ok := w.named(Root, "name200"); !ok || e.Cookie != 256+200 || e.Ino != inos["name007"] {
+	if e, ok := w.named(Root, "name200"+long); !ok || e.Cookie != 256+200 || e.Ino != inos["name007"+long] {
 		t.Fatalf("moved over another: %+v %v", e, ok)
 	}
 	w.evict()
@@ -61,7 +67,8 @@ func TestNamesWithTheSameHash(t *testing.T) {
 
 func TestXattrsWithTheSameHash(t *testing.T) {
 	w := newWorld(t, allCollide)
-	defer w.close()
+	defer func() { w.close() }()
+	w.fillDisk()
 	value := func(i int) string { return strings.Repeat(fmt.Sprint(i), i*10) }
 	for i := range slots {
 		w.do(&oplog.Op{Kind: oplog.SetXattr, Ino: Root, Name: fmt.Sprint("user.", i), Value: value(i)})
@@ -69,7 +76,9 @@ func TestXattrsWithTheSameHash(t *testing.T) {
 	if _, err := w.try(&oplog.Op{Kind: oplog.SetXattr, Ino: Root, Name: "user.more"}); !fail.Is(err, fail.NoSpace) {
 		t.Fatalf("xattr %d with a hash: %v", slots+1, err)
 	}
+	w.evict()
 	w.do(&oplog.Op{Kind: oplog.SetXattr, Ino: Root, Name: "user.17", Value: "replaced"})
+	w.evict()
 	w.do(&oplog.Op{Kind: oplog.RemoveXattr, Ino: Root, Name: "user.18"})
 	w.evict()
 	for i := range slots {

@@ -68,7 +68,8 @@ type world struct {
 	tree   *tree.Tree
 	moment uint64
 	now    int64
-	next   uint64 // inode number
+	next   uint64   // inode number
+	other  tree.Ref // of a tree that fills the cache
 }
 
 // newWorld makes a world with the smallest cache.
@@ -147,6 +148,7 @@ func (w *world) try(op *oplog.Op) (Effect, error) {
 	if err != nil {
 		return Effect{}, err
 	}
+	w.churn()
 	got, err := w.apply(w.tree, op)
 	if err != nil {
 		w.Fatalf("%v: prepared, but: %v", op, err)
@@ -212,6 +214,34 @@ func (w *world) fill(ino, block, n uint64) {
 		must(w, AddBlocks(w.tree, ino, int64(n)))
 	}
 	w.tree.Put(k, extentOf(n))
+}
+
+// fillDisk makes another tree, so that churn has something to read.
+func (w *world) fillDisk() {
+	w.Helper()
+	other := w.c.Open(tree.Ref{})
+	defer other.Close()
+	for i := range uint64(300) {
+		k := tree.MakeKey(i, 0)
+		must(w, other.Prepare(k, k))
+		other.Put(k, make([]byte, tree.MaxValue))
+	}
+	v := other.Freeze(1)
+	defer v.Close()
+	must(w, w.c.WriteOut([]*tree.Version{v}, w.d.put))
+	w.c.Settle([]*tree.Tree{other})
+	w.other, _ = v.Ref()
+}
+
+// churn pushes all pages out of the cache that may go.
+func (w *world) churn() {
+	w.Helper()
+	if w.other.Empty() {
+		return
+	}
+	v := w.c.OpenVersion(w.other)
+	defer v.Close()
+	must(w, v.Blocking().Scan(tree.Key{}, tree.MaxKey, func(tree.Key, []byte) bool { return true }))
 }
 
 // raw changes one item behind everybody's back; nil deletes it.

@@ -217,12 +217,6 @@ func TestFailStop(t *testing.T) {
 			rng := newRand(5)
 			good := appendOp(t, l, "", piece(rng, Data, 1))
 			must(t, l.Commit(good))
-			s.set(func(got string, _ uint64) error {
-				if got == op {
-					return cause
-				}
-				return nil
-			})
 			p := piece(rng, Data, 2)
 			if op != "durable" { // more than one frame takes a write and a sync
 				appendOp(t, l, "", piece(rng, Data, 10))
@@ -232,6 +226,12 @@ func TestFailStop(t *testing.T) {
 			must(t, l.Admit(2, false))
 			lsn, err := l.Append(pieces, &note{})
 			must(t, err)
+			s.set(func(got string, _ uint64) error {
+				if got == op {
+					return cause
+				}
+				return nil
+			})
 			err = l.Commit(lsn)
 			if !fail.Is(err, fail.FailStopped) || !errors.Is(err, cause) {
 				t.Fatalf("commit: %v", err)

@@ -47,14 +47,21 @@ func TestPrefillComesBeforeFrames(t *testing.T) {
 		release := s.hold("write")
 		const ops = 200
 		done := 0
+		commit := func() {
+			must(t, l.Commit(appendOp(t, l, "small", piece(newRand(1), Data, 1))))
+			done++
+		}
+		for !l.room.prefill.pays() {
+			commit()
+		}
+		synctest.Wait() // now zeros are on their way
 		go func() {
-			for range ops {
-				must(t, l.Commit(appendOp(t, l, "small", piece(newRand(1), Data, 1))))
-				done++
+			for done < ops {
+				commit()
 			}
 		}()
 		synctest.Wait()
-		if done == 0 || done == ops {
+		if done == ops {
 			t.Fatalf("%d commits returned while zeros are on their way", done)
 		}
 		release()
@@ -78,18 +85,10 @@ func TestStopDuringPrefill(t *testing.T) {
 		s := newTap(2048)
 		l := create(t, prefillOptions(s))
 		release := s.hold("write")
-		go func() {
-			for range 200 {
-				if l.Admit(1, false) != nil {
-					return
-				}
-				lsn, err := l.Append(nil, &note{text: []byte("small")})
-				if err != nil || l.Commit(lsn) != nil {
-					return
-				}
-			}
-		}()
-		synctest.Wait()
+		for !l.room.prefill.pays() {
+			must(t, l.Commit(appendOp(t, l, "small")))
+		}
+		synctest.Wait() // now zeros are on their way
 		stopped := false
 		go func() {
 			l.Abort()

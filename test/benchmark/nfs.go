@@ -54,9 +54,9 @@ var (
 	nfsCreate = []string{"create", nfsMany, "0", strconv.Itoa(nfsEntries)}
 )
 
-// Files are removed in the end only: for some 35 seconds ext4 hesitates to use
-// the inode of a file that was removed, and slows down when it finds no other
-// nearby; ganesha's figures for create would fall to a tenth.
+// Files are removed in the end only: for minutes ext4 does not use the inode of
+// a removed file again and passes over them one by one, so that ganesha's
+// figures for create would fall to a tenth.
 var nfsWorkloads = []nfsWorkload{
 	{workload{name: "seqwrite-1m", bytes: true}, 1, nfsFill, forSeconds("seqwrite"), false},
 	{workload{name: "seqread-1m", bytes: true}, 1, nfsFill, forSeconds("seqread"), false},

@@ -250,8 +250,10 @@ func TestNFSHalfOpen(t *testing.T) {
 	before := rss(t, s.server.PID())
 	good := s.witness(t)
 	const crowd, greedy = 200, 20
+	var bad []*nfs.Wire
 	for i := range crowd {
 		w := s.wire(t)
+		bad = append(bad, w)
 		var start []byte
 		switch i % 4 {
 		case 0: // nothing at all
@@ -267,6 +269,7 @@ func TestNFSHalfOpen(t *testing.T) {
 	}
 	for i := range greedy { // asks for 400 MiB and reads none
 		w := s.wire(t)
+		bad = append(bad, w)
 		args := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(getattr(h), uint64(i%8)<<20), 1<<20)
 		_ = w.SetWriteDeadline(time.Now().Add(2 * time.Second))
 		for n := range 400 {
@@ -285,5 +288,8 @@ func TestNFSHalfOpen(t *testing.T) {
 	good.served(t)
 	fresh, again := s.home(t) // and there is room for one more
 	must(t, fresh.Getattr(again))
+	for _, w := range bad {
+		w.Close() // else the server gives their requests time at the end
+	}
 	s.finish()
 }

@@ -155,7 +155,7 @@ func TestNFSRollback(t *testing.T) {
 	}
 	dir := made(t, c.Mkdir(root, "gone-dir", nfs.Mode(0o755)))
 	inside := file(t, c, dir, "f", "x")
-	rolled := time.Now().Add(-2 * time.Second)
+	rolled := time.Now()
 	s.varve("rollback", "home@dawn", "--yes", "--force")
 
 	var fresh []nfs.FH
@@ -178,7 +178,7 @@ func TestNFSRollback(t *testing.T) {
 	check("after the rollback")
 	for _, h := range []nfs.FH{kept, removed, root} {
 		if a := attr(t, c, h); a.Ctime.Std().Before(rolled) {
-			t.Errorf("a change time of %v after a rollback at %v: clients trust what they cached", a.Ctime.Std(), rolled)
+			t.Errorf("a change time of %v after a rollback at %v or later: clients trust what they cached", a.Ctime.Std(), rolled)
 		}
 	}
 	if a := attr(t, c, kept); a.FileID != was.FileID || a.Mtime != was.Mtime || a.Size != was.Size {

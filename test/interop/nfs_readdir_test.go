@@ -192,16 +192,15 @@ func TestNFSCookies(t *testing.T) {
 			}
 		})
 	}
-	for round, count := range []uint32{600, 2000, 4096, 16384, 512, 1000} {
+	counts := []uint32{600, 2000, 4096, 16384, 512, 1000}
+	for round := 0; round < len(counts) || changes.Load() < 60; round++ {
+		count := counts[round%len(counts)]
 		l := &lister{c: c, dir: dir, plus: round%2 == 1, count: count}
 		throughout(t, fmt.Sprintf("%d bytes", count), l.all(t), stay, stays)
 	}
 	close(stop)
 	all.Wait()
 	t.Logf("%d changes meanwhile", changes.Load())
-	if changes.Load() < 20 {
-		t.Error("the directory hardly changed")
-	}
 
 	// One list goes on over a kill and a restart, from a cookie whose entry is
 	// gone.

@@ -245,14 +245,18 @@ func (c *comparison) list() ([]Difference, error) {
 	replaced := make(map[string]bool)
 	for _, n := range c.gone {
 		path, err := c.was.path(n.dir, n.Name)
+		if err != nil {
+			return nil, err
+		}
+		here, err := c.wouldBe(n.dir, n.Name)
 		switch {
 		case err != nil:
 			return nil, err
 		case moved[n.Ino] != "":
 			add(Renamed, moved[n.Ino], path, n.Ino, n.mode())
 			delete(moved, n.Ino)
-		case fresh[path] != nil && fresh[path].isDir() == n.isDir():
-			replaced[path] = true
+		case fresh[here] != nil && fresh[here].isDir() == n.isDir():
+			replaced[here] = true
 		default:
 			add(Removed, path, "", n.Ino, n.mode())
 		}
@@ -301,6 +305,29 @@ func (c *comparison) arrivals() (came []arrival, moved map[uint64]string, err er
 		came = append(came, a)
 	}
 	return came, moved, nil
+}
+
+// wouldBe returns where a name that went would be now, had it stayed: the
+// directories that it was in may have other names now.
+func (c *comparison) wouldBe(dir uint64, name string) (string, error) {
+	for range maxDepth {
+		err := c.is.Look(func(r inode.Reader) error {
+			_, err := inode.Load(r, dir)
+			return err
+		})
+		if !isGone(err) {
+			if err != nil {
+				return "", err
+			}
+			return c.is.path(dir, name)
+		}
+		d, err := c.was.dir(dir)
+		if err != nil {
+			return "", err
+		}
+		dir, name = d.parent, d.name+"/"+name
+	}
+	return "", fail.New(fail.Corrupt, "directory %d of %s is deeper than any path", dir, c.was.share)
 }
 
 // fillIn reads the inodes that are the same on both sides, of which only other

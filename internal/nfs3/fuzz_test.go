@@ -76,9 +76,9 @@ func FuzzConnection(f *testing.F) {
 	f.Add(append(put32(nil, 8), append(calls[1][4:12:12], append(put32(nil, lastFragment|uint32(len(calls[1])-12)), calls[1][12:]...)...)...))
 	f.Add(callBytes(7, progNFS, versNFS, procWrite, sysCred(0, 0), writeArgs(fuzzHandle, 0, 2, make([]byte, 70_000))))
 	f.Add(callBytes(7, 100227, 3, 0, putOpaque(put32(nil, 6), "gss"), nil))
+	s := newServer(newStill(new(fs.FS)), Options{Workers: 2})
 	f.Fuzz(func(t *testing.T, in []byte) {
-		s := newServer(newStill(new(fs.FS)), Options{Workers: 2})
-		defer s.workers.stop()
+		s.seen.init()
 		sc := &script{in: bytes.NewReader(in)}
 		c := newConn(s, sc)
 		s.conns[c] = struct{}{}
@@ -97,11 +97,10 @@ func FuzzConnection(f *testing.F) {
 			}
 			out = out[4+be.Uint32(out)&^lastFragment:]
 		}
-		for k := range s.mounts.set {
-			if len(k.path) > maxPath {
-				t.Fatal("a long path is remembered")
-			}
+		if len(s.mounts.set) > maxMounts || len(s.conns) > 0 || !s.flying.TryAcquire(int64(s.opt.MaxRequests)) {
+			t.Fatal("something is left")
 		}
+		s.flying.Release(int64(s.opt.MaxRequests))
 	})
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"varve/internal/when"
 )
@@ -61,12 +60,12 @@ func age(ctx context.Context, st *stage, plain, crowded *server) error {
 	for b := range batches {
 		write := []string{"--rw=randwrite", "--bs=4k", "--iodepth=32", "--number_ios=5000", "--rate_iops=10000", "--randrepeat=0", fmt.Sprintf("--randseed=%d", b+1)}
 		g, both := errgroup.WithContext(ctx)
-		g.Go(func() error { return second(fio(both, crowded.uri, crowdDisk, time.Minute, write...)) })
+		g.Go(func() error { return second(fio(both, crowded.uri, crowdDisk, 10*time.Minute, write...)) })
 		g.Go(func() error { return snapshots(both, crowded, b*each, each) })
 		if err := g.Wait(); err != nil {
 			return err
 		}
-		if _, err := fio(ctx, plain.uri, crowdDisk, time.Minute, write...); err != nil {
+		if _, err := fio(ctx, plain.uri, crowdDisk, 10*time.Minute, write...); err != nil {
 			return err
 		}
 	}
@@ -142,8 +141,10 @@ func rivalry(ctx context.Context, st *stage, both []*server) error {
 	for round := range st.rounds + 1 {
 		for i := range both {
 			s := both[(i+round)%len(both)]
-			unix.Sync()
-			one, err := fio(ctx, s.uri, crowdDisk, st.second+time.Minute, "--rw=randwrite", "--bs=4k", "--iodepth=32",
+			if err := settle(); err != nil {
+				return err
+			}
+			one, err := fio(ctx, s.uri, crowdDisk, st.second+10*time.Minute, "--rw=randwrite", "--bs=4k", "--iodepth=32",
 				"--time_based", fmt.Sprintf("--runtime=%d", st.second/time.Second), "--randrepeat=0", fmt.Sprintf("--randseed=%d", 100+round))
 			if err != nil {
 				return err

@@ -147,6 +147,7 @@ func (n *nfs) startVarve(ctx context.Context, dir string) (*server, error) {
 	}
 	if err != nil {
 		d.Kill()
+		return nil, err
 	}
-	return s, err
+	return s, nil
 }

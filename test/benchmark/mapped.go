@@ -4,46 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"varve/internal/engine"
 	"varve/internal/when"
 )
 
 const gib = 1 << 30
-
-// memory returns the most memory that a server has had resident, and what it
-// has now, in MiB; page cache not counted.
-func (s *server) memory() (top, now float64, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
-	if err != nil {
-		return 0, 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		if len(f) != 3 || f[0] != "VmHWM:" && f[0] != "VmRSS:" {
-			continue
-		}
-		kib, err := strconv.ParseFloat(f[1], 64)
-		if err != nil {
-			return 0, 0, err
-		}
-		if f[0] == "VmHWM:" {
-			top = kib / 1024
-		} else {
-			now = kib / 1024
-		}
-	}
-	if top == 0 || now == 0 {
-		return 0, 0, fmt.Errorf("no memory of process %d", s.pid)
-	}
-	return top, now, nil
-}
 
 // mapped writes single blocks all over a large thin volume until 20 GiB of it
 // are mapped, and watches the memory of the server. Steps choose their blocks
@@ -97,7 +64,9 @@ func logged(ctx context.Context, st *stage, interval string, args ...string) err
 	if err != nil {
 		return err
 	}
-	unix.Sync()
+	if err := settle(); err != nil {
+		return err
+	}
 	length := st.of(60)
 	then, err := fio(ctx, s.uri, size, 10*time.Minute, append(random, "--time_based", fmt.Sprintf("--runtime=%d", length), "--randrepeat=0", "--randseed=7")...)
 	if err != nil {

@@ -132,11 +132,11 @@ func (p phase) prepare(ctx context.Context, s *server, size int64) error {
 func (p phase) notes(servers []*server) ([]string, error) {
 	var notes []string
 	for _, s := range servers {
-		mib, err := s.resident()
+		top, _, err := s.memory()
 		if err != nil {
 			return nil, err
 		}
-		note := fmt.Sprintf("%s, %s: at most %d MiB resident", p.name, s.name, mib)
+		note := fmt.Sprintf("%s, %s: at most %.0f MiB resident", p.name, s.name, top)
 		if s.pool != nil {
 			more, err := s.amplification()
 			if err != nil {

@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-
-	"golang.org/x/sys/unix"
 )
 
 // million compares what a file costs that is created in a directory of a
@@ -52,7 +50,9 @@ func (n *nfs) million(ctx context.Context, files int) (claims []claim, notes []s
 			return nil, nil, err
 		}
 		for i, args := range [][]string{{dir, strconv.Itoa(each / 2)}, {"/lots", strconv.Itoa(start + turn*each)}} {
-			unix.Sync()
+			if err := settle(); err != nil {
+				return nil, nil, err
+			}
 			got, err := n.call(ctx, servers[i], "create", args[0], args[1], strconv.Itoa(each))
 			if err != nil {
 				return nil, nil, err

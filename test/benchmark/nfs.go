@@ -19,8 +19,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"varve/test/daemon"
 )
 
@@ -261,7 +259,9 @@ func (n *nfs) prepare(ctx context.Context, s *server, work []nfsWorkload) error 
 }
 
 func (n *nfs) turn(ctx context.Context, s *server, w nfsWorkload, round int, all results) error {
-	unix.Sync()
+	if err := settle(); err != nil {
+		return err
+	}
 	got, err := n.call(ctx, s, w.call(n, round)...)
 	if err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -141,7 +140,7 @@ func (st *stage) run(ctx context.Context, p part) (err error) {
 	return p.run(ctx, st)
 }
 
-// serve makes a pool with a thin volume disk0 and serves it.
+// serve serves a new pool of that name until the part ends.
 func (st *stage) serve(name string, size int64, args ...string) (*server, error) {
 	s, err := servePool(st.bin, filepath.Join(st.dir, name), size, args...)
 	if err != nil {
@@ -150,26 +149,6 @@ func (st *stage) serve(name string, size int64, args ...string) (*server, error)
 	s.name = name
 	st.servers = append(st.servers, s)
 	return s, nil
-}
-
-func servePool(bin, dir string, size int64, args ...string) (*server, error) {
-	pool := daemon.Pool{Bin: bin, Dir: dir}
-	if _, err := pool.Run("init", pool.Dir); err != nil {
-		return nil, err
-	}
-	d, err := pool.Serve(args...)
-	if err != nil {
-		return nil, err
-	}
-	s := &server{uri: pool.URI("disk0"), pid: d.PID(), pool: &pool, stop: func() error { return d.Stop(time.Minute) }}
-	err = d.WaitReady(pool.Socket(), 10*time.Second)
-	if err == nil {
-		_, err = pool.Run("volume", "create", "disk0", "--size", strconv.FormatInt(size, 10))
-	}
-	if err != nil {
-		d.Kill()
-	}
-	return s, err
 }
 
 func (s *server) client() *httpapi.Client { return httpapi.NewClient(s.pool.Dir) }

@@ -47,19 +47,24 @@ var kinds = []kind{
 }
 
 func startVarve(_ context.Context, bin, dir string, size int64) (*server, error) {
-	pool := daemon.Pool{Bin: bin, Dir: filepath.Join(dir, "pool")}
+	return servePool(bin, filepath.Join(dir, "pool"), size, "--checkpoint-interval", "1s")
+}
+
+// servePool makes a pool with a thin volume disk0 and serves it.
+func servePool(bin, dir string, size int64, args ...string) (*server, error) {
+	pool := daemon.Pool{Bin: bin, Dir: dir}
 	if _, err := pool.Run("init", pool.Dir); err != nil {
 		return nil, err
 	}
-	d, err := pool.Serve("--checkpoint-interval", "1s")
+	d, err := pool.Serve(args...)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.WaitReady(pool.Socket(), 10*time.Second); err != nil {
-		d.Kill()
-		return nil, err
+	err = d.WaitReady(pool.Socket(), 10*time.Second)
+	if err == nil {
+		_, err = pool.Run("volume", "create", "disk0", "--size", strconv.FormatInt(size, 10))
 	}
-	if _, err := pool.Run("volume", "create", "disk0", "--size", strconv.FormatInt(size, 10)); err != nil {
+	if err != nil {
 		d.Kill()
 		return nil, err
 	}
@@ -131,20 +136,32 @@ func startPeer(name, dir, program string, args ...string) (*server, error) {
 	}
 }
 
-// resident returns the most memory the server has had resident, in MiB, page
-// cache not counted.
-func (s *server) resident() (int64, error) {
+// memory returns the most memory that a server has had resident, and what it
+// has now, in MiB; page cache not counted.
+func (s *server) memory() (top, now float64, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmHWM:" {
-			kib, err := strconv.ParseInt(f[1], 10, 64)
-			return kib >> 10, err
+		f := strings.Fields(line)
+		if len(f) != 3 || f[0] != "VmHWM:" && f[0] != "VmRSS:" {
+			continue
+		}
+		kib, err := strconv.ParseFloat(f[1], 64)
+		if err != nil {
+			return 0, 0, err
+		}
+		if f[0] == "VmHWM:" {
+			top = kib / 1024
+		} else {
+			now = kib / 1024
 		}
 	}
-	return 0, fmt.Errorf("no VmHWM for process %d", s.pid)
+	if top == 0 || now == 0 {
+		return 0, 0, fmt.Errorf("no memory of process %d", s.pid)
+	}
+	return top, now, nil
 }
 
 // amplification says what varve has written for what it was given.

@@ -245,9 +245,9 @@ func (w *witness) stepOn(clones bool) {
 	case pick < 92:
 		_, err := w.e.Extents(w.idOf(name), w.m.last()) // freezes the head, as a view does
 		w.must("extents", err)
-	case pick < 94 && clones && len(names) < 4:
+	case pick < 95 && clones && len(names) < 6:
 		w.clone(name)
-	case pick < 96 && clones && len(names) < 4:
+	case pick < 96 && clones && len(names) < 6:
 		w.create()
 	default:
 		w.flush()
@@ -351,7 +351,7 @@ func TestDeathsWithRollbacks(t *testing.T) {
 func TestDeathsAfterCrashes(t *testing.T) {
 	seen := &tally{}
 	t.Run("scripts", func(t *testing.T) {
-		for seed := uint64(1); seed <= uint64(seeds(3)); seed++ {
+		for seed := uint64(1); seed <= uint64(seeds(6)); seed++ {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				conf := config{segment: 1 << 20, checkpoint: 8, drain: 6, baseOps: 30}

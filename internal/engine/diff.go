@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"varve/internal/fail"
 	"varve/internal/tree"
 	"varve/internal/when"
 )
@@ -20,6 +21,13 @@ type Change struct {
 // moments of its line or its ancestors'. What costs time is what changed, not
 // the volume's size: parts of the trees that both moments share are left out.
 func (e *Engine) Diff(ctx context.Context, dataset string, from, to when.Spec, fn func(Change) error) (a, b Moment, err error) {
+	i, err := e.Dataset(dataset)
+	if err == nil && i.Kind != volumeKind.String() {
+		err = fail.New(fail.Invalid, "%s is a share; its files differ, by path", dataset)
+	}
+	if err != nil {
+		return a, b, err
+	}
 	if a, err = e.Resolve(dataset, from); err != nil {
 		return a, b, err
 	}

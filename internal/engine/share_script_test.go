@@ -3,6 +3,7 @@ package engine_test
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"strings"
 
 	"varve/internal/engine"
@@ -28,6 +29,41 @@ type scribe struct {
 func (s *sim) scribe(name string) *scribe {
 	id, d := s.m.now().named(name)
 	return &scribe{sim: s, id: id, d: d}
+}
+
+func (s *sim) createShare() {
+	s.serial++
+	name := fmt.Sprintf("h%d", s.serial)
+	mode, uid, gid := s.rng.Uint32N(0o10000), s.rng.Uint32(), s.rng.Uint32N(100)
+	d := &disk{name: name, next: inode.Root + 1, files: emptyShare(mode, uid, gid, s.m.last()+1)}
+	var done engine.Done
+	s.run("create", s.m.now().with(s.nextID(), d), nil, func() (err error) {
+		done, err = s.e.CreateShare(simCaller, name, mode, uid, gid)
+		return err
+	})
+	s.m.times[s.m.last()] = done.Time.UnixNano()
+}
+
+// setProperty sets a property of a share, or takes it away.
+func (s *sim) setProperty(id uint64, d *disk) {
+	key := []string{"quota", "quota-inodes", "anonuid"}[s.rng.IntN(3)]
+	value := ""
+	if n := s.rng.IntN(4); n > 0 {
+		value = fmt.Sprint(n)
+	}
+	nd := *d
+	nd.props = maps.Clone(d.props)
+	if nd.props == nil {
+		nd.props = map[string]string{}
+	}
+	nd.props[key] = value
+	if value == "" {
+		delete(nd.props, key)
+	}
+	s.run("set", s.m.now().with(id, &nd), nil, func() error {
+		_, err := s.e.Set(simCaller, d.name, key, value)
+		return err
+	})
 }
 
 // step makes one operation on files, seldom a large file.

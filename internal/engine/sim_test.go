@@ -13,7 +13,6 @@ import (
 
 	"varve/internal/engine"
 	"varve/internal/fail"
-	"varve/internal/inode"
 	"varve/internal/segment"
 	"varve/internal/segstore"
 	"varve/internal/vfs"
@@ -215,19 +214,6 @@ func (s *sim) create() {
 	s.did("create", w, true)
 }
 
-func (s *sim) createShare() {
-	s.serial++
-	name := fmt.Sprintf("h%d", s.serial)
-	mode, uid, gid := s.rng.Uint32N(0o10000), s.rng.Uint32(), s.rng.Uint32N(100)
-	d := &disk{name: name, next: inode.Root + 1, files: emptyShare(mode, uid, gid, s.m.last()+1)}
-	var done engine.Done
-	s.run("create", s.m.now().with(s.nextID(), d), nil, func() (err error) {
-		done, err = s.e.CreateShare(simCaller, name, mode, uid, gid)
-		return err
-	})
-	s.m.times[s.m.last()] = done.Time.UnixNano()
-}
-
 // nextID is the id that the next dataset gets: they are never reused.
 func (s *sim) nextID() uint64 { return uint64(len(s.m.now()) + 1) }
 
@@ -379,28 +365,6 @@ func (s *sim) resize(id uint64, d *disk) {
 	nd.size += 4 * block
 	s.run("resize", s.m.now().with(id, &nd), nil, func() error {
 		_, err := s.e.Resize(simCaller, d.name, nd.size)
-		return err
-	})
-}
-
-// setProperty sets a property of a share, or takes it away.
-func (s *sim) setProperty(id uint64, d *disk) {
-	key := []string{"quota", "quota-inodes", "anonuid"}[s.rng.IntN(3)]
-	value := ""
-	if n := s.rng.IntN(4); n > 0 {
-		value = fmt.Sprint(n)
-	}
-	nd := *d
-	nd.props = maps.Clone(d.props)
-	if nd.props == nil {
-		nd.props = map[string]string{}
-	}
-	nd.props[key] = value
-	if value == "" {
-		delete(nd.props, key)
-	}
-	s.run("set", s.m.now().with(id, &nd), nil, func() error {
-		_, err := s.e.Set(simCaller, d.name, key, value)
 		return err
 	})
 }

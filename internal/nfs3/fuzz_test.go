@@ -78,6 +78,7 @@ func FuzzConnection(f *testing.F) {
 	f.Add(callBytes(7, 100227, 3, 0, putOpaque(put32(nil, 6), "gss"), nil))
 	s := newServer(newStill(new(fs.FS)), Options{Workers: 2})
 	f.Fuzz(func(t *testing.T, in []byte) {
+		s.seen = duplicates{}
 		s.seen.init()
 		sc := &script{in: bytes.NewReader(in)}
 		c := newConn(s, sc)

@@ -3,11 +3,13 @@ package nfs3
 import (
 	"bytes"
 	"context"
+	"math/rand/v2"
 	"net"
 	"testing"
 	"time"
 
 	"varve/internal/fail"
+	"varve/internal/fs"
 )
 
 // hooked starts a server with hooks and returns a client and a file.
@@ -375,4 +377,94 @@ func TestObserve(t *testing.T) {
 			t.Errorf("%+v, want %+v", g, want)
 		}
 	}
+}
+
+// dawdling are files that take their time, now and then.
+type dawdling struct{ files }
+
+func dawdle() {
+	if n := rand.IntN(40); n < 4 {
+		time.Sleep(time.Duration(n) * time.Millisecond)
+	}
+}
+
+func (d dawdling) Getattr(c *fs.Call, f fs.Handle) (fs.Attr, error) {
+	dawdle()
+	return d.files.Getattr(c, f)
+}
+
+func (d dawdling) Read(c *fs.Call, f fs.Handle, p []byte, off uint64) (int, bool, fs.Attr, error) {
+	dawdle()
+	n, eof, a, err := d.files.Read(c, f, p, off)
+	dawdle()
+	return n, eof, a, err
+}
+
+func (d dawdling) Write(c *fs.Call, f fs.Handle, p []byte, off uint64) (fs.Wcc, uint64, error) {
+	dawdle()
+	return d.files.Write(c, f, p, off)
+}
+
+func (d dawdling) Commit(lsn uint64, f fs.Handle) error {
+	dawdle()
+	return d.files.Commit(lsn, f)
+}
+
+// However long calls take, each is answered once, with its own bytes.
+func TestAnyOrder(t *testing.T) {
+	w := newWorld(t)
+	s, addr := serve(t, newServer(dawdling{w.f}, Options{Workers: 4}))
+	c := dial(t, addr)
+	data := pattern(4<<20, 6)
+	f, g := c.make(w.root, "f", data), c.make(w.root, "g", nil)
+	const calls = 3000
+	check := make([]func(*reply), calls)
+	var out []byte
+	ask := func(xid, proc uint32, args []byte, f func(*reply)) {
+		check[xid] = f
+		out = append(out, callBytes(xid, progNFS, versNFS, proc, c.cred, args)...)
+	}
+	written := make([]byte, calls*100)
+	for xid := range uint32(calls) {
+		off, n := rand.Uint64N(3<<20), []uint32{1, 4096, 70_000, 400_000}[rand.IntN(4)*int(xid%7)/6]
+		switch rand.IntN(4) {
+		case 0:
+			ask(xid, procGetattr, fh(f), func(r *reply) {
+				if a := r.attrs(); a.size != uint64(len(data)) {
+					t.Errorf("size %d", a.size)
+				}
+			})
+		case 1, 2:
+			ask(xid, procRead, readArgs(f, off, n), func(r *reply) {
+				r.post()
+				r.u64()
+				if !bytes.Equal(r.opaque(maxIO), data[off:off+uint64(n)]) {
+					t.Errorf("read of %d at %d: other bytes", n, off)
+				}
+			})
+		case 3:
+			p := written[xid*100:][:100]
+			copy(p, pattern(100, byte(xid)))
+			ask(xid, procWrite, writeArgs(g, uint64(xid)*100, xid%3, p), func(r *reply) { r.wcc() })
+		}
+	}
+	go c.nc.Write(out)
+	for range calls {
+		r := c.reply()
+		if r.xid >= calls || check[r.xid] == nil {
+			t.Fatalf("a reply to %d, or two", r.xid)
+		}
+		r.want(nfsOK)
+		check[r.xid](r)
+		check[r.xid] = nil
+	}
+	end := c.nfs(procGetattr, fh(g), nfsOK).attrs().size
+	r := c.nfs(procRead, readArgs(g, 0, maxIO), nfsOK)
+	r.post()
+	r.u64()
+	if !bytes.Equal(r.opaque(maxIO), written[:end]) {
+		t.Error("what was written is not what is read")
+	}
+	c.nc.Close()
+	allFree(t, s)
 }

@@ -26,10 +26,9 @@ const (
 	authSys    = 1
 	maxAuth    = 400 // bytes of a credential
 	maxGroups  = 16
-	maxMachine = 256 // bytes of the client's name in AUTH_SYS, rounded up to four
+	maxMachine = 255 // bytes of the client's name in AUTH_SYS
 	replyHead  = 28  // bytes of an accepted reply with its fragment's length, up to the results
 	smallReply = 512 // enough for every reply that carries neither data, lists nor paths
-	maxRefusal = 64  // bytes of a reply that refuses a call
 )
 
 // Accept status, RFC 5531 section 9.

@@ -44,7 +44,7 @@ func (d *decoder) flag() bool {
 	return v == 1
 }
 
-// opaque takes an opaque<limit> or a string<limit>, limit a multiple of four.
+// opaque takes an opaque<limit> or a string<limit>.
 func (d *decoder) opaque(limit int) []byte {
 	n := d.u32()
 	if n > uint32(limit) {

@@ -156,9 +156,11 @@ func (h *Head) ReadFile(ino uint64, p []byte, off uint64) error {
 }
 
 // ReadJudged is ReadFile of as many bytes as judge says, at most len(p), both of
-// one state of the share. judge may run several times and only reads.
-func (h *Head) ReadJudged(ino uint64, p []byte, off uint64, judge func(inode.Reader) (int, error)) (int, error) {
-	return h.e.readJudged(h.d, ino, p, off, judge)
+// one state of the share. judge may run several times and only reads. Without
+// wait ok is false where the disk would have to be waited for; p then holds
+// nothing of use.
+func (h *Head) ReadJudged(ino uint64, p []byte, off uint64, wait bool, judge func(inode.Reader) (int, error)) (n int, ok bool, err error) {
+	return h.e.readJudged(h.d, ino, p, off, wait, judge)
 }
 
 // MapFile is Map for the bytes [off, off+n) of file ino.
@@ -196,8 +198,8 @@ func (v *View) ReadFile(ino uint64, p []byte, off uint64) error {
 }
 
 // ReadJudged is Head.ReadJudged at the view's moment.
-func (v *View) ReadJudged(ino uint64, p []byte, off uint64, judge func(inode.Reader) (int, error)) (int, error) {
-	return v.e.readJudged(v, ino, p, off, judge)
+func (v *View) ReadJudged(ino uint64, p []byte, off uint64, wait bool, judge func(inode.Reader) (int, error)) (n int, ok bool, err error) {
+	return v.e.readJudged(v, ino, p, off, wait, judge)
 }
 
 // MapFile is Head.MapFile at the view's moment.

@@ -230,8 +230,9 @@ func (e *Engine) read(s source, ino uint64, p []byte, off uint64, spans *[]Span,
 }
 
 // readJudged reads what judge says of file ino into p, both of one state. judge
-// may be run several times.
-func (e *Engine) readJudged(s source, ino uint64, p []byte, off uint64, judge func(inode.Reader) (n int, err error)) (n int, err error) {
+// may be run several times. Without wait ok is false where the disk would have
+// to be waited for.
+func (e *Engine) readJudged(s source, ino uint64, p []byte, off uint64, wait bool, judge func(inode.Reader) (n int, err error)) (n int, ok bool, err error) {
 	r := readers.Get().(*reader)
 	defer readers.Put(r)
 	lo, hi := blockRange(off, len(p))
@@ -243,15 +244,21 @@ func (e *Engine) readJudged(s source, ino uint64, p []byte, off uint64, judge fu
 		if err == nil {
 			break
 		}
+		var miss *tree.Miss
+		if !wait && errors.As(err, &miss) {
+			return 0, false, nil
+		}
 		if !e.loaded(&err) {
-			return 0, err
+			return 0, true, err
 		}
 	}
-	r.prefetch(e)
-	if _, err := r.fill(e, p[:n], off, nil, true); err != nil {
-		return 0, err
+	if wait {
+		r.prefetch(e)
 	}
-	return n, nil
+	if ok, err = r.fill(e, p[:n], off, nil, wait); !ok || err != nil {
+		return 0, ok, err
+	}
+	return n, true, nil
 }
 
 // ReadAt fills p from the head at byte off; holes read as zeros. spans, if not

@@ -10,13 +10,27 @@ import (
 // and whether the file ends with them. Who may execute a file may read it, and
 // its owner always may. ErrIsDir, ErrInval, ErrAccess, ErrStale.
 func (f *FS) Read(c *Call, h Handle, p []byte, off uint64) (n int, eof bool, a Attr, err error) {
+	_, n, eof, a, err = f.read(c, h, p, off, true)
+	return n, eof, a, err
+}
+
+// TryRead is Read that never waits for the disk to find data. Where it would
+// have to, ok is false and nothing else means anything.
+func (f *FS) TryRead(c *Call, h Handle, p []byte, off uint64) (ok bool, n int, eof bool, a Attr, err error) {
+	if h.Moment != 0 {
+		return false, 0, false, Attr{}, nil // to open the moment may take long
+	}
+	return f.read(c, h, p, off, false)
+}
+
+func (f *FS) read(c *Call, h Handle, p []byte, off uint64, wait bool) (ok bool, n int, eof bool, a Attr, err error) {
 	at, err := f.place(h)
 	if err != nil {
-		return 0, false, Attr{}, err
+		return true, 0, false, Attr{}, err
 	}
 	defer at.close()
 	size := uint64(0)
-	n, err = at.ReadJudged(h.Ino, p, off, func(r inode.Reader) (int, error) {
+	n, ok, err = at.ReadJudged(h.Ino, p, off, wait, func(r inode.Reader) (int, error) {
 		i, err := inode.Load(r, h.Ino)
 		if err != nil {
 			return 0, err
@@ -24,7 +38,7 @@ func (f *FS) Read(c *Call, h Handle, p []byte, off uint64) (n int, eof bool, a A
 		a, size = at.show(&i), i.Size
 		return int(min(uint64(len(p)), size-min(size, off))), c.Cred.mayRead(&i)
 	})
-	return n, err == nil && off+uint64(n) >= size, a, err
+	return ok, n, err == nil && off+uint64(n) >= size, a, err
 }
 
 // mayRead says why the caller may not read a file's bytes.

@@ -11,7 +11,7 @@ import (
 // source is what can be read: the present of a share, or a moment of it.
 type source interface {
 	Look(fn func(inode.Reader) error) error
-	ReadJudged(ino uint64, p []byte, off uint64, judge func(inode.Reader) (int, error)) (int, error)
+	ReadJudged(ino uint64, p []byte, off uint64, wait bool, judge func(inode.Reader) (int, error)) (n int, ok bool, err error)
 	Seed() uint64
 	Floor() int64
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"varve/internal/fail"
 	"varve/internal/oplog"
 	"varve/internal/tree"
 )
@@ -230,5 +231,30 @@ func TestCheckStops(t *testing.T) {
 	var miss *tree.Miss
 	if _, err := Check(context.Background(), w.tree, 1, blocksIn, nil); !errors.As(err, &miss) {
 		t.Errorf("a reader that does not wait: %v", err)
+	}
+}
+
+// What a check would object to does not read as something else.
+func TestReadingDamage(t *testing.T) {
+	w := newWorld(t, allCollide)
+	defer w.close()
+	s := newSample(w)
+	xattr := func() ([]byte, error) {
+		v, _, err := w.xattr(w.tree, s.file, "user.x")
+		return v, err
+	}
+	if v, err := xattr(); err != nil || len(v) != 2000 {
+		t.Fatalf("%d bytes, %v", len(v), err)
+	}
+	// Another's piece in place of the last, of the same length.
+	rest := len(appendHead(nil, "user.x", 2000)) + 2000 - 2*pieceSize
+	w.do(&oplog.Op{Kind: oplog.SetXattr, Ino: s.file, Name: "user.y", Value: strings.Repeat("w", rest-len(appendHead(nil, "user.y", 200)))})
+	w.raw(xattrKey(s.file, w.places.xattrs("user.x")+2), nil)
+	if v, err := xattr(); !fail.Is(err, fail.Corrupt) {
+		t.Errorf("an xattr without its last piece: %d bytes, %v", len(v), err)
+	}
+	w.raw(itemKey(s.link, targetItem, 2), nil)
+	if v, err := Target(w.tree, s.link); !fail.Is(err, fail.Corrupt) {
+		t.Errorf("a target without its last piece: %d bytes, %v", len(v), err)
 	}
 }

@@ -117,6 +117,7 @@ func TestInodeBytes(t *testing.T) {
 		{entryKey(9, p.entries("sub")+1), "9.297d131db47e2701"},
 		{xattrKey(9, p.xattrs("user.a")+0x0203), "9.301d964295f50203"},
 		{itemKey(9, targetItem, 3), "9.4000000000000003"},
+		{xattrKey(9, 1<<60), "9.4000000000000000"}, // after the last
 	} {
 		if x.key.String() != x.want {
 			t.Errorf("key %v, not %s", x.key, x.want)

@@ -48,6 +48,7 @@ func TestLargeCuts(t *testing.T) {
 	blocks(f, 5000, true)
 	expect(truncate(f, 3000*blockSize), Effect{Cut: true, Ino: f, From: 3000, Large: true})
 	blocks(f, 3000, true)
+	expect(truncate(f, 2999*blockSize+1), Effect{})
 	expect(truncate(f, 0), Effect{Cut: true, Ino: f})
 	blocks(f, 0, false)
 	expect(truncate(f, 1), Effect{})

@@ -270,6 +270,9 @@ func (m *model) move() {
 	}
 	op := &oplog.Op{Kind: oplog.Move, Dir: dir, Name: name, Ino: ino, Dir2: dir2, Name2: name2, Ino2: was}
 	if was == ino {
+		if dir == dir2 && name == name2 && rapid.Bool().Draw(m.T, "replaces nothing") {
+			op.Ino2 = 0
+		}
 		m.effect(op, Effect{})
 		return
 	}

@@ -102,9 +102,6 @@ func (e *edit) unlink(o *held) error {
 		o.Ctime = e.op.Time
 		return nil
 	}
-	if o.ino == Root {
-		return e.bad("the root directory stays")
-	}
 	o.gone = true
 	e.ranges = append(e.ranges, span{Key(o.ino), itemKey(o.ino, endItem, 0)})
 	e.effect.Inodes--

@@ -120,8 +120,8 @@ func (e *edit) move() error {
 	if err != nil {
 		return err
 	}
-	if op.Ino == Root || op.Ino == op.Dir2 {
-		return e.bad("inode %d cannot move into directory %d", op.Ino, op.Dir2)
+	if op.Ino == op.Dir2 {
+		return e.bad("directory %d cannot move into itself", op.Ino)
 	}
 	if _, err := e.leave(op.Dir, op.Name, o); err != nil {
 		return err

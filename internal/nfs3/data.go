@@ -11,7 +11,18 @@ func roomOfRead(a *args) int { return readHead + int(min(a.count, maxIO)) + 3 }
 func (t *task) read() {
 	n := int(min(t.args.count, maxIO))
 	p := t.dst[readHead : readHead+n]
-	n, eof, a, err := t.c.srv.files.Read(&t.call, t.h, p, t.args.off)
+	files := t.c.srv.files
+	if t.try {
+		ok, n, eof, a, err := files.TryRead(&t.call, t.h, p, t.args.off)
+		if t.waits = !ok; ok {
+			t.wasRead(n, eof, a, err)
+		}
+		return
+	}
+	t.wasRead(files.Read(&t.call, t.h, p, t.args.off))
+}
+
+func (t *task) wasRead(n int, eof bool, a fs.Attr, err error) {
 	if err != nil {
 		t.fail(err)
 		t.look()
@@ -73,7 +84,9 @@ func (t *task) flush() {
 	}
 	a := &t.attr.Attr
 	t.wcc = fs.Wcc{Before: fs.Pre{Size: a.Size, Mtime: a.Mtime, Ctime: a.Ctime, OK: true}, After: *a, AfterOK: true}
-	t.sync = syncAll
+	if t.h.Moment == 0 { // else there is nothing to wait for, and for others to rely on
+		t.sync = syncAll
+	}
 }
 
 func (t *task) putFlushed(p []byte) []byte {

@@ -69,12 +69,17 @@ func (c *conn) execute(t *task) error {
 		}
 	}
 	n := c.baton.begin(t)
+	t.try = true
 	t.run()
+	t.try = false
 	if !c.baton.end(n) {
 		return c.lost(t)
 	}
 	if t.lent {
 		c.reply, t.out = t.out, nil
+	}
+	if t.waits {
+		return c.wait(t)
 	}
 	if time.Since(t.start) > slowCall {
 		c.slow = slowCalls
@@ -83,6 +88,32 @@ func (c *conn) execute(t *task) error {
 		return c.answer(t)
 	}
 	return c.executeCommit(t)
+}
+
+// wait lets a worker run a task that has to wait for the disk, while the reader
+// goes on; or runs it here if too much is in flight.
+func (c *conn) wait(t *task) error {
+	t.waits, t.lent, t.dst = false, false, nil
+	if t.out != nil {
+		c.free(t.out)
+		t.out = nil
+	}
+	if c.giveAway(t) {
+		return nil
+	}
+	if err := c.place(t); err != nil {
+		c.abandon(t)
+		return err
+	}
+	n := c.baton.begin(t)
+	t.run()
+	if !c.baton.end(n) {
+		return c.lost(t)
+	}
+	if t.lent {
+		c.reply, t.out = t.out, nil
+	}
+	return c.answer(t)
 }
 
 // executeCommit sees to it that what a task has changed becomes durable. When
@@ -130,6 +161,10 @@ func (c *conn) place(t *task) error {
 // lost goes on with a task after its reader's baton was taken.
 func (c *conn) lost(t *task) error {
 	<-t.passed
+	if t.waits {
+		t.waits = false
+		t.run()
+	}
 	c.goOn(t)
 	return errPassed
 }

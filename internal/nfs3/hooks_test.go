@@ -62,6 +62,11 @@ func (h *hooks) Read(c *fs.Call, f fs.Handle, p []byte, off uint64) (int, bool, 
 	return h.files.Read(c, f, p, off)
 }
 
+func (h *hooks) TryRead(c *fs.Call, f fs.Handle, p []byte, off uint64) (bool, int, bool, fs.Attr, error) {
+	h.read.pass()
+	return h.files.TryRead(c, f, p, off)
+}
+
 func (h *hooks) Write(c *fs.Call, f fs.Handle, p []byte, off uint64) (fs.Wcc, uint64, error) {
 	h.write.pass()
 	return h.files.Write(c, f, p, off)

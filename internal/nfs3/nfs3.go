@@ -88,6 +88,7 @@ type files interface {
 	Access(c *fs.Call, h fs.Handle, want uint32) (uint32, fs.Attr, error)
 	Readlink(c *fs.Call, h fs.Handle) (string, fs.Attr, error)
 	Read(c *fs.Call, h fs.Handle, p []byte, off uint64) (int, bool, fs.Attr, error)
+	TryRead(c *fs.Call, h fs.Handle, p []byte, off uint64) (ok bool, n int, eof bool, a fs.Attr, err error)
 	Write(c *fs.Call, h fs.Handle, p []byte, off uint64) (fs.Wcc, uint64, error)
 	Create(c *fs.Call, dir fs.Handle, name string, set fs.SetAttr, exclusive bool, verifier *uint64) (fs.Made, error)
 	Mkdir(c *fs.Call, dir fs.Handle, name string, set fs.SetAttr) (fs.Made, error)

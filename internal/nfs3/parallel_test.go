@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/fs"
 )
@@ -189,6 +190,16 @@ func TestCommits(t *testing.T) {
 	}
 	if got := h.committed() - before; got > 3 {
 		t.Errorf("%d commits", got)
+	}
+
+	// The past is durable: a COMMIT of it must not stand for those of others.
+	_, err := w.e.Snapshot(engine.Caller{}, "home", "s1")
+	w.ok(err)
+	past := c.mount("/home@s1", nfsOK)
+	before = h.committed()
+	c.nfs(procCommit, readArgs(past, 0, 0), nfsOK)
+	if h.committed() != before {
+		t.Error("a COMMIT of the past is one of the present")
 	}
 
 	h.failCommits(fail.New(fail.FailStopped, "the disk is gone"))
@@ -398,6 +409,15 @@ func (d dawdling) Read(c *fs.Call, f fs.Handle, p []byte, off uint64) (int, bool
 	n, eof, a, err := d.files.Read(c, f, p, off)
 	dawdle()
 	return n, eof, a, err
+}
+
+// TryRead finds that it would have to wait now and then, and too late at that.
+func (d dawdling) TryRead(c *fs.Call, f fs.Handle, p []byte, off uint64) (bool, int, bool, fs.Attr, error) {
+	dawdle()
+	if rand.IntN(3) == 0 {
+		return false, 0, false, fs.Attr{}, nil
+	}
+	return d.files.TryRead(c, f, p, off)
 }
 
 func (d dawdling) Write(c *fs.Call, f fs.Handle, p []byte, off uint64) (fs.Wcc, uint64, error) {

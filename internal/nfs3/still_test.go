@@ -59,6 +59,10 @@ func (s *still) Read(_ *fs.Call, _ fs.Handle, p []byte, _ uint64) (int, bool, fs
 	return len(p), false, s.attr, nil
 }
 
+func (s *still) TryRead(_ *fs.Call, _ fs.Handle, p []byte, _ uint64) (bool, int, bool, fs.Attr, error) {
+	return true, len(p), false, s.attr, nil
+}
+
 func (s *still) Write(*fs.Call, fs.Handle, []byte, uint64) (fs.Wcc, uint64, error) {
 	return s.wcc(), 9, nil
 }

@@ -42,6 +42,9 @@ type task struct {
 	redo  *outcome // answer from it instead of executing
 	again []byte   // the reply is known: without its fragment's length and XID
 
+	try   bool // run must not wait for data from the disk:
+	waits bool // it would have had to, and left nothing
+
 	passed chan struct{} // the reader's successor needs nothing more of the task
 
 	refused   uint32 // an accept status other than success, or rpcDenied

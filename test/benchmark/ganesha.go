@@ -17,6 +17,7 @@ import (
 const ganeshaVFS = "/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so"
 
 // ganeshaConfig serves a directory as it is, NFS and MOUNT on ports of its own.
+// The usual cache of 100,000 entries is too small for the directory listed.
 const ganeshaConfig = `NFS_CORE_PARAM {
 	NFS_Protocols = 3; NFS_Port = %d; MNT_Port = %d; Bind_addr = 127.0.0.1;
 	Enable_NLM = false; Enable_RQUOTA = false;
@@ -26,6 +27,7 @@ EXPORT {
 	Protocols = 3; Transports = TCP; SecType = sys;
 	FSAL { Name = VFS; }
 }
+MDCACHE { Entries_HWMark = 500000; }
 LOG { Default_Log_Level = FATAL; }
 `
 

@@ -43,6 +43,7 @@ type rootToCheck struct {
 	d      *dataset
 	size   uint64 // of a volume: bytes
 	whole  bool   // a share's links and names are checked as well
+	seed   uint64
 	inodes int64
 }
 
@@ -140,7 +141,7 @@ func (c *checker) roots() []rootToCheck {
 			out = append(out, rootToCheck{name: fmt.Sprintf("%s@lsn:%d", d.name, r.lsn), vers: r.version(e.cache), d: d, size: r.size})
 		}
 		head := d.freeze(e.lastLSN(), segment.Position{})
-		out = append(out, rootToCheck{name: d.name, vers: head.vers, d: d, size: d.head.size, whole: true, inodes: d.head.inodes})
+		out = append(out, rootToCheck{name: d.name, vers: head.vers, d: d, size: d.head.size, whole: true, seed: d.head.seed, inodes: d.head.inodes})
 		d.mu.Unlock()
 	}
 	return out

@@ -35,6 +35,11 @@ func (h *Head) Seed() uint64 { return h.d.head.seed }
 // NextIno returns the number for a new object. Only a judge may ask.
 func (h *Head) NextIno() uint64 { return h.d.nextIno }
 
+// ChangedLSN returns the last operation that changed the share: what somebody
+// sees is durable when that is. Only a judge, or the function that Look runs, may
+// ask.
+func (h *Head) ChangedLSN() uint64 { return h.d.changed }
+
 // Usage returns the payload that the share refers to, in bytes, and its
 // inodes. Only a judge, or the function that Look runs, may ask.
 func (h *Head) Usage() (bytes, inodes uint64) { return h.d.head.usage() }

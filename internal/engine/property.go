@@ -48,7 +48,7 @@ func checkClients(v string) error {
 		if _, err := netip.ParsePrefix(s); err == nil {
 			continue
 		}
-		if _, err := netip.ParseAddr(s); err != nil {
+		if a, err := netip.ParseAddr(s); err != nil || a.Zone() != "" {
 			return fail.New(fail.Invalid, "%q is neither an address nor a network", s).WithHint("write clients=127.0.0.1,192.168.7.0/24,fd00::/8")
 		}
 	}

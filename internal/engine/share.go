@@ -79,7 +79,7 @@ func (c *checker) share(r rootToCheck) error {
 	if !r.whole || r.d.kind != shareKind {
 		return nil
 	}
-	found, err := inode.Check(c.ctx, r.vers.Blocking(), r.d.head.seed, extentBlocks, func(err error) { c.damage(r.name, err) })
+	found, err := inode.Check(c.ctx, r.vers.Blocking(), r.seed, extentBlocks, func(err error) { c.damage(r.name, err) })
 	if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) {
 		return nil // the walk of its nodes has told
 	}

@@ -27,6 +27,22 @@ func (e *Engine) Snapshot(c Caller, dataset, name string) (Done, error) {
 	})
 }
 
+// Guard names the present moment of a dataset before something is changed that
+// people may want to undo: Done.Guard.
+func (e *Engine) Guard(c Caller, dataset string) (Done, error) {
+	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Now: true}
+	done, err := e.change(op, false, func() (*prepared, error) {
+		d, err := e.find(dataset)
+		if err != nil {
+			return nil, err
+		}
+		op.Dataset, op.Name = d.id, d.guardName()
+		return nil, d.mayName(op.Name)
+	})
+	done.Guard = op.Name
+	return done, err
+}
+
 // SnapshotAll names the present moment of every dataset of the pool: one
 // operation, one moment.
 func (e *Engine) SnapshotAll(c Caller, name string) (Done, error) {
@@ -123,7 +139,7 @@ func (e *Engine) snapshotNow(d *dataset, op *oplog.Op, pos segment.Position) {
 	d.mu.Lock()
 	e.keep(d, d.addRoot(d.freeze(op.LSN, pos)))
 	d.mu.Unlock()
-	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN, time: op.Time})
+	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN, time: op.Time, guard: op.Now})
 	e.touch(d)
 }
 

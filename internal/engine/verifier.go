@@ -35,7 +35,7 @@ func (e *Engine) keepVerifier(clean bool) {
 // openVerifier makes a new one unless the pool was closed cleanly. While it is
 // open, it is not.
 func (e *Engine) openVerifier() error {
-	if !e.verifier.clean || e.recovery.Ops > 0 {
+	if r := &e.recovery; !e.verifier.clean || r.Ops > 0 || r.Discarded != "" || e.opt.AcceptLoss {
 		var b [8]byte
 		if _, err := io.ReadFull(e.opt.Rand, b[:]); err != nil {
 			return err

@@ -30,6 +30,8 @@ type viewKey struct{ dataset, lsn uint64 }
 const (
 	maxViews  = 4096
 	idleViews = 16
+
+	viewBuilds = 2 // rebuilt at a time
 )
 
 // viewCache shares the views of one moment.
@@ -37,6 +39,8 @@ type viewCache struct {
 	mu    sync.Mutex
 	views map[viewKey]*View
 	idle  []*View // without users, the one idle longest first
+
+	building chan struct{} // a place for each rebuild that runs
 }
 
 // OpenView opens the state of a dataset at a moment. Close it. OutsideHistory,
@@ -89,6 +93,9 @@ func (c *viewCache) take(e *Engine, key viewKey) (*View, error) {
 }
 
 func (v *View) build(d *dataset) error {
+	builds := v.e.views.builds()
+	builds <- struct{}{}
+	defer func() { <-builds }()
 	im, err := v.e.replayTo(d, v.key.lsn, true)
 	if err != nil {
 		return err
@@ -117,6 +124,17 @@ func (v *View) Close() {
 	for len(c.idle) > idleViews || v.e.scratch.bytes() > maxScratch/2 && len(c.idle) > 0 {
 		c.drop(c.idle[0])
 	}
+}
+
+// builds is what bounds how many views are rebuilt at a time: each holds in
+// memory what the operations that it replays touch, up to spillOps of them.
+func (c *viewCache) builds() chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.building == nil {
+		c.building = make(chan struct{}, viewBuilds)
+	}
+	return c.building
 }
 
 // drop frees a view that nobody uses. c.mu is held.

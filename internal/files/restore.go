@@ -3,7 +3,6 @@ package files
 import (
 	"bytes"
 	"context"
-	"fmt"
 
 	"varve/internal/engine"
 	"varve/internal/fail"
@@ -50,7 +49,8 @@ func (f *Files) Restore(ctx context.Context, c engine.Caller, share, path string
 	if err != nil {
 		return out, err
 	}
-	if out.Guard, err = f.guard(c, share); err != nil {
+	guard, err := f.e.Guard(c, share)
+	if out.Guard = guard.Guard; err != nil {
 		return out, err
 	}
 	err = k.restore(dir.handle, names[len(names)-1], ino, i)
@@ -60,18 +60,6 @@ func (f *Files) Restore(ctx context.Context, c engine.Caller, share, path string
 			WithHint("a part of it may be restored; %s@%s is what it was before", share, out.Guard)
 	}
 	return out, f.e.Flush()
-}
-
-// guard names the present moment.
-func (f *Files) guard(c engine.Caller, share string) (string, error) {
-	at := f.e.Status().LastLSN
-	for n := at; ; n++ {
-		name := fmt.Sprintf("before-rollback-%d", n)
-		_, err := f.e.Snapshot(c, share, name)
-		if !fail.Is(err, fail.Exists) {
-			return name, err
-		}
-	}
 }
 
 // restore makes a name what it was: an inode of the source.

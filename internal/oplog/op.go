@@ -108,7 +108,7 @@ type Op struct {
 	Source uint64 // Clone: the dataset it forks from
 	At     uint64 // Clone, Rollback: the moment; Snapshot: a past moment, 0 = the present; DestroySnapshot, Hold, Release: the snapshot's id; Drain: the dying list's id
 	Limit  uint64 // Drain: how many tree entries at the most
-	Now    bool   // Destroy: for good
+	Now    bool   // Destroy: for good; Snapshot: a guard, made before a change
 
 	// Of the files of a share: the exact bytes [Off, Off+Len) and Extents of
 	// WriteFile are as in Write. Setattr with a size that ends inside a block

@@ -32,6 +32,9 @@ func (h *Head) IsShare() bool { return h.d.kind == shareKind }
 // Seed returns what the share's names are hashed with. It never changes.
 func (h *Head) Seed() uint64 { return h.d.head.seed }
 
+// CreatedLSN returns the operation that made the dataset.
+func (h *Head) CreatedLSN() uint64 { return h.d.created.lsn }
+
 // NextIno returns the number for a new object. Only a judge may ask.
 func (h *Head) NextIno() uint64 { return h.d.nextIno }
 

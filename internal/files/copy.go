@@ -81,6 +81,7 @@ type copier struct {
 	done  Progress
 	lsn   uint64
 	buf   []byte
+	depth int // of directories that it is in
 }
 
 func (f *Files) copier(ctx context.Context, c engine.Caller, src *state, view *engine.View, to string, tell func(Progress)) (*copier, error) {
@@ -201,8 +202,24 @@ func (k *copier) replace(dir fs.Handle, name string, ino uint64, i inode.Inode) 
 	return k.did(lsn, err)
 }
 
+// enter begins the visit of a directory, and leave ends it. Each level takes
+// memory: TooBig beyond fs.MaxDepth.
+func (k *copier) enter() error {
+	if k.depth == fs.MaxDepth {
+		return fail.New(fail.TooBig, "directories are nested deeper than %d", fs.MaxDepth).WithHint("do it with the deeper ones by themselves")
+	}
+	k.depth++
+	return nil
+}
+
+func (k *copier) leave() { k.depth-- }
+
 // children visits what is in a directory of the source.
 func (k *copier) children(dir uint64, fn func(inode.Entry, inode.Inode) error) error {
+	if err := k.enter(); err != nil {
+		return err
+	}
+	defer k.leave()
 	return k.src.names(dir, func(chunk []inode.Entry) error {
 		for _, e := range chunk {
 			if err := k.ctx.Err(); err != nil {

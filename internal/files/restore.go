@@ -121,6 +121,10 @@ func (k *copier) unlessThere(dir fs.Handle, was uint64, e fs.Dirent) error {
 
 // each visits what is in a directory of the present.
 func (k *copier) each(dir fs.Handle, fn func(fs.Dirent) error) error {
+	if err := k.enter(); err != nil {
+		return err
+	}
+	defer k.leave()
 	after := uint64(0)
 	for {
 		if err := k.ctx.Err(); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"varve/internal/engine"
 	"varve/internal/fail"
+	"varve/internal/fs"
 	"varve/internal/when"
 )
 
@@ -158,6 +159,51 @@ func TestCopy(t *testing.T) {
 		}
 		if _, err := w.f.Copy(ctx, engine.Caller{}, Place{Share: "home", Path: "/"}, "home", "/into", false, quiet); err != nil && !fail.Is(err, fail.Exists) {
 			t.Error(err)
+		}
+	}
+}
+
+// What is nested too deeply is refused: it would take all memory.
+func TestNestedTooDeeply(t *testing.T) {
+	w := newWorld(t, 1)
+	d := w.root
+	for range 5 {
+		made, err := w.fs.Mkdir(root, d, "d", fs.SetAttr{})
+		w.ok(err)
+		d = made.Handle
+	}
+	src, view, err := w.f.view(context.Background(), "home", at(w.lsn()))
+	w.ok(err)
+	defer src.close()
+	ino, i, err := src.find("/d")
+	w.ok(err)
+	for _, deep := range []int{0, fs.MaxDepth - 5, fs.MaxDepth - 4} {
+		name := fmt.Sprint("copy", deep)
+		k, err := w.f.copier(context.Background(), engine.Caller{}, src, view, "home", quiet)
+		w.ok(err)
+		k.depth = deep
+		refused := func(err error) bool {
+			if k.depth != deep {
+				t.Errorf("a visit of %d directories ended at depth %d", deep, k.depth)
+			}
+			return fail.Is(err, fail.TooBig)
+		}
+		want := deep > fs.MaxDepth-5
+		_, err = k.make(w.root, name, ino, i)
+		if refused(err) != want || !want && err != nil {
+			t.Errorf("copy below %d: %v", deep, err)
+		}
+		if !want {
+			w.ok(k.put(place{handle: w.root, path: "/"}, name, ino, i, true))
+			w.ok(k.restore(w.root, "d", ino, i))
+		}
+		there, _, err := k.lookup(w.root, "d")
+		w.ok(err)
+		if want && !refused(k.restore(w.root, "d", ino, i)) {
+			t.Errorf("restore below %d is not refused", deep)
+		}
+		if want && !refused(k.remove(w.root, "d", there)) {
+			t.Errorf("removal below %d is not refused", deep)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"varve/internal/engine"
 	"varve/internal/inode"
 	"varve/internal/oplog"
+	"varve/internal/tree"
 )
 
 // Read fills p from byte off of a file and returns how many bytes there were,
@@ -55,7 +56,8 @@ func (c *Cred) mayRead(i *inode.Inode) error {
 }
 
 // Write writes p at byte off of a file. On return it is readable, and durable
-// after Commit of the LSN returned. A write is atomic up to engine.MaxWrite.
+// after Commit of the LSN returned. A write is atomic up to engine.MaxWrite;
+// one that is several operations comes without attributes before it.
 // The owner of a file may always write to it. ErrIsDir, ErrInval, ErrAccess,
 // ErrFBig, ErrQuota, ErrReadOnly, ErrStale.
 func (f *FS) Write(c *Call, h Handle, p []byte, off uint64) (Wcc, uint64, error) {
@@ -67,19 +69,18 @@ func (f *FS) Write(c *Call, h Handle, p []byte, off uint64) (Wcc, uint64, error)
 	if len(p) == 0 {
 		return w.wcc, 0, f.settle(at.share, at.Look(func(r inode.Reader) error { return w.judge(r, off, 0) }))
 	}
-	lsn, first := uint64(0), Pre{}
-	for len(p) > 0 {
+	lsn := uint64(0)
+	for parts := 0; len(p) > 0; parts++ {
 		n := min(uint64(len(p)), engine.MaxWrite-off%blockSize)
 		lsn, err = w.write(p[:n], off)
-		if !first.OK {
-			first = w.wcc.Before
+		if parts > 0 { // others may have come in between
+			w.wcc.Before = Pre{}
 		}
 		if err != nil {
 			break
 		}
 		p, off = p[n:], off+n
 	}
-	w.wcc.Before = first
 	return w.wcc, lsn, err
 }
 
@@ -119,19 +120,36 @@ func (w *writer) judge(r inode.Reader, off, n uint64) error {
 	case off > inode.MaxSize || n > inode.MaxSize-off:
 		return ErrFBig
 	}
-	return w.share.room(w.limits, growth(&i, off, n), 0)
+	return w.room(r, off, n)
 }
 
-// growth is how many bytes of payload a write may add, at the most: the blocks
-// that it touches, but for those that are certainly there since the file has
-// no holes.
-func growth(i *inode.Inode, off, n uint64) uint64 {
-	if n == 0 {
-		return 0
-	}
+// room refuses a write of n bytes that would go beyond the quota. What is there
+// is only counted where all of the write would not fit.
+func (w *writer) room(r inode.Reader, off, n uint64) error {
 	first, end := off/blockSize, (off+n+blockSize-1)/blockSize
-	if have := (i.Size + blockSize - 1) / blockSize; i.Blocks >= have && !i.Rough {
-		first = max(first, min(have, end))
+	if n == 0 || w.share.room(w.limits, (end-first)*blockSize, 0) == nil {
+		return nil
 	}
-	return (end - first) * blockSize
+	there, err := mapped(r, w.handle.Ino, first, end)
+	if err != nil {
+		return err
+	}
+	return w.share.room(w.limits, (end-first-there)*blockSize, 0)
+}
+
+// mapped returns how many of the blocks [first, end) of a file have payload.
+// The first byte of an extent's value counts its blocks, which never cross a
+// border of oplog.MaxExtentBlocks.
+func mapped(r inode.Reader, ino, first, end uint64) (n uint64, err error) {
+	lo := first - first%oplog.MaxExtentBlocks
+	err = r.Scan(inode.DataKey(ino, lo), inode.DataKey(ino, end), func(k tree.Key, v []byte) bool {
+		if len(v) == 0 {
+			return true // damage, which the write itself meets
+		}
+		_, block := k.Split()
+		to := block + uint64(v[0])
+		n += max(min(to, end), first) - max(min(block, end), first)
+		return true
+	})
+	return n, err
 }

@@ -27,7 +27,7 @@ const (
 	CodeNoSpace                  // the pool is full (ENOSPC)
 	CodeReadOnly                 // the past, or a read-only export (EROFS)
 	CodeMLink                    // too many links (EMLINK)
-	CodeNameTooLong              // longer than 255 bytes, or a target than 4095 (ENAMETOOLONG)
+	CodeNameTooLong              // longer than 255 bytes, a target than 4095, a path than MaxDepth names (ENAMETOOLONG)
 	CodeNotEmpty                 // a directory with names in it (ENOTEMPTY)
 	CodeQuota                    // the share's quota is used up (EDQUOT)
 	CodeStale                    // a handle of what is gone (ESTALE)
@@ -83,7 +83,7 @@ var (
 	ErrTooBig       = sentinel(CodeTooBig, fail.TooBig)
 
 	errReserved = fail.Wrap(fail.Denied, CodeAccess, "%s is reserved", SnapshotDir).WithHint("it shows the share's past; choose another name")
-	errDepth    = fail.Wrap(fail.TooBig, CodeTooBig, "directories nested deeper than %d", maxDepth)
+	errDepth    = fail.Wrap(fail.TooBig, CodeNameTooLong, "directories nested deeper than %d", MaxDepth)
 )
 
 func sentinel(c Code, k fail.Kind) *fail.Error { return &fail.Error{Kind: k, Err: c} }

@@ -80,6 +80,12 @@ func TestWcc(t *testing.T) {
 	wcc, _, err = w.f.Write(as(5), f, []byte("abc"), 100)
 	w.fails(err, CodeAccess)
 	check("refused write", wcc, before, before)
+	wcc, _, err = w.f.Write(root, f, make([]byte, engine.MaxWrite), 100) // two operations
+	w.ok(err)
+	if wcc.Before.OK || !wcc.AfterOK || wcc.After != w.attr(f) {
+		t.Errorf("write in two: %+v", wcc)
+	}
+	before = w.attr(f)
 	size := uint64(1)
 	wcc, _, err = w.f.Setattr(root, f, SetAttr{Size: &size})
 	w.ok(err)
@@ -112,7 +118,7 @@ func TestCreateModes(t *testing.T) {
 	}
 	again, err := w.f.Create(root, w.root, "x", SetAttr{}, false, &v)
 	w.ok(err)
-	if again.Handle != made.Handle || again.LSN != 0 || !again.Dir.AfterOK {
+	if again.Handle != made.Handle || again.LSN != made.LSN || !again.Dir.AfterOK {
 		t.Errorf("sent again: %+v", again)
 	}
 	for _, exclusive := range []bool{true, false} {
@@ -126,10 +132,11 @@ func TestCreateModes(t *testing.T) {
 	w.fails(err, CodeExist)
 
 	f := w.file(w.root, "f", "12345")
-	w.chmod(f, 0o640)
+	_, last, err := w.f.Setattr(root, f, mode(0o640))
+	w.ok(err)
 	got, err := w.f.Create(root, w.root, "f", mode(0o777), false, nil)
 	w.ok(err)
-	if got.Handle != f || got.Attr.Mode&permMask != 0o640 || got.Attr.Size != 5 || got.LSN != 0 {
+	if got.Handle != f || got.Attr.Mode&permMask != 0o640 || got.Attr.Size != 5 || got.LSN != last {
 		t.Errorf("unchecked: %+v", got)
 	}
 	size := uint64(2)
@@ -319,5 +326,35 @@ func TestCall(t *testing.T) {
 	}
 	if !fail.Is(ErrReadOnly, fail.ReadOnly) {
 		t.Error("kind")
+	}
+}
+
+// Who is told that nothing had to change can rely on what others made: the LSN
+// to commit is that of the share's last operation.
+func TestNothingToDo(t *testing.T) {
+	w := newWorld(t)
+	made, err := w.f.Create(root, w.root, "f", mode(0o600), false, nil)
+	w.ok(err)
+	if again, err := w.f.Create(root, w.root, "f", mode(0o600), false, nil); err != nil || again.LSN != made.LSN || again.Handle != made.Handle {
+		t.Errorf("create: %+v, %v, want LSN %d", again, err, made.LSN)
+	}
+	verifier := uint64(7)
+	made, err = w.f.Create(root, w.root, "g", SetAttr{}, true, &verifier)
+	w.ok(err)
+	if again, err := w.f.Create(root, w.root, "g", SetAttr{}, true, &verifier); err != nil || again.LSN != made.LSN || again.Handle != made.Handle {
+		t.Errorf("exclusive create: %+v, %v, want LSN %d", again, err, made.LSN)
+	}
+	_, _, linked, err := w.f.Link(root, made.Handle, w.root, "h")
+	w.ok(err)
+	_, _, lsn, err := w.f.Rename(root, w.root, "g", w.root, "h")
+	w.ok(err)
+	if lsn != linked {
+		t.Errorf("rename: LSN %d, want %d", lsn, linked)
+	}
+	w.ok(w.f.Commit(lsn, w.root))
+	w.crash()
+	w.lookup(w.root, "f")
+	if w.lookup(w.root, "h") != w.lookup(w.root, "g") {
+		t.Error("a name is lost")
 	}
 }

@@ -12,11 +12,12 @@ type Made struct {
 	Handle Handle
 	Attr   Attr
 	Dir    Wcc    // of the directory, also after an error
-	LSN    uint64 // for Commit; 0: nothing had to change
+	LSN    uint64 // for Commit; where nothing had to change, the share's last operation
 }
 
 // errNothing ends a judge that finds nothing to do: a success without an
-// operation.
+// operation. Where it relies on what the judge saw, that may not be durable
+// yet: then the LSN returned is the last that changed the share.
 var errNothing = errors.New("nothing to do")
 
 // errThere ends the judge of an unchecked create that finds a file, which is
@@ -51,9 +52,6 @@ func (f *FS) Create(c *Call, dir Handle, name string, set SetAttr, exclusive boo
 			}
 			made.Attr, made.LSN = w.After, lsn
 			return made, err
-		case err == errNothing && m.verifier != 0:
-			// The first of two same requests may not be durable yet.
-			return made, f.Flush(dir)
 		case err == errNothing:
 			return made, nil
 		}
@@ -70,7 +68,8 @@ func stored(verifier uint64) uint64 {
 	return verifier
 }
 
-// Mkdir makes a directory. ErrExist, ErrMLink, and as Create.
+// Mkdir makes a directory. ErrExist, ErrMLink, ErrNameTooLong also below
+// MaxDepth, and as Create.
 func (f *FS) Mkdir(c *Call, dir Handle, name string, set SetAttr) (Made, error) {
 	return f.make(&maker{c: c, kind: oplog.Mkdir, typ: inode.ModeDir, set: set, exclusive: true}, dir, name)
 }
@@ -165,6 +164,11 @@ func (m *maker) judge(r inode.Reader) error {
 	case m.typ == inode.ModeDir && d.Nlink >= inode.MaxLinks:
 		return ErrMLink
 	}
+	if m.typ == inode.ModeDir {
+		if err := m.notBelow(r, m.handle.Ino, d.Parent, 0); err != nil {
+			return err
+		}
+	}
 	if err := m.share.room(m.limits, 0, 1); err != nil {
 		return err
 	}
@@ -185,7 +189,7 @@ func (m *maker) found(r inode.Reader, e inode.Entry) error {
 	if !isRegular(&i) || m.verifier != 0 && i.Verifier != m.verifier {
 		return ErrExist
 	}
-	m.made.Handle, m.made.Attr = m.handle.at(e.Ino), m.attr(e.Ino, &i)
+	m.made.Handle, m.made.Attr, m.made.LSN = m.handle.at(e.Ino), m.attr(e.Ino, &i), m.share.head.ChangedLSN()
 	if m.verifier == 0 && m.set.Size != nil {
 		return errThere
 	}

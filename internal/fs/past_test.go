@@ -259,3 +259,76 @@ func TestViewsAreShared(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// The past of a clone begins where it was made: its origin's is not for all who
+// may use the clone.
+func TestPastOfClone(t *testing.T) {
+	w := newWorld(t)
+	d := w.mkdir(w.root, "d", 0o755)
+	f := w.file(d, "f", "secret")
+	old := w.snapshot("monday")
+	w.write(f, "public", 0)
+	w.clock = w.clock.Add(time.Hour)
+	_, err := w.e.Clone(engine.Caller{}, "home", when.Spec{Kind: when.Now}, "copy")
+	w.ok(err)
+	s, err := w.f.Share("copy")
+	w.ok(err)
+	made, err := w.e.Dataset("copy")
+	w.ok(err)
+	own := func(h Handle) Handle { h.Dataset = s.ID; return h }
+	w.clock = w.clock.Add(time.Hour)
+	done, err := w.e.Snapshot(engine.Caller{}, "copy", "tuesday")
+	w.ok(err)
+	w.write(own(f), "latest", 0)
+
+	for _, path := range []string{"/copy@lsn:%d/d/f", "/copy/.snapshot/lsn:%d/d/f", "/copy/d/.snapshot/lsn:%d/f"} {
+		for lsn, want := range map[uint64]Code{old: CodeNoEnt, made.CreatedLSN - 1: CodeNoEnt, made.CreatedLSN: CodeNone, done.LSN: CodeNone} {
+			h, _, err := w.f.Walk(root, fmt.Sprintf(path, lsn))
+			if CodeOf(err) != want {
+				t.Errorf(path+": %v, want %v", lsn, err, want)
+			}
+			if err == nil && w.content(h) != "public" {
+				t.Errorf(path+": %q", lsn, w.content(h))
+			}
+		}
+	}
+	for _, path := range []string{"/copy@90m-ago", "/copy/.snapshot/90m-ago", "/copy/.snapshot/monday", "/copy@monday"} {
+		if _, _, err := w.f.Walk(root, path); CodeOf(err) != CodeNoEnt {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	_, err = w.f.Getattr(root, at(own(f), old)) // such a handle can be made up
+	w.fails(err, CodeStale)
+	_, _, _, err = w.f.Read(root, at(own(f), old), make([]byte, 9), 0)
+	w.fails(err, CodeStale)
+	snap := w.lookup(own(d), SnapshotDir)
+	if got := w.list(snap, 10); !slices.Equal(got, []string{"tuesday"}) {
+		t.Errorf("the clone lists %q", got)
+	}
+	for _, name := range w.list(snap, 10) {
+		w.lookup(snap, name)
+	}
+	if h, _, err := w.f.Walk(root, "/home@monday/d/f"); err != nil || w.content(h) != "secret" {
+		t.Errorf("the origin's past: %v", err)
+	}
+}
+
+// A moment is not taken from another share that has the name by now.
+func TestMomentOfAnother(t *testing.T) {
+	w := newWorld(t)
+	w.file(w.root, "f", "")
+	w.snapshot("s")
+	name := "home" // as somebody read it
+	_, err := w.f.moment(w.share, name, mustParse(t, "s"))
+	w.ok(err)
+	_, err = w.e.Rename(engine.Caller{}, "home", "away")
+	w.ok(err)
+	_, err = w.f.moment(w.share, name, mustParse(t, "s"))
+	w.fails(err, CodeNoEnt)
+	_, err = w.e.CreateShare(engine.Caller{}, "home", 0o755, 0, 0)
+	w.ok(err)
+	w.snapshot("s")
+	_, err = w.f.moment(w.share, name, mustParse(t, "s"))
+	w.fails(err, CodeStale)
+	w.lookup(w.lookup(w.root, SnapshotDir), "s") // by the name that it has
+}

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -453,4 +454,53 @@ func TestQuota(t *testing.T) {
 	_, _, err = w.f.Remove(root, w.root, "g")
 	w.ok(err)
 	w.file(w.root, "h", "")
+}
+
+// What is there may be written again in a file with holes too, up to the last
+// block.
+func TestQuotaOfHoles(t *testing.T) {
+	w := newWorld(t)
+	f := w.file(w.root, "f", "")
+	rng := rand.New(rand.NewPCG(1, 2))
+	there := map[uint64]bool{}
+	write := func(from, n uint64) error {
+		_, _, err := w.f.Write(root, f, make([]byte, n*4096), from*4096)
+		return err
+	}
+	for range 40 {
+		from, n := rng.Uint64N(400), 1+rng.Uint64N(20)
+		w.ok(write(from, n))
+		for b := range n {
+			there[from+b] = true
+		}
+	}
+	refused := 0
+	for range 500 {
+		_, err := w.e.Set(engine.Caller{}, "home", "quota", fmt.Sprint(len(there)*4096+2*4096))
+		w.ok(err)
+		from, n := rng.Uint64N(400), 1+rng.Uint64N(engine.MaxWrite/4096)
+		if rng.IntN(2) == 0 {
+			n = 1 + rng.Uint64N(30)
+		}
+		fresh := 0
+		for b := range n {
+			if !there[from+b] {
+				fresh++
+			}
+		}
+		err = write(from, n)
+		if want := map[bool]Code{true: CodeNone, false: CodeQuota}[fresh <= 2]; CodeOf(err) != want {
+			t.Fatalf("%d blocks from %d, of which %d are new: %v, want %v", n, from, fresh, err, want)
+		}
+		if err != nil {
+			refused++
+			continue
+		}
+		for b := range n {
+			there[from+b] = true
+		}
+	}
+	if refused == 0 || refused > 490 {
+		t.Errorf("%d of 500 writes were refused", refused)
+	}
 }

@@ -25,7 +25,8 @@ type place struct {
 	view   *pastView // nil: the present
 }
 
-// place opens what a handle leads to. ErrStale.
+// place opens what a handle leads to. ErrStale; also for a moment before the
+// share was made, which belongs to what it was cloned from.
 func (f *FS) place(h Handle) (place, error) {
 	s, err := f.share(h.Dataset)
 	if err != nil {
@@ -33,6 +34,9 @@ func (f *FS) place(h Handle) (place, error) {
 	}
 	p := place{source: s.head, f: f, handle: h, share: s}
 	if h.Moment != 0 {
+		if h.Moment < s.head.CreatedLSN() {
+			return place{}, ErrStale
+		}
 		if p.view, err = f.past.take(h.Dataset, h.Moment); err != nil {
 			return place{}, err
 		}

@@ -7,14 +7,16 @@ import (
 	"varve/internal/oplog"
 )
 
-// maxDepth bounds the nesting of directories that a rename looks through.
-const maxDepth = 4096
+// MaxDepth is how many levels of directories there may be below the root. A
+// directory that is moved into another brings its own with it, so there can be
+// more; but none is made or moved below them.
+const MaxDepth = 4096
 
 // Rename gives an object another name, at once: what had that name so far goes
 // if it is of the same sort, a directory only if it is empty. Where both names
 // are of one object nothing happens. It returns the attributes of both
 // directories. ErrNoEnt, ErrExist (never), ErrNotDir, ErrIsDir, ErrNotEmpty,
-// ErrInval (into itself), ErrXDev, ErrAccess, ErrPerm, ErrMLink,
+// ErrInval (into itself), ErrNameTooLong (a directory below MaxDepth), ErrXDev, ErrAccess, ErrPerm, ErrMLink,
 // ErrNameTooLong, ErrReadOnly, ErrStale.
 func (f *FS) Rename(c *Call, from Handle, fromName string, to Handle, toName string) (Wcc, Wcc, uint64, error) {
 	if from.Dataset != to.Dataset || from.Moment != to.Moment {
@@ -39,7 +41,7 @@ func (f *FS) Rename(c *Call, from Handle, fromName string, to Handle, toName str
 	case nil:
 		return m.from, m.to, m.op.LSN, nil
 	case errNothing:
-		return m.from, m.to, 0, nil
+		return m.from, m.to, m.seen, nil
 	}
 	return m.from, m.to, 0, f.settle(p.share, err)
 }
@@ -60,6 +62,7 @@ type mover struct {
 	c        *Call
 	op       *oplog.Op
 	from, to Wcc
+	seen     uint64 // the share's last operation, where there is nothing to do
 }
 
 func (m *mover) judge(r inode.Reader) error {
@@ -83,6 +86,7 @@ func (m *mover) judge(r inode.Reader) error {
 	case err != nil:
 		return err
 	case ok && old.Ino == e.Ino:
+		m.seen = m.share.head.ChangedLSN()
 		return errNothing
 	}
 	op.Ino = e.Ino
@@ -135,10 +139,10 @@ func (m *mover) enter(r inode.Reader, dir uint64, w *Wcc) (inode.Inode, error) {
 	return d, m.c.mayEnter(&d)
 }
 
-// notBelow refuses a directory, whose parent is known, that is top or below
-// it.
+// notBelow refuses a directory, whose parent is known, as the place of another:
+// if it is top or below it, or MaxDepth deep.
 func (p *place) notBelow(r inode.Reader, dir, parent, top uint64) error {
-	for range maxDepth {
+	for range MaxDepth {
 		switch {
 		case dir == top:
 			return ErrInval

@@ -32,11 +32,11 @@ func TestRename(t *testing.T) {
 	rename(a, "f", b, SnapshotDir, CodeAccess)
 
 	// Two names of one object: nothing happens.
-	_, _, _, err := w.f.Link(root, f, b, "same")
+	_, _, linked, err := w.f.Link(root, f, b, "same")
 	w.ok(err)
 	_, _, lsn, err := w.f.Rename(root, a, "f", b, "same")
 	w.ok(err)
-	if lsn != 0 || w.lookup(a, "f") != f || w.lookup(b, "same") != f {
+	if lsn != linked || w.lookup(a, "f") != f || w.lookup(b, "same") != f {
 		t.Error("a name of the same object was taken away")
 	}
 	rename(a, "f", a, "f", CodeNone)
@@ -69,16 +69,32 @@ func TestRename(t *testing.T) {
 	}
 }
 
-// A directory's way up is looked through within a bound.
+// A directory's way up is looked through within a bound, which is the same for
+// what is made and what is moved.
 func TestDepth(t *testing.T) {
 	w := newWorld(t)
-	d := w.root
-	for range maxDepth + 10 {
-		d = w.mkdir(d, "d", 0o755)
+	d := w.root // made of long pieces: so few ways up are long
+	const piece = 128
+	for range MaxDepth / piece {
+		top := w.mkdir(w.root, "piece", 0o755)
+		end := top
+		for range piece - 1 {
+			end = w.mkdir(end, "d", 0o755)
+		}
+		_, _, _, err := w.f.Rename(root, w.root, "piece", d, "d")
+		w.ok(err)
+		d = end
 	}
 	w.mkdir(w.root, "x", 0o755)
-	_, _, _, err := w.f.Rename(root, w.root, "x", d, "x")
-	w.fails(err, CodeTooBig)
+	w.file(d, "f", "files may be there")
+	_, err := w.f.Mkdir(root, d, "x", SetAttr{})
+	w.fails(err, CodeNameTooLong)
+	_, _, _, err = w.f.Rename(root, w.root, "x", d, "x")
+	w.fails(err, CodeNameTooLong)
+	up := w.lookup(d, "..")
+	w.mkdir(up, "y", 0o755)
+	_, _, _, err = w.f.Rename(root, w.root, "x", up, "x")
+	w.ok(err)
 	for range 10 {
 		_, _, _, err = w.f.Rename(root, w.root, "d", w.root, "e")
 		w.ok(err)

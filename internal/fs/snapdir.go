@@ -14,7 +14,8 @@ import (
 // it may also be any other WHEN, without the "@": 10m-ago, 2026-11-22T10:00,
 // lsn:812455. It is resolved at the lookup; the handle then holds the moment,
 // and everything below it belongs to that. The directory of the past is the one
-// with the same inode number, whatever it was called.
+// with the same inode number, whatever it was called. The past of a clone begins
+// where it was made: who may use it need not be allowed to use its origin.
 
 // snapDirStep is how often .snapshot seems to change, so that clients, which
 // keep names as long as a directory does not change, ask again what 10m-ago is.
@@ -63,14 +64,42 @@ func (f *FS) momentHandle(dir Handle, name string) (Handle, error) {
 	if err != nil {
 		return Handle{}, ErrNoEnt
 	}
-	m, err := f.e.Resolve(s.head.Name(), f.steady(w))
+	moment, err := f.moment(s.id, s.head.Name(), f.steady(w))
 	switch {
 	case fail.Is(err, fail.NotFound), fail.Is(err, fail.OutsideHistory):
 		return Handle{}, ErrNoEnt
 	case err != nil:
 		return Handle{}, err
 	}
-	return Handle{Dataset: dir.Dataset, Ino: dir.Ino, Moment: m.LSN}, nil
+	return Handle{Dataset: dir.Dataset, Ino: dir.Ino, Moment: moment}, nil
+}
+
+// moment resolves a WHEN of a share by its name. ErrStale: the name is another's
+// by now, and so may be what was found. NotFound, OutsideHistory.
+func (f *FS) moment(id uint64, name string, w when.Spec) (uint64, error) {
+	m, err := f.e.Resolve(name, w)
+	if err != nil {
+		return 0, err
+	}
+	d, err := f.still(id, name)
+	switch {
+	case err != nil:
+		return 0, err
+	case m.LSN < d.CreatedLSN:
+		return 0, fail.New(fail.OutsideHistory, "%s is before %s was cloned from %s (lsn %d)", w, name, d.Origin, d.CreatedLSN).
+			WithHint("look at the origin")
+	}
+	return m.LSN, nil
+}
+
+// still describes the share that was found by its name. ErrStale: the name is
+// another's by now. NotFound.
+func (f *FS) still(id uint64, name string) (engine.DatasetInfo, error) {
+	d, err := f.e.Dataset(name)
+	if err == nil && d.ID != id {
+		err = ErrStale
+	}
+	return d, err
 }
 
 // steady makes a time from one that goes with the clock, in steps of a tenth of
@@ -91,7 +120,11 @@ func (f *FS) snapshots(h Handle, after uint64, max int) ([]engine.SnapshotInfo, 
 	if err != nil {
 		return nil, false, err
 	}
-	all, err := f.e.Snapshots(s.head.Name())
+	name := s.head.Name()
+	all, err := f.e.Snapshots(name)
+	if err == nil {
+		_, err = f.still(s.id, name)
+	}
 	if err != nil {
 		return nil, false, f.settle(s, err)
 	}

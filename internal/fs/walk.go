@@ -36,8 +36,7 @@ func (f *FS) top(name string) (Handle, error) {
 	if err != nil {
 		return Handle{}, err
 	}
-	m, err := f.e.Resolve(name, w)
-	h.Moment = m.LSN
+	h.Moment, err = f.moment(s.ID, name, w)
 	return h, err
 }
 

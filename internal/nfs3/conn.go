@@ -41,6 +41,7 @@ type conn struct {
 	cancel   context.CancelFunc
 	draining atomic.Bool
 	evicted  atomic.Bool
+	stranger bool // no share could be used from its address when it came
 	grant    atomic.Pointer[grant]
 
 	baton  baton

@@ -29,31 +29,36 @@ type requestKey struct {
 // duplicates remembers the requests that must not be executed twice, and what
 // was answered:
 //
-//	begin --> in progress --> done(reply) --> forgotten when old, or for room
+//	begin --> in progress --> finish(reply) --> forgotten when old, or for room
 //	               |
-//	               +--> forget, if it may be tried again
+//	               +--> forget, if it may be tried again: it was refused, or failed
 //
-// Entries are in a list in the order of their beginnings. Those of operations
-// that the log had when the server started have no reply yet; it is made
-// again from the operation when the client asks.
+// What is in progress has no bound here but that of requests in flight. What is
+// remembered has one of entries and one of bytes; room is made at the cost of
+// the client that holds most, so that none can push out the requests of another
+// that holds less. Requests of operations that the log had when the server
+// started have no reply yet; it is made again from the operation when the
+// client asks.
 type duplicates struct {
 	max   int
 	bytes int
 
-	mu          sync.Mutex
-	byKey       map[requestKey]*entry
-	first, last *entry
-	unused      *entry
-	used        int // bytes
+	mu      sync.Mutex
+	byKey   map[requestKey]*entry
+	done    chain // what is remembered, in the order of its ends
+	holders holders
+	unused  *entry // linked by ofAll
+	n       int    // entries remembered
+	used    int    // bytes of them
 }
 
 type entry struct {
-	key        requestKey
-	at         time.Time // of the beginning
-	done       bool
-	logged     *outcome
-	reply      []byte // after the XID
-	prev, next *entry
+	key    requestKey
+	at     time.Time // of the beginning
+	done   bool      // it is remembered
+	logged *outcome
+	reply  []byte // after the XID
+	links  links
 }
 
 // outcome is what an operation did, as far as its reply tells.
@@ -62,16 +67,17 @@ type outcome struct{ dataset, ino uint64 }
 func (d *duplicates) init() {
 	d.max, d.bytes = maxDuplicates, duplicateMemory
 	d.byKey = make(map[requestKey]*entry)
+	d.holders.byClient = make(map[netip.Addr]*holder)
 }
 
 // verdict says what to do with a request.
 type verdict uint8
 
 const (
-	isNew      verdict = iota // execute it, then done or forget
+	isNew      verdict = iota // execute it, then finish or forget
 	isRunning                 // drop it: the reply to the first will do
 	isAnswered                // the reply is what begin appended
-	isLogged                  // make the reply from the outcome, then done or forget
+	isLogged                  // make the reply from the outcome, then finish or forget
 )
 
 // begin judges a request. A reply that is there is appended to dst.
@@ -84,7 +90,7 @@ func (d *duplicates) begin(k requestKey, now time.Time, dst []byte) (verdict, *e
 		case !e.done:
 			return isRunning, nil, dst
 		case e.logged != nil:
-			e.done = false
+			d.release(e)
 			return isLogged, e, dst
 		}
 		return isAnswered, nil, append(dst, e.reply...)
@@ -92,14 +98,13 @@ func (d *duplicates) begin(k requestKey, now time.Time, dst []byte) (verdict, *e
 	return isNew, d.add(k, now), dst
 }
 
-// done keeps the reply to a request that begin gave an entry.
-func (d *duplicates) done(e *entry, reply []byte) {
+// finish keeps the reply to a request that begin gave an entry.
+func (d *duplicates) finish(e *entry, reply []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.used -= cap(e.reply)
 	e.reply = append(e.reply[:0], reply...)
-	d.used += cap(e.reply)
-	e.done, e.logged = true, nil
+	e.logged = nil
+	d.remember(e)
 }
 
 // forget lets a request be executed when it comes again.
@@ -107,75 +112,68 @@ func (d *duplicates) forget(e *entry) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if e.logged != nil {
-		e.done = true
+		d.remember(e)
 		return
 	}
-	d.drop(e)
+	d.recycle(e)
 }
 
-// add appends an entry. d.mu is held.
+// add makes an entry in progress. d.mu is held.
 func (d *duplicates) add(k requestKey, now time.Time) *entry {
 	e := d.unused
 	if e == nil {
 		e = new(entry)
 	} else {
-		d.unused = e.next
+		d.unused = e.links[ofAll].next
 	}
 	*e = entry{key: k, at: now, reply: e.reply[:0]}
-	d.used += requestAllotment + cap(e.reply)
 	d.byKey[k] = e
-	d.link(e)
 	return e
 }
 
-func (d *duplicates) link(e *entry) {
-	e.prev, e.next = d.last, nil
-	if d.last == nil {
-		d.first = e
-	} else {
-		d.last.next = e
-	}
-	d.last = e
-}
-
-func (d *duplicates) unlink(e *entry) {
-	if e.prev == nil {
-		d.first = e.next
-	} else {
-		e.prev.next = e.next
-	}
-	if e.next == nil {
-		d.last = e.prev
-	} else {
-		e.next.prev = e.prev
+// remember ends the progress of an entry, and makes room for it. d.mu is held.
+func (d *duplicates) remember(e *entry) {
+	e.done = true
+	d.done.push(e, ofAll)
+	d.holders.add(e)
+	d.n++
+	d.used += e.size()
+	for d.n > d.max || d.used > d.bytes {
+		d.drop(d.holders.victim())
 	}
 }
 
+// release is the reverse of remember.
+func (d *duplicates) release(e *entry) {
+	e.done = false
+	d.done.cut(e, ofAll)
+	d.holders.remove(e)
+	d.n--
+	d.used -= e.size()
+}
+
+// size is what a remembered entry counts, in bytes.
+func (e *entry) size() int { return requestAllotment + cap(e.reply) }
+
+// drop ends an entry that is remembered. d.mu is held.
 func (d *duplicates) drop(e *entry) {
-	d.unlink(e)
+	d.release(e)
+	d.recycle(e)
+}
+
+// recycle ends an entry in progress. d.mu is held.
+func (d *duplicates) recycle(e *entry) {
 	delete(d.byKey, e.key)
-	d.used -= requestAllotment + cap(e.reply)
 	if cap(e.reply) > smallReply {
 		e.reply = nil
 	}
-	e.next, d.unused = d.unused, e
+	e.links[ofAll].next, d.unused = d.unused, e
 }
 
-// expire drops what is old or has no room. What is in progress stays, and
-// moves to the end: there is less of it than may be remembered.
+// expire drops what is old. d.mu is held.
 func (d *duplicates) expire(now time.Time) {
-	for range len(d.byKey) {
-		e := d.first
-		if now.Sub(e.at) < duplicateAge && len(d.byKey) < d.max && d.used < d.bytes {
-			return
-		}
-		if e.done {
-			d.drop(e)
-			continue
-		}
-		d.unlink(e)
-		e.at = now
-		d.link(e)
+	for d.done.first != nil && now.Sub(d.done.first.at) >= duplicateAge {
+		d.drop(d.done.first)
 	}
 }
 
@@ -205,19 +203,23 @@ func (d *duplicates) recall(op *oplog.Op, now time.Time) {
 		return
 	}
 	entry := d.add(k, now)
-	entry.done, entry.logged = true, &outcome{op.Dataset, op.Ino}
+	entry.logged = &outcome{op.Dataset, op.Ino}
+	d.remember(entry)
 }
 
 var sumTable = crc64.MakeTable(crc64.ECMA)
 
-// request identifies a call: its checksum covers what is asked, and for whom.
+// request identifies a call: its checksum covers what is asked, and the whole
+// credential with its stamp and name of a machine, since several may share an
+// address. A retransmission repeats all of that.
 func (h *header) request(args []byte) oplog.Request {
-	var who [20]byte
-	p := put32(who[:0], h.prog)
+	var what [20]byte
+	p := put32(what[:0], h.prog)
 	p = put32(p, h.vers)
 	p = put32(p, h.proc)
-	p = put32(p, h.uid)
-	p = put32(p, h.gid)
+	p = put32(p, h.flavor)
+	p = put32(p, uint32(len(h.cred)))
 	sum := crc64.Update(0, sumTable, p)
+	sum = crc64.Update(sum, sumTable, h.cred)
 	return oplog.Request{XID: h.xid, Sum: crc64.Update(sum, sumTable, args)}
 }

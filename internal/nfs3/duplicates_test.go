@@ -41,7 +41,7 @@ func TestDuplicates(t *testing.T) {
 	other = keyOf(1)
 	other.client = netip.MustParseAddr("10.0.0.2")
 	begin(other, isNew)
-	d.done(e, []byte("reply"))
+	d.finish(e, []byte("reply"))
 	if _, reply := begin(keyOf(1), isAnswered); string(reply) != "reply" {
 		t.Errorf("reply %q", reply)
 	}
@@ -61,8 +61,8 @@ func TestDuplicatesAreBounded(t *testing.T) {
 		_, running, _ := d.begin(keyOf(0), now, nil)
 		for i := 1; i <= 100; i++ {
 			_, e, _ := d.begin(keyOf(i), now, nil)
-			d.done(e, make([]byte, 500))
-			if len(d.byKey) > x.want+1 || d.used > x.bytes+2*(requestAllotment+512) {
+			d.finish(e, make([]byte, 500))
+			if len(d.byKey) > x.want+1 || d.used > x.bytes {
 				t.Fatalf("%d entries, %d bytes", len(d.byKey), d.used)
 			}
 		}
@@ -75,7 +75,86 @@ func TestDuplicatesAreBounded(t *testing.T) {
 		if v, _, _ := d.begin(keyOf(0), now, nil); v != isRunning {
 			t.Error("one in progress is forgotten")
 		}
-		d.done(running, nil)
+		d.finish(running, nil)
+	}
+}
+
+// Neither what is refused, nor any number of requests of others, pushes out
+// those of a client that has few.
+func TestDuplicatesAreFair(t *testing.T) {
+	const limit, few = 64, 16
+	now := time.Now()
+	d := newDuplicates(limit, 1<<20)
+	of := func(host byte, n int) requestKey {
+		k := keyOf(n)
+		k.client = netip.AddrFrom4([4]byte{10, 0, 0, host})
+		return k
+	}
+	do := func(k requestKey) {
+		v, e, _ := d.begin(k, now, nil)
+		if v != isNew {
+			t.Fatalf("verdict %d", v)
+		}
+		d.finish(e, []byte("reply"))
+	}
+	check := func(host byte, from, to int) {
+		t.Helper()
+		for i := from; i < to; i++ {
+			if v, _, _ := d.begin(of(host, i), now, nil); v != isAnswered {
+				t.Fatalf("request %d of client %d: verdict %d", i, host, v)
+			}
+		}
+	}
+	for i := range limit {
+		do(of(1, i))
+	}
+	var running []*entry
+	for i := range 3 * limit {
+		_, e, _ := d.begin(of(9, i), now, nil)
+		running = append(running, e)
+	}
+	for _, e := range running {
+		d.forget(e)
+	}
+	check(1, 0, limit)
+	for i := range few {
+		do(of(2, i))
+	}
+	check(1, few, limit)
+	for host := byte(3); host < 6; host++ {
+		for i := range 10 * limit {
+			do(of(host, i))
+		}
+		check(host, 10*limit-few/2, 10*limit)
+	}
+	check(2, few/2+few/4, few)
+	if len(d.byKey) != limit || len(d.holders.ranking) != 5 || len(d.holders.byClient) != 5 {
+		t.Errorf("%d entries of %d clients", len(d.byKey), len(d.holders.ranking))
+	}
+	now = now.Add(duplicateAge)
+	d.begin(of(7, 0), now, nil)
+	if len(d.byKey) != 1 || len(d.holders.ranking) != 0 || len(d.holders.byClient) != 0 || d.n != 0 || d.used != 0 {
+		t.Errorf("later: %d entries, %d bytes", len(d.byKey), d.used)
+	}
+}
+
+// A request that is being answered from the log is not dropped for room.
+func TestRecalledStaysWhileItRuns(t *testing.T) {
+	now := time.Now()
+	d := newDuplicates(1, 1<<20)
+	op := &oplog.Op{Dataset: 3, Ino: 77, Request: &oplog.Request{XID: 1, Sum: 7}, Client: &oplog.Client{Name: "nfs 10.0.0.1:99"}}
+	d.recall(op, now)
+	_, e, _ := d.begin(keyOf(1), now, nil)
+	for i := 2; i < 10; i++ {
+		_, e, _ := d.begin(keyOf(i), now, nil)
+		d.finish(e, nil)
+	}
+	if v, _, _ := d.begin(keyOf(1), now, nil); v != isRunning {
+		t.Errorf("verdict %d", v)
+	}
+	d.finish(e, []byte("reply"))
+	if v, _, p := d.begin(keyOf(1), now, nil); v != isAnswered || string(p) != "reply" {
+		t.Errorf("verdict %d, reply %q", v, p)
 	}
 }
 
@@ -103,7 +182,7 @@ func TestRecall(t *testing.T) {
 	if v, _, _ := d.begin(keyOf(1), now, nil); v != isLogged {
 		t.Errorf("after it could not be answered: verdict %d", v)
 	}
-	d.done(e, []byte("reply"))
+	d.finish(e, []byte("reply"))
 	if v, _, _ := d.begin(keyOf(1), now, nil); v != isAnswered {
 		t.Errorf("after it was answered: verdict %d", v)
 	}

@@ -62,5 +62,5 @@ var (
 	errTooLong      = fail.New(fail.TooBig, "a call of more than 16 MiB, or in more than 1024 fragments")
 	errNotACall     = fail.New(fail.Invalid, "not a remote procedure call")
 	errCut          = fail.New(fail.Canceled, "the connection was cut")
-	errIdle         = fail.New(fail.Canceled, "idle, and another client needed the place")
+	errIdle         = fail.New(fail.Canceled, "idle, or of an address that no share allows, and another client needed the place")
 )

@@ -64,7 +64,7 @@ func (c *conn) first(t *task) bool {
 func (c *conn) execute(t *task) error {
 	if t.proc.early {
 		if err := c.place(t); err != nil {
-			c.abandon(t)
+			t.end()
 			return err
 		}
 	}
@@ -102,7 +102,7 @@ func (c *conn) wait(t *task) error {
 		return nil
 	}
 	if err := c.place(t); err != nil {
-		c.abandon(t)
+		t.end()
 		return err
 	}
 	n := c.baton.begin(t)
@@ -251,34 +251,51 @@ func (c *conn) answer(t *task) error {
 		c.out.send(b)
 		return nil
 	}
+	if t.dup != nil {
+		return c.answerOnce(t)
+	}
 	if !t.lent {
 		p, err := c.room(t.room())
 		if err != nil {
-			c.abandon(t)
+			t.end()
 			return err
 		}
 		t.dst = p
 	}
 	c.reply.to += len(t.encode(t.dst))
 	c.done(t)
+	c.sendMany()
+	return nil
+}
+
+// answerOnce is answer for what must not be executed again. The reply is made,
+// and so remembered, before there is any wait for memory: the client may end
+// that by cutting the connection, and ask again on another.
+func (c *conn) answerOnce(t *task) error {
+	b := c.srv.buffers.get(smallReply)
+	defer c.srv.buffers.put(b)
+	p := t.encode(b.tail(smallReply))
+	c.done(t)
+	dst, err := c.room(len(p))
+	if err != nil {
+		return err
+	}
+	c.reply.to += len(append(dst, p...))
+	c.sendMany()
+	return nil
+}
+
+// sendMany sends the replies at hand if they are many.
+func (c *conn) sendMany() {
 	if c.reply.to-c.reply.from >= sendAt {
 		c.flushReplies()
 	}
-	return nil
 }
 
 // done ends a task of which the reply is encoded.
 func (c *conn) done(t *task) {
 	if f := c.srv.opt.Observe; f != nil && t.proc != nil {
 		f(t.proc.name, time.Since(t.start), t.n, t.err)
-	}
-	t.end()
-}
-
-// abandon ends a task without a reply.
-func (c *conn) abandon(t *task) {
-	if t.dup != nil {
-		c.srv.seen.forget(t.dup)
 	}
 	t.end()
 }

@@ -31,9 +31,12 @@ import (
 
 // Options tune a Server. The zero value of each field means its default.
 type Options struct {
-	Logger   *slog.Logger // default: no log
-	MaxConns int          // connections at a time; default 256
-	Workers  int          // calls given away that run at a time; default 64
+	Logger  *slog.Logger // default: no log
+	Workers int          // calls given away that run at a time; default 64
+
+	// MaxConns bounds the connections at a time; default 256. When there are
+	// as many, those from addresses that no share allows give way first.
+	MaxConns int
 
 	// MaxRequests bounds the calls in flight of all connections, beside the one
 	// that each may always have; default 8192. One connection has at most 128.

@@ -4,7 +4,7 @@ package nfs3
 type procedure struct {
 	name   string // for metrics
 	handle bool   // its arguments begin with a handle, whose share has to allow the call
-	once   bool   // must not be executed again when its request is repeated
+	once   bool   // must not be executed again when its request is repeated; neither room nor early
 
 	decode func(*args, *decoder)
 	run    func(*task)                // nil: nothing to do

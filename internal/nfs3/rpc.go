@@ -48,7 +48,9 @@ const (
 // header is what precedes the arguments of a call.
 type header struct {
 	xid, prog, vers, proc uint32
-	sys                   bool // AUTH_SYS; what follows is its
+	flavor                uint32
+	cred                  []byte // the credential's body; lies in the call
+	sys                   bool   // AUTH_SYS; what follows is its
 	uid, gid              uint32
 	groups                [maxGroups]uint32
 	ngroups               int
@@ -70,18 +72,18 @@ func (h *header) parse(d *decoder) (status uint32, ok bool) {
 	if version != rpcVersion {
 		return rpcWrongVersion, true
 	}
-	flavor, cred := d.u32(), d.opaque(maxAuth)
+	h.flavor, h.cred = d.u32(), d.opaque(maxAuth)
 	d.u32()
 	d.opaque(maxAuth) // the verifier says nothing in the flavors that we take
 	if d.bad {
 		return rpcAuthError, true
 	}
-	switch flavor {
+	switch h.flavor {
 	case authNone:
 		h.sys = false
 		return rpcSuccess, true
 	case authSys:
-		if h.parseSys(cred) {
+		if h.parseSys(h.cred) {
 			return rpcSuccess, true
 		}
 	}

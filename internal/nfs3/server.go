@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -154,6 +155,7 @@ func (s *Server) Clients() []ClientInfo {
 
 // admit starts serving a connection, or closes it.
 func (s *Server) admit(nc net.Conn) {
+	stranger := !s.knows(addrOf(nc.RemoteAddr().String()))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
@@ -161,31 +163,45 @@ func (s *Server) admit(nc net.Conn) {
 		return
 	}
 	if len(s.conns) >= s.opt.MaxConns {
-		idle := s.idlest()
-		if idle == nil || len(s.conns) > s.opt.MaxConns {
+		out := s.dispensable(stranger)
+		if out == nil || len(s.conns) > s.opt.MaxConns {
 			s.log.Warn("nfs: connection refused", "client", nc.RemoteAddr(), "limit", s.opt.MaxConns)
 			nc.Close()
 			return
 		}
-		idle.evicted.Store(true)
-		idle.hangup()
+		out.evicted.Store(true)
+		out.hangup()
 	}
 	c := newConn(s, nc)
+	c.stranger = stranger
 	s.conns[c] = struct{}{}
 	s.handlers.Add(1)
 	go c.serve()
 }
 
-// idlest returns the connection that has been idle for the longest time, and
-// for long enough to be closed. s.mu is held.
-func (s *Server) idlest() (idle *conn) {
-	before := time.Now().Add(-idleTime).UnixNano()
+// dispensable returns the connection that gives way to a new one, or nil: the
+// one that has been idle for the longest time, and for long enough to be closed.
+// A stranger takes no place but that of another; and of strangers one gives way,
+// busy or not, to who is none. s.mu is held.
+func (s *Server) dispensable(toStranger bool) (out *conn) {
+	idle := time.Now().Add(-idleTime).UnixNano()
 	for c := range s.conns {
-		if at := c.active.Load(); at < before && !c.evicted.Load() {
-			idle, before = c, at
+		at := c.active.Load()
+		switch {
+		case c.evicted.Load() || toStranger && !c.stranger:
+		case at >= idle && (toStranger || !c.stranger):
+		case out == nil || c.stranger && !out.stranger || c.stranger == out.stranger && at < out.active.Load():
+			out = c
 		}
 	}
-	return idle
+	return out
+}
+
+// knows reports whether any share may be used from ip.
+func (s *Server) knows(ip netip.Addr) bool {
+	return slices.ContainsFunc(s.files.Shares(), func(share fs.Share) bool {
+		return s.exports.rule(share).allows(ip)
+	})
 }
 
 // forget is told of the end of a connection.

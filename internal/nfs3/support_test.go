@@ -133,6 +133,10 @@ func dial(t testing.TB, addr string) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newClient(t, nc)
+}
+
+func newClient(t testing.TB, nc net.Conn) *client {
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(3 * waitLimit))
 	return &client{t: t, nc: nc, r: bufio.NewReaderSize(nc, 2<<20), xid: rand.Uint32(), cred: sysCred(0, 0)}

@@ -207,7 +207,8 @@ func (t *task) changed(lsn uint64, h fs.Handle) {
 }
 
 // encode appends the reply, of at most t.room() bytes, to the empty p, and
-// remembers it where that is to be.
+// remembers it where that is to be: refusals and failures take no room from
+// what was done.
 func (t *task) encode(p []byte) []byte {
 	switch {
 	case t.refused != rpcSuccess:
@@ -222,10 +223,10 @@ func (t *task) encode(p []byte) []byte {
 	p = seal(p)
 	switch {
 	case t.dup == nil:
-	case t.status == errIO || t.status == errJukebox || t.status == errServerFault:
+	case t.status == nfsOK:
+		t.c.srv.seen.finish(t.dup, p[8:])
+	default: // it changed nothing, or nothing durable
 		t.c.srv.seen.forget(t.dup)
-	default:
-		t.c.srv.seen.done(t.dup, p[8:])
 	}
 	return p
 }

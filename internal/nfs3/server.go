@@ -200,7 +200,7 @@ func (s *Server) dispensable(toStranger bool) (out *conn) {
 // knows reports whether any share may be used from ip.
 func (s *Server) knows(ip netip.Addr) bool {
 	return slices.ContainsFunc(s.files.Shares(), func(share fs.Share) bool {
-		return s.exports.rule(share).allows(ip)
+		return ruleOf(share.Properties).allows(ip)
 	})
 }
 

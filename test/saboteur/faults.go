@@ -14,6 +14,9 @@ var (
 	edges        = suite{pkg: "./internal/engine", run: "^TestEdgesGuarded$"}
 	treeDamage   = suite{pkg: "./internal/tree", run: "^TestDamagedNodes$"}
 	diskDamage   = suite{pkg: "./test/interop", run: "^TestFlippedBits$"}
+	nfsTests     = suite{pkg: "./internal/nfs3", run: "^(TestCommits|TestRepeatedOverRestart|TestPast|TestSquash|TestDuplicates)$"}
+	shareKills   = suite{pkg: "./test/power", run: "^TestKillSharesUnderLoad$"}
+	nfsClients   = suite{pkg: "./test/interop", run: "^TestNFS(Repeat|Rollback|Permissions)$"}
 	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
 )
 
@@ -139,7 +142,7 @@ var faults = []fault{
 	},
 	{
 		name: "snapshot-of-the-wrong-moment", what: "a snapshot names a later moment than the one it was taken at",
-		edits: []edit{{"internal/engine/snapshot.go", "name: op.Name, lsn: op.LSN, time: op.Time})", "name: op.Name, lsn: op.LSN + 1, time: op.Time})"}},
+		edits: []edit{{"internal/engine/snapshot.go", "name: op.Name, lsn: op.LSN, time: op.Time, guard", "name: op.Name, lsn: op.LSN + 1, time: op.Time, guard"}},
 		tests: poolMoments,
 	},
 	{
@@ -295,7 +298,7 @@ var faults = []fault{
 	},
 	{
 		name: "verifier-survives", what: "the write verifier is the same after a crash",
-		edits: []edit{{"internal/engine/verifier.go", "if !e.verifier.clean || e.recovery.Ops > 0 {", "if e.verifier.value == 0 {"}},
+		edits: []edit{{"internal/engine/verifier.go", "if r := &e.recovery; !e.verifier.clean || r.Ops > 0 || ", "if r := &e.recovery; e.verifier.value == 0 || r.Ops > 1<<40 || "}},
 		tests: restarts,
 	},
 	{
@@ -312,5 +315,30 @@ var faults = []fault{
 		name: "requests-never-old", what: "requests come back however old they are",
 		edits: []edit{{"internal/engine/recent.go", "op.Request != nil && op.Time >= from", "op.Request != nil"}},
 		tests: restarts,
+	},
+	{
+		name: "reply-before-durable", what: "operations on files are answered before they are durable",
+		edits: []edit{{"internal/nfs3/task.go", "err = files.Commit(t.lsn, t.lsnOf)", "err = nil"}},
+		tests: shareKills,
+	},
+	{
+		name: "commit-does-nothing", what: "COMMIT answers without making anything durable",
+		edits: []edit{{"internal/nfs3/task.go", "err = files.Flush(t.h)", "err = nil"}},
+		tests: nfsTests,
+	},
+	{
+		name: "requests-not-recalled", what: "the duplicate request cache is empty after a restart",
+		edits: []edit{{"internal/nfs3/duplicates.go", "return e.Recent(duplicateAge, func(op *oplog.Op) { d.recall(op, now) })", "return nil"}},
+		tests: nfsTests,
+	},
+	{
+		name: "no-floor", what: "files look unchanged after a rollback",
+		edits: []edit{{"internal/fs/attr.go", "Ctime: max(i.Ctime, p.Floor())", "Ctime: i.Ctime"}},
+		tests: nfsClients,
+	},
+	{
+		name: "groups-ignored", what: "the further groups of a user give no access",
+		edits: []edit{{"internal/fs/perm.go", "return c.GID == gid || slices.Contains(c.Groups, gid)", "_ = slices.Contains[[]uint32]; return c.GID == gid"}},
+		tests: nfsClients,
 	},
 }

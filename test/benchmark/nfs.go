@@ -127,7 +127,11 @@ func nfsCommand(ctx context.Context, args []string) error {
 		return err
 	}
 	if who.MatchString(nameVarve) {
-		if n.bin, err = daemon.Build(n.dir); err != nil {
+		home := filepath.Join(n.dir, "bin") // beside the servers' own folders, which have their names
+		if err := os.Mkdir(home, 0o755); err != nil {
+			return err
+		}
+		if n.bin, err = daemon.Build(home); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"varve/internal/fail"
 	"varve/internal/inode"
 	"varve/internal/oplog"
@@ -33,13 +35,13 @@ func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error 
 	}
 	switch op.Kind {
 	case oplog.CreateVolume:
-		return e.applyCreate(op, pos, &image{figures: figures{size: op.Size}, tree: e.cache.Open(tree.Ref{})})
+		return e.applyCreate(op, pos, &image{figures: figures{size: op.Size}, tree: e.cache.Open(tree.Ref{})}, 0)
 	case oplog.CreateShare:
 		im, err := e.emptyShare(op)
 		if err != nil {
 			return err
 		}
-		return e.applyCreate(op, pos, im)
+		return e.applyCreate(op, pos, im, 0)
 	case oplog.Clone:
 		return e.applyClone(op, pos, pre)
 	case oplog.Rollback:
@@ -57,8 +59,16 @@ func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error 
 	case oplog.DestroySnapshot:
 		return e.removeSnapshot(d, op)
 	case oplog.Destroy:
-		d.destroyed, d.gone = stamp{op.LSN, op.Time}, op.Now
-		delete(e.names, d.name)
+		e.applyDestroy(d, op, pos)
+	case oplog.Horizon:
+		d.mu.Lock()
+		if op.At > d.horizon.lsn {
+			d.horizon = stamp{op.At, int64(op.Size)}
+			e.dropBases(d)
+		}
+		d.mu.Unlock()
+	case oplog.Expire:
+		return e.changeSnapshot(d, op, func(s *snapshot) { s.expires = int64(op.Size) })
 	case oplog.Undestroy:
 		d.destroyed, d.name = stamp{}, op.Name
 		e.names[d.name] = d
@@ -100,21 +110,27 @@ func (e *Engine) applyData(d *dataset, op *oplog.Op, pre *prepared) error {
 	return nil
 }
 
-func (e *Engine) applyCreate(op *oplog.Op, pos segment.Position, im *image) error {
+// applyCreate adds a dataset that begins as im. Of a clone, from is the root of
+// its origin that im was made from.
+func (e *Engine) applyCreate(op *oplog.Op, pos segment.Position, im *image, from uint64) error {
 	if e.datasets[op.Dataset] != nil || e.names[op.Name] != nil {
 		return fail.New(fail.Corrupt, "%v: the dataset exists already", op)
 	}
 	d := &dataset{
 		id: op.Dataset, name: op.Name, created: stamp{op.LSN, op.Time},
-		parent: op.Source, origin: e.datasets[op.Source], fork: op.At, head: *im, changed: op.LSN,
+		parent: op.Source, origin: e.datasets[op.Source], fork: op.At, head: *im, changed: op.LSN, horizon: stamp{op.LSN, op.Time},
 	}
+
 	if d.origin != nil {
 		d.kind, d.nextIno = d.origin.kind, d.origin.nextIno
 	} else if op.Kind == oplog.CreateShare {
 		d.kind, d.nextIno = shareKind, inode.Root+1
 	}
-	d.led.fork = op.At
-	d.head.led = &d.led
+	var parent *line
+	if d.origin != nil {
+		parent = d.origin.lineAt(op.At)
+	}
+	d.head.led = &d.begin(op.LSN, parent, op.At, from).led
 	e.datasets[d.id], e.names[d.name] = d, d
 	e.nextDataset = max(e.nextDataset, d.id+1)
 	e.keep(d, d.addRoot(d.freeze(op.LSN, pos)))
@@ -134,7 +150,8 @@ func (e *Engine) applyClone(op *oplog.Op, pos segment.Position, pre *prepared) e
 		}
 		pre = &prepared{im: im}
 	}
-	return e.applyCreate(op, pos, &pre.im.image)
+	defer pre.im.hold.release()
+	return e.applyCreate(op, pos, &pre.im.image, pre.im.from)
 }
 
 // applyRollback makes the head the state at op.At. What it leaves stays: as a
@@ -151,17 +168,22 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	old := d.addRoot(d.freeze(op.LSN-1, pos))
-	e.keep(d, old)
 	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN - 1, time: op.Time, guard: true})
-	e.addDying(d, &dying{id: op.LSN, root: old, end: tree.MaxKey, born: op.At})
-	d.rollbacks = append(d.rollbacks, rollback{at: op.LSN, to: op.At, from: pre.im.from})
-	e.record(itemKey(tagRollback, d.id, op.LSN), putUvarints(nil, op.At, pre.im.from))
+	// What was born by the moment gone back to lives on, where that is on this line.
+	born, from := op.At, pre.im.from
+	if d.lineAt(op.At) != d.now() {
+		born, from = 0, 0
+	}
+	e.addDying(d, &dying{id: op.LSN, root: old, end: tree.MaxKey, born: born})
 	for _, y := range d.dying {
 		y.counts = false // the new head never counted them
 	}
-	d.retired = append(d.retired, d.head.tree)
-	d.left = append(d.left, leftHead{root: old, born: pre.im.from, at: op.LSN})
-	pre.im.led = &d.led
+	d.retired = append(d.retired, retiredHead{d.head.tree, d.now()})
+	d.addLeft(&leftHead{root: old, born: from, at: op.LSN})
+	d.now().spans[len(d.now().spans)-1].to = op.LSN
+	e.ends[d.now()] = struct{}{}
+	pre.im.led = &d.begin(op.LSN, d.lineAt(op.At), op.At, pre.im.from).led
+	pre.im.hold.drop()
 	d.thaw()
 	d.head = pre.im.image
 	d.head.floor = op.Time
@@ -171,7 +193,8 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	return nil
 }
 
-// keep makes r a base: views and pins need it. The gate is held exclusively.
+// keep makes r a base: views of history start there. The gate is held
+// exclusively.
 func (e *Engine) keep(d *dataset, r *root) {
 	r.base = true
 	if r.vers == nil { // on disk already, as something less
@@ -180,9 +203,74 @@ func (e *Engine) keep(d *dataset, r *root) {
 }
 
 func (e *Engine) addDying(d *dataset, y *dying) {
-	y.root.dying++
+	y.root.walks++
 	d.dying = append(d.dying, y)
 	e.wakeDrain()
+}
+
+// addLeft notes what a head was that is replaced as a whole.
+func (d *dataset) addLeft(l *leftHead) {
+	l.root.walks++
+	d.left = append(d.left, l)
+}
+
+// applyDestroy takes a dataset away: for good, or so that it can come back. What
+// is gone for good keeps nothing but what clones and open views need.
+func (e *Engine) applyDestroy(d *dataset, op *oplog.Op, pos segment.Position) {
+	if d.destroyed.lsn == 0 {
+		d.destroyed = stamp{op.LSN, op.Time}
+		delete(e.names, d.name)
+	}
+	if !op.Now || d.gone {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old := d.addRoot(d.freeze(op.LSN-1, pos))
+	e.addDying(d, &dying{id: op.LSN, root: old, end: tree.MaxKey})
+	d.addLeft(&leftHead{root: old, at: op.LSN})
+	d.retired = append(d.retired, retiredHead{d.head.tree, d.now()})
+	d.thaw()
+	d.head = image{tree: e.cache.Open(tree.Ref{}), seed: d.head.seed, led: &d.now().led}
+	d.gone, d.changed = true, op.LSN
+	for _, l := range d.lines {
+		e.ends[l] = struct{}{}
+	}
+	for _, s := range slices.Clone(d.snaps) {
+		e.dropSnapshot(d, s)
+	}
+	for _, p := range d.props {
+		e.record(itemKey(tagProperty, d.id, p.lsn), nil)
+	}
+	d.props = nil
+	e.dropBases(d)
+}
+
+// dropBases lets bases go that history does not start from any more. d.mu and
+// the gate are held.
+func (e *Engine) dropBases(d *dataset) {
+	first := d.rootBefore(d.horizon.lsn, true)
+	for _, r := range slices.Clone(d.roots) {
+		if !d.gone && (first == nil || r.lsn >= first.lsn) {
+			return
+		}
+		if !r.base {
+			continue
+		}
+		if r.base = false; !e.discard(e.records, d, r) && r.vers == nil {
+			e.record(itemKey(tagRoot, d.id, r.lsn), rootRecord(r))
+		}
+	}
+}
+
+// discard removes a root that nothing keeps, and its record. d.mu is held, and
+// the gate unless records are a cut's.
+func (e *Engine) discard(records map[tree.Key][]byte, d *dataset, r *root) bool {
+	if !d.discard(r) {
+		return false
+	}
+	records[itemKey(tagRoot, d.id, r.lsn)] = nil
+	return true
 }
 
 // noBlock is beyond every block number of a file or volume.
@@ -194,10 +282,9 @@ func (e *Engine) record(k tree.Key, v []byte) { e.records[k] = v }
 
 // touch marks d as changed since the last cut.
 func (e *Engine) touch(d *dataset) {
-	if d.touched {
+	if !d.touched.CompareAndSwap(false, true) {
 		return
 	}
-	d.touched = true
 	e.touchMu.Lock()
 	e.touchedSets = append(e.touchedSets, d)
 	e.touchMu.Unlock()

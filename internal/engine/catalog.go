@@ -187,13 +187,13 @@ func (e *Engine) info(d *dataset) DatasetInfo {
 	return i
 }
 
-// oldest is the oldest reachable moment of d: its own creation, or that of the
-// line it forked from.
+// oldest is where the history of d begins: its horizon, or, where a clone has
+// all of its own history, that of its origin. The gate is held.
 func (e *Engine) oldest(d *dataset) stamp {
-	for p := e.datasets[d.parent]; p != nil; p = e.datasets[d.parent] {
-		d = p
+	for d.horizon.lsn <= d.created.lsn && d.origin != nil && !d.absorbed && d.origin.horizon.lsn <= d.fork && !d.origin.gone {
+		d = d.origin
 	}
-	return d.created
+	return d.horizon
 }
 
 func (e *Engine) sortedNames() []string {

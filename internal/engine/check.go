@@ -27,6 +27,7 @@ type checker struct {
 	upTo     uint64                // frames of higher sequence numbers are being written
 	crcs     map[uint64][]blockSum // per segment
 	seen     map[uint64]bool       // nodes visited, by address
+	acct     account
 }
 
 // blockSum is what the log says of one block.
@@ -85,6 +86,7 @@ func (e *Engine) newChecker(ctx context.Context, data bool, progress func(done, 
 	return &checker{
 		e: e, ctx: ctx, data: data, progress: progress,
 		upTo: math.MaxUint64, crcs: make(map[uint64][]blockSum), seen: make(map[uint64]bool),
+		acct: account{need: blockSet{}, owed: blockSet{}},
 	}
 }
 
@@ -92,7 +94,6 @@ func (e *Engine) check(ctx context.Context, data bool, progress func(done, total
 	c := e.newChecker(ctx, data, progress)
 	roots := c.roots()
 	if e.log != nil {
-		c.upTo = e.log.Cut().Seq
 		if err := e.log.Written(c.upTo); err != nil {
 			return c.report, err
 		}
@@ -115,7 +116,10 @@ func (e *Engine) check(ctx context.Context, data bool, progress func(done, total
 			return c.report, err
 		}
 	}
-	return c.report, ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return c.report, err
+	}
+	return c.report, c.account()
 }
 
 func (c *checker) damage(where string, err error) {
@@ -140,10 +144,15 @@ func (c *checker) roots() []rootToCheck {
 		for _, r := range d.roots {
 			out = append(out, rootToCheck{name: fmt.Sprintf("%s@lsn:%d", d.name, r.lsn), vers: r.version(e.cache), d: d, size: r.size})
 		}
+		c.acct.take(d)
 		head := d.freeze(e.lastLSN(), segment.Position{})
 		out = append(out, rootToCheck{name: d.name, vers: head.vers, d: d, size: d.head.size, whole: true, seed: d.head.seed, inodes: d.head.inodes})
 		d.mu.Unlock()
 	}
+	if e.log != nil {
+		c.upTo = e.log.Cut().Seq
+	}
+	c.acct.free, c.acct.died = e.space.all(), e.died
 	return out
 }
 
@@ -221,7 +230,11 @@ func (c *checker) frame(f *segment.Frame, sums []blockSum, buf []byte) error {
 			sums[base+i] = blockSum{f.CRC(i), r.Kind}
 		}
 		for i := r.First; c.data && i < r.First+r.N; {
-			n := min(r.First+r.N-i, len(buf)/BlockSize)
+			n := c.stretch(f, i, min(r.First+r.N-i, len(buf)/BlockSize))
+			if n == 0 {
+				i++ // freed: what is there may be gone
+				continue
+			}
 			if err := f.ReadPayload(i, buf[:n*BlockSize]); err != nil {
 				if !fail.Is(err, fail.Corrupt) && !fail.Is(err, fail.IO) {
 					return err
@@ -233,6 +246,15 @@ func (c *checker) frame(f *segment.Frame, sums []blockSum, buf []byte) error {
 		}
 	}
 	return nil
+}
+
+// stretch returns how many payload blocks from i on, n at the most, are not
+// free.
+func (c *checker) stretch(f *segment.Frame, i, n int) (m int) {
+	for m < n && !c.acct.free.has(uint64(f.PayloadAddr(i+m))) {
+		m++
+	}
+	return m
 }
 
 // tree walks one tree, leaving out what another root showed already.
@@ -247,17 +269,18 @@ func (c *checker) tree(r rootToCheck) error {
 			}
 			c.seen[n.Ref.Addr] = true
 			c.checkSum(r.name, segment.Addr(n.Ref.Addr), n.Ref.CRC, segment.Node)
+			c.acct.need.mark(n.Ref.Addr, 1)
 		}
 		c.report.Nodes++
 		if n.Level > 0 || r.pool {
 			return nil
 		}
-		if n.Ref.Addr == 0 {
-			return nil // in memory only: a part of the log that segments verified
+		if n.Ref.Addr == 0 { // in memory only: as the log says since the last checkpoint
+			return c.leaf(r, r.vers, n.First, n.Count)
 		}
 		leaf := c.e.cache.OpenVersion(n.Ref)
 		defer leaf.Close()
-		return c.leaf(r, leaf)
+		return c.leaf(r, leaf, tree.Key{}, n.Count)
 	})
 	if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) {
 		c.damage(r.name, err)
@@ -266,10 +289,13 @@ func (c *checker) tree(r rootToCheck) error {
 	return err
 }
 
-// leaf verifies the extents of one leaf.
-func (c *checker) leaf(r rootToCheck, leaf *tree.Version) error {
+// leaf verifies the extents of one leaf: n items of a tree, from a key on.
+func (c *checker) leaf(r rootToCheck, leaf *tree.Version, from tree.Key, n int) error {
 	ino, end := uint64(0), uint64(0)
-	return leaf.Blocking().Scan(tree.Key{}, tree.MaxKey, func(k tree.Key, v []byte) bool {
+	return leaf.Blocking().Scan(from, tree.MaxKey, func(k tree.Key, v []byte) bool {
+		if n--; n < 0 {
+			return false
+		}
 		if !isExtent(k) {
 			return true
 		}
@@ -288,6 +314,7 @@ func (c *checker) leaf(r rootToCheck, leaf *tree.Version) error {
 		}
 		end = x.end()
 		c.report.Extents++
+		c.acct.need.mark(x.addr, x.count)
 		for i := uint64(0); i < x.count; i++ {
 			crc := uint32(x.crc[4*i]) | uint32(x.crc[4*i+1])<<8 | uint32(x.crc[4*i+2])<<16 | uint32(x.crc[4*i+3])<<24
 			c.checkSum(fmt.Sprintf("%s block %d", r.name, x.block+i), segment.Addr(x.addr+i), crc, segment.Data)

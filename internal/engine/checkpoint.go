@@ -1,10 +1,11 @@
 package engine
 
 import (
+	"math"
+	"slices"
 	"time"
 
 	"varve/internal/fail"
-	"varve/internal/oplog"
 	"varve/internal/segment"
 	"varve/internal/tree"
 )
@@ -25,6 +26,8 @@ type cut struct {
 	records     map[tree.Key][]byte
 	nextDataset uint64
 	logBytes    int64
+	floor       segment.Position    // no replay of history starts before it
+	freed       map[uint64][]uint64 // segments whose map of free blocks is written: the bits
 }
 
 // setCut is a dataset that changed since the last cut.
@@ -33,10 +36,19 @@ type setCut struct {
 	rec     datasetFields
 	root    *root   // the head as of the cut
 	fresh   []*root // roots that are not on disk yet
-	deaths  []death
-	retired []*tree.Tree
-	left    []leftHead
-	head    *tree.Tree
+	retired []retiredHead
+	left    []*leftHead
+	lines   []*lineCut
+	more    bool // there is more to do than this checkpoint did
+}
+
+// lineCut is what a cut takes of one line.
+type lineCut struct {
+	l                  *line
+	fork, horizon      uint64 // where history begins: behind everything, where all of the line is out of it
+	deaths             []death
+	dataPins, nodePins []uint64
+	absorbed           []ancestor // that it takes over
 }
 
 // Checkpoint writes everything as of now and the super root that names it.
@@ -79,19 +91,30 @@ func (e *Engine) flip(always bool) *cut {
 	e.gate.Lock()
 	defer e.gate.Unlock()
 	lsn := e.log.LastLSN()
-	if lsn == last.cut && !always {
+	if lsn == last.cut && !always && !e.moreToDo.Swap(false) {
 		return nil
 	}
 	c := &cut{
 		checkpointRecord: checkpointRecord{number: last.number + 1, cut: lsn, time: e.poolTime(), pos: e.log.Cut()},
-		records:          e.records, nextDataset: e.nextDataset, logBytes: e.log.Appended(),
+		nextDataset:      e.nextDataset, logBytes: e.log.Appended(),
 	}
+	c.age = e.age()
 	c.base = lsn-e.lastBase.cut >= e.opt.BaseOps || c.time-e.lastBase.time >= int64(e.opt.BaseAge)
+	c.records = e.records
 	e.records = make(map[tree.Key][]byte)
-	for _, d := range e.touchedSets {
+	e.bury(c)
+	e.touchMu.Lock() // who lets go of a view does not hold the gate
+	sets := e.touchedSets
+	e.touchedSets = nil
+	e.touchMu.Unlock()
+	for _, d := range sets {
+		if e.datasets[d.id] != d {
+			continue // it is buried
+		}
 		c.sets = append(c.sets, d.cut(c, e))
 	}
-	e.touchedSets = e.touchedSets[:0]
+	c.floor = e.recordFloor(c)
+	e.thinCheckpoints(c)
 	return c
 }
 
@@ -99,20 +122,49 @@ func (e *Engine) flip(always bool) *cut {
 func (d *dataset) cut(c *cut, e *Engine) *setCut {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.touched = false
-	r := d.freeze(c.cut, c.pos)
-	s := &setCut{d: d, root: d.addRoot(r), deaths: d.led.deaths, retired: d.retired, left: d.left, head: d.head.tree}
-	s.root.base = s.root.base || c.base
+	d.touched.Store(false)
+	s := &setCut{d: d, retired: append(d.retired, retiredHead{d.head.tree, d.now()}), left: slices.Clone(d.left)}
+	if d.gone {
+		for _, r := range d.plain {
+			r.plain = false
+			e.discard(c.records, d, r)
+		}
+		d.plain = nil
+	} else {
+		s.root = d.addRoot(d.freeze(c.cut, c.pos))
+		s.root.base = s.root.base || c.base
+		for _, gone := range d.thin(s.root) {
+			c.records[itemKey(tagRoot, d.id, gone.lsn)] = nil
+		}
+	}
 	s.fresh, d.fresh = d.fresh, nil
-	d.led.deaths, d.retired, d.left = nil, nil, nil
+	d.retired = nil
 	for _, y := range d.dying {
 		c.records[itemKey(tagDying, d.id, y.id)] = dyingRecord(y)
 	}
-	for _, gone := range d.thin(s.root) {
-		c.records[itemKey(tagRoot, d.id, gone.lsn)] = nil
+	for _, l := range d.left {
+		c.records[itemKey(tagLeft, d.id, l.at)] = leftRecord(l)
 	}
 	s.rec = d.fields()
+	for _, l := range d.lines {
+		s.lines = append(s.lines, l.cut(c))
+	}
 	return s
+}
+
+// cut takes l's part. d.mu is held.
+func (l *line) cut(c *cut) *lineCut {
+	x := &lineCut{
+		l: l, fork: l.fork, horizon: l.d.horizon.lsn, deaths: l.led.deaths,
+		dataPins: slices.Clone(l.dataPins.at), nodePins: slices.Clone(l.nodePins.at),
+		absorbed: l.estate.absorbing,
+	}
+	if l.d.gone || l.end() != 0 && l.end() <= x.horizon {
+		x.horizon = math.MaxUint64
+	}
+	l.led.deaths, l.estate.absorbing = nil, nil
+	c.records[itemKey(tagLine, l.d.id, l.id)] = lineRecord(l)
+	return x
 }
 
 // takeBack undoes a flip whose checkpoint could not be written, so that the
@@ -125,12 +177,15 @@ func (e *Engine) takeBack(c *cut) {
 			e.records[k] = v
 		}
 	}
+	e.space.redo(c.freed)
 	for _, s := range c.sets {
 		d := s.d
 		d.mu.Lock()
-		d.led.deaths = append(s.deaths, d.led.deaths...)
-		d.retired = append(s.retired, d.retired...)
-		d.left = append(s.left, d.left...)
+		for _, x := range s.lines {
+			x.l.estate.absorbing = append(x.absorbed, x.l.estate.absorbing...)
+			x.l.led.deaths = append(x.deaths, x.l.led.deaths...)
+		}
+		d.retired = append(s.retired[:len(s.retired)-1], d.retired...) // the last one is the head's
 		d.fresh = append(s.fresh, d.fresh...)
 		d.mu.Unlock()
 		e.touch(d)
@@ -143,16 +198,24 @@ func (e *Engine) writeCheckpoint(c *cut) error {
 	if err := e.writeNodes(c); err != nil {
 		return err
 	}
+	if err := e.freeDrops(); err != nil {
+		return err
+	}
 	for _, s := range c.sets {
 		if err := e.writeSet(c, s); err != nil {
+			if fail.Is(err, fail.Corrupt) {
+				e.stop(err) // what is needed and what is free contradict each other
+			}
 			return err
 		}
 	}
 	c.records[itemKey(tagCheckpoint, 0, c.number)] = checkpointValue(c.checkpointRecord)
 	last := e.lastCkpt.Load().(checkpointRecord)
 	for _, u := range e.log.Usage(last.pos.Addr.Segment()) {
+		e.space.setUsage(u)
 		c.records[itemKey(tagSegment, 0, u.Segment)] = usageRecord(u)
 	}
+	c.freed = e.space.flush(c.records)
 	if err := e.writePool(c); err != nil {
 		return err
 	}
@@ -183,7 +246,8 @@ func (e *Engine) writeNodes(c *cut) error {
 				addr, err := e.putNodes(pages, crcs)
 				for i := range uint64(len(pages)) {
 					if err == nil {
-						s.deaths = append(s.deaths, death{kind: nodeDeath, count: 1, addr: addr + i, birth: r.lsn, death: r.lsn + 1})
+						x := s.line(s.d.lineOf(r.lsn))
+						x.deaths = append(x.deaths, death{kind: nodeDeath, count: 1, addr: addr + i, birth: r.lsn, death: r.lsn + 1})
 					}
 				}
 				return addr, err
@@ -196,20 +260,88 @@ func (e *Engine) writeNodes(c *cut) error {
 	return nil
 }
 
-// leave enters the deaths of the nodes that only the left head had. They are
-// on disk now.
-func (e *Engine) leave(d *dataset, led *ledger, l leftHead) error {
+// leaveNodes bounds the nodes of a left head that one checkpoint enters.
+const leaveNodes = 16384
+
+var errStepDone = fail.New(fail.Other, "one step is done")
+
+// leave enters the deaths of nodes that only a left head had: one step. They are
+// on disk now. It tells where the next step begins.
+func (e *Engine) leave(d *dataset, x *lineCut, l *leftHead) (next tree.Key, done bool, err error) {
 	d.mu.Lock()
 	v := l.root.version(e.cache)
 	d.mu.Unlock()
 	defer v.Close()
-	return tree.Walk(v, tree.Key{}, tree.MaxKey, func(n tree.Node) error {
+	nodes, last := 0, l.next
+	led := ledger{x.deaths}
+	err = tree.Walk(v, l.next, tree.MaxKey, func(n tree.Node) error {
 		if n.Ref.Birth <= l.born {
 			return tree.SkipNode // so is all below it
 		}
+		if n.First.Less(l.next) {
+			return nil // entered by an earlier step
+		}
+		if nodes >= leaveNodes && last.Less(n.First) {
+			next = n.First
+			return errStepDone
+		}
+		nodes, last = nodes+1, n.First
 		led.dropNode(tree.Drop{Addr: n.Ref.Addr, Birth: n.Ref.Birth, Death: l.at})
 		return nil
 	})
+	if err == nil || err == errStepDone {
+		x.deaths = led.deaths
+	}
+	if err == errStepDone {
+		return next, false, nil
+	}
+	return next, true, err
+}
+
+// enterLeft makes a step with each left head.
+func (e *Engine) enterLeft(c *cut, s *setCut) error {
+	for _, l := range s.left {
+		next, done, err := e.leave(s.d, s.line(s.d.lineOf(l.root.lsn)), l)
+		if err != nil {
+			return err
+		}
+		if s.more = s.more || !done; !done {
+			l.next = next
+			c.records[itemKey(tagLeft, s.d.id, l.at)] = leftRecord(l)
+			continue
+		}
+		c.records[itemKey(tagLeft, s.d.id, l.at)] = nil
+		s.d.mu.Lock()
+		s.d.left = slices.DeleteFunc(s.d.left, func(x *leftHead) bool { return x == l })
+		l.root.walks--
+		s.d.mu.Unlock()
+		s.more = true // its root may go
+	}
+	return nil
+}
+
+// takeDrops moves the nodes that trees of the line stopped using up to the cut
+// to the deaths.
+func (x *lineCut) takeDrops(cut uint64) {
+	l := x.l
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	led := ledger{x.deaths}
+	late := l.drops[:0]
+	for _, n := range l.drops {
+		if n.Death > cut {
+			late = append(late, n) // of a freeze after this cut: the next checkpoint's
+			continue
+		}
+		led.dropNode(n)
+	}
+	l.drops, x.deaths = late, led.deaths
+}
+
+// line returns what the cut took of a line.
+func (s *setCut) line(l *line) *lineCut {
+	i := slices.IndexFunc(s.lines, func(x *lineCut) bool { return x.l == l })
+	return s.lines[i]
 }
 
 // putNodes appends tree nodes to the log.
@@ -238,34 +370,22 @@ func (e *Engine) putBlocks(kind segment.Kind, data []byte, crcs []uint32) (uint6
 // writeSet writes one dataset's death pages and its items of the pool tree.
 func (e *Engine) writeSet(c *cut, s *setCut) error {
 	d := s.d
-	for _, t := range append(s.retired, s.head) {
-		drops, err := t.TakeDrops()
+	for _, t := range s.retired {
+		drops, err := t.tree.TakeDrops()
 		if err != nil {
 			return err
 		}
 		d.mu.Lock()
-		d.drops = append(d.drops, drops...)
+		t.line.drops = append(t.line.drops, drops...)
 		d.mu.Unlock()
 	}
-	d.mu.Lock()
-	led := ledger{fork: d.led.fork, deaths: s.deaths}
-	late := d.drops[:0]
-	for _, x := range d.drops {
-		if x.Death > c.cut {
-			late = append(late, x) // of a freeze after this cut: the next checkpoint's
-			continue
-		}
-		led.dropNode(x)
+	for _, x := range s.lines {
+		x.takeDrops(c.cut)
 	}
-	d.drops = late
-	d.mu.Unlock()
-	for _, l := range s.left {
-		if err := e.leave(d, &led, l); err != nil {
-			return err
-		}
+	if err := e.enterLeft(c, s); err != nil {
+		return err
 	}
-	s.deaths, s.left = led.deaths, nil
-	if err := e.writeDeaths(c, s); err != nil {
+	if err := e.fileDeaths(c, s); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -278,39 +398,12 @@ func (e *Engine) writeSet(c *cut, s *setCut) error {
 		r.ref = ref
 		c.records[itemKey(tagRoot, d.id, r.lsn)] = rootRecord(r)
 	}
-	if len(s.fresh) == 0 || s.fresh[len(s.fresh)-1] != s.root {
+	var ref tree.Ref
+	if s.root != nil {
+		ref = s.root.ref
 		c.records[itemKey(tagRoot, d.id, s.root.lsn)] = rootRecord(s.root)
 	}
-	c.records[itemKey(tagDataset, d.id, 0)] = s.rec.record(d.deathSeq, s.root.ref)
-	return nil
-}
-
-// writeDeaths writes s.deaths as runs of death pages; what was written leaves
-// s.deaths, so that a checkpoint that fails half-way keeps the rest.
-func (e *Engine) writeDeaths(c *cut, s *setCut) error {
-	for len(s.deaths) > 0 {
-		var data []byte
-		var page [BlockSize]byte
-		x := deathRun{seq: s.d.deathSeq, first: s.deaths[0].death, last: s.deaths[0].death}
-		rest := s.deaths
-		for len(rest) > 0 && len(x.crc) < oplog.MaxExtentBlocks {
-			n := encodeDeaths(page[:], s.d.id, rest)
-			data = append(data, page[:]...)
-			x.crc = append(x.crc, segment.Checksum(page[:]))
-			x.count += uint64(n)
-			for _, died := range rest[:n] { // a drain's are older than those around them
-				x.first, x.last = min(x.first, died.death), max(x.last, died.death)
-			}
-			rest = rest[n:]
-		}
-		var err error
-		if x.addr, err = e.putBlocks(segment.Deaths, data, x.crc); err != nil {
-			return err
-		}
-		c.records[itemKey(tagDeaths, s.d.id, x.seq)] = deathRunRecord(x)
-		s.d.deathSeq++
-		s.deaths = rest
-	}
+	c.records[itemKey(tagDataset, d.id, 0)] = s.rec.record(d.deathSeq, ref)
 	return nil
 }
 
@@ -341,9 +434,9 @@ func (e *Engine) writePool(c *cut) error {
 		return err
 	}
 	e.drops = append(e.drops, drops...)
-	s := superRoot{number: c.number, cut: c.cut, time: c.time, nextDataset: c.nextDataset, pos: c.pos, pool: ref, drops: e.drops}
+	s := superRoot{number: c.number, cut: c.cut, time: c.time, age: c.age, nextDataset: c.nextDataset, pos: c.pos, pool: ref, drops: e.drops}
 	if _, err = e.log.SuperRoot(s.encode()); err == nil {
-		e.drops = nil
+		e.died, e.drops = e.drops, nil
 	}
 	return err
 }
@@ -359,20 +452,30 @@ func (e *Engine) settle(c *cut) {
 		for _, r := range s.fresh {
 			r.vers.Close()
 			r.vers = nil
-			if s.d.discard(r) { // a dying list needed it, and is empty
-				e.record(itemKey(tagRoot, s.d.id, r.lsn), nil)
+			if e.discard(e.records, s.d, r) { // what needed it is gone
 				e.touch(s.d)
 			}
 		}
+		for _, r := range slices.Clone(s.d.roots) { // a step of the checkpoint may have been the last that needed one
+			if len(s.left) > 0 && e.discard(e.records, s.d, r) {
+				e.touch(s.d)
+			}
+		}
+		if s.more {
+			e.touch(s.d)
+			e.moreToDo.Store(true)
+		}
 		trees = append(trees, s.d.head.tree)
-		for _, t := range s.retired {
-			t.Close()
+		for _, t := range s.retired[:len(s.retired)-1] { // the last one is the head's
+			t.tree.Close()
 		}
 		s.d.mu.Unlock()
 	}
 	e.cache.Settle(append(trees, e.pool))
 	e.lastCkpt.Store(c.checkpointRecord)
 	e.checkpoints = append(e.checkpoints, c.checkpointRecord)
+	e.handOver(c)
+	e.wakeBurial()
 	e.ckptLog.Store(c.logBytes)
 	if c.base {
 		e.lastBase = c.checkpointRecord

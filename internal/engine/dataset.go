@@ -22,27 +22,27 @@ type dataset struct {
 	parent       uint64   // the dataset it forked from, or 0
 	origin       *dataset // that dataset, or nil
 	fork         uint64   // the moment of the parent that it began with
+	absorbed     bool     // it took over a parent that was gone: what was before it was made is not its past
 	destroyed    stamp    // zero: it is there
 	gone         bool     // destroyed for good
 	snaps        []*snapshot
-	rollbacks    []rollback
+	deathSeq     uint64              // number of the next run of deaths; under Engine.ckpt
+	lines        []*line             // the last one is the present's
 	props        map[string]property // never changed in place: others read it
 	propsVersion atomic.Uint64       // the operation that set one last
 	mu           sync.RWMutex
 	head         image
-	led          ledger
 	frozen       *tree.Version // of the present state, or nil
 	changed      uint64        // the last operation that changed the head
-	touched      bool          // changed since the last cut; on Engine.touchedSets then
-	retired      []*tree.Tree  // heads that a rollback replaced; their drops are still to be taken
-	left         []leftHead    // the same, for the nodes that only they had
-	drops        []tree.Drop   // taken, of freezes later than the last cut
+	touched      atomic.Bool   // changed since the last cut; on Engine.touchedSets then
+	retired      []retiredHead // heads that were replaced; their drops are still to be taken
+	left         []*leftHead   // the same, for the nodes that only they had
 	nextIno      uint64        // of a share: the next object's number; no rollback turns it back
 	dying        []*dying
 	roots        []*root // by LSN, the newest last
 	fresh        []*root // of these, the ones not on disk yet
 	plain        []*root // of these, the last checkpoints'
-	deathSeq     uint64  // number of the next run of death pages
+	horizon      stamp   // every moment from it on is kept
 
 	clients map[*Head]struct{} // attached front ends; under Engine.clients
 }
@@ -72,12 +72,30 @@ func (s stamp) wall() time.Time { return time.Unix(0, s.time).UTC() }
 
 // snapshot is a named moment of a dataset.
 type snapshot struct {
-	id    uint64 // the operation that made it
-	name  string
-	lsn   uint64 // the moment
-	time  int64
-	guard bool // made by a rollback, for what it left
-	holds []string
+	id      uint64 // the operation that made it
+	name    string
+	lsn     uint64 // the moment
+	time    int64
+	guard   bool  // made by a rollback, for what it left
+	kept    bool  // made by the schedule of the property keep
+	expires int64 // when it goes by itself: Unix nanoseconds; 0: never
+	holds   []string
+}
+
+// retiredHead is the tree of a head that was replaced, and the line it ended.
+type retiredHead struct {
+	tree *tree.Tree
+	line *line
+}
+
+// leftHead is a head that was replaced: by a rollback, or because its dataset is
+// gone. Its nodes that nobody else has died with it; checkpoints enter their
+// deaths in bounded steps.
+type leftHead struct {
+	at   uint64   // the operation; the nodes' death
+	root *root    // what the head was
+	born uint64   // nodes born up to it live on in the new head, or died before
+	next tree.Key // nodes whose keys begin before it are entered
 }
 
 // root is a moment whose tree is at hand: replays start there.
@@ -88,23 +106,11 @@ type root struct {
 	base  bool             // kept for the views of history
 	plain bool             // one of the last checkpoints'
 	aside bool             // replayed: the nodes made for it were never the head's
-	dying int              // dying lists that walk it
+	from  uint64           // of one aside: the root whose nodes it shares
+	snaps int              // snapshots of its moment
+	walks int              // dying lists and left heads that walk it
 	ref   tree.Ref         // its node on disk, valid when version is nil
 	vers  *tree.Version    // until it is written
-}
-
-// rollback notes that at moment at the line went back to moment to: deaths in
-// (to, at) of extents born by to are void. The new head's tree was made from
-// the root at moment from, at or before to: for nodes, that is what the line
-// went back to.
-type rollback struct{ at, to, from uint64 }
-
-// leftHead is a head that a rollback replaced. Its nodes born after the moment
-// that the rollback went back to died with it.
-type leftHead struct {
-	root *root
-	born uint64 // nodes born up to it live on in the new head, or died before
-	at   uint64 // the rollback
 }
 
 // dying is a range of an old tree whose extents are dead and not yet entered
@@ -150,7 +156,24 @@ func (d *dataset) addRoot(r *root) *root {
 	}
 	d.roots = slices.Insert(d.roots, i, r)
 	d.fresh = append(d.fresh, r)
+	d.pinRoot(r)
 	return r
+}
+
+// pinRoot keeps the nodes of a root.
+func (d *dataset) pinRoot(r *root) {
+	d.lineAt(r.lsn).nodePins.add(r.lsn)
+	if r.aside {
+		d.lineAt(r.from).nodePins.add(r.from)
+	}
+}
+
+// rootAt returns the root of exactly that moment, or nil.
+func (d *dataset) rootAt(lsn uint64) *root {
+	if r := d.rootBefore(lsn, false); r != nil && r.lsn == lsn {
+		return r
+	}
+	return nil
 }
 
 // plainRoots is how many roots of ordinary checkpoints a dataset keeps.
@@ -174,14 +197,34 @@ func (d *dataset) thin(r *root) (gone []*root) {
 	return gone
 }
 
-// discard removes a root that nothing keeps.
+// discard removes a root that nothing keeps. Whoever shares its nodes has a pin
+// of nodes there, which stays.
 func (d *dataset) discard(r *root) bool {
-	if r.base || r.plain || r.dying > 0 || r.vers != nil {
+	if r.base || r.plain || r.walks > 0 || r.snaps > 0 || r.vers != nil {
 		return false
 	}
 	i := slices.Index(d.roots, r)
+	if i < 0 {
+		return false
+	}
 	d.roots = slices.Delete(d.roots, i, i+1)
+	d.lineAt(r.lsn).nodePins.remove(r.lsn)
+	if r.aside {
+		d.lineAt(r.from).nodePins.remove(r.from)
+	}
 	return true
+}
+
+// holdsMoment reports whether a moment of d's own line is kept. d.mu is held.
+func (d *dataset) holdsMoment(lsn uint64) bool {
+	if d.gone {
+		return false
+	}
+	if lsn >= d.horizon.lsn || d.changed <= lsn {
+		return true
+	}
+	r := d.rootAt(lsn)
+	return r != nil && r.snaps > 0
 }
 
 // freeze names the head's present state: the state after lsn. Its nodes are

@@ -37,8 +37,7 @@ func (e *Engine) collectDying(d *dataset, y *dying, limit uint64, blocking bool)
 		}
 		if x.birth > y.born {
 			dead = append(dead, death{
-				kind: dataDeath, foreign: x.birth <= d.led.fork, count: uint16(x.count),
-				addr: x.addr, birth: x.birth, death: y.id,
+				kind: dataDeath, count: uint16(x.count), addr: x.addr, birth: x.birth, death: y.id,
 			})
 		}
 		return true
@@ -68,7 +67,8 @@ func (e *Engine) applyDrain(d *dataset, op *oplog.Op, pre *prepared) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.led.deaths = append(d.led.deaths, pre.deaths...)
+	led := &d.lineAt(y.root.lsn).led
+	led.deaths = append(led.deaths, pre.deaths...)
 	if y.counts {
 		for _, x := range pre.deaths {
 			d.head.mapped -= int64(x.count)
@@ -78,10 +78,8 @@ func (e *Engine) applyDrain(d *dataset, op *oplog.Op, pre *prepared) error {
 	if !y.next.Less(y.end) {
 		d.dying = append(d.dying[:i:i], d.dying[i+1:]...)
 		e.record(itemKey(tagDying, d.id, y.id), nil)
-		y.root.dying--
-		if d.discard(y.root) {
-			e.record(itemKey(tagRoot, d.id, y.root.lsn), nil)
-		}
+		y.root.walks--
+		e.discard(e.records, d, y.root)
 	}
 	e.touch(d)
 	return nil

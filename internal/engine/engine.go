@@ -37,6 +37,7 @@ type Options struct {
 	Store           segstore.Store
 	Logger          *slog.Logger
 	Now             func() time.Time
+	Elapsed         func() time.Duration // since any moment, monotonic, suspended time included; default: by Now
 	Rand            io.Reader
 	CheckpointEvery time.Duration               // default 5 s; negative: nothing runs in the background, for tests
 	CacheBytes      int64                       // memory for tree nodes; default 128 MiB
@@ -57,6 +58,10 @@ func (o *Options) defaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Elapsed == nil {
+		now, began := o.Now, o.Now()
+		o.Elapsed = func() time.Duration { return now().Sub(began) }
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
@@ -102,9 +107,14 @@ type Engine struct {
 	touchedSets []*dataset
 
 	ckpt     sync.Mutex
-	pool     *tree.Tree   // under ckpt
-	drops    []tree.Drop  // of the pool tree, not yet in a super root
-	lastCkpt atomic.Value // checkpointRecord
+	pool     *tree.Tree  // under ckpt
+	drops    []tree.Drop // of the pool tree, not yet in a super root
+	died     []tree.Drop // named by the last super root, not yet in the map of free blocks
+	space    freeMap
+	freed    map[uint64][]uint64 // bits of the last checkpoint, which the store gets after the next
+	floors   [2]segment.Position // where records begin that the last checkpoints need
+	ends     map[*line]struct{}  // over, and not buried yet; under gate
+	lastCkpt atomic.Value        // checkpointRecord
 	lastBase checkpointRecord
 	outcome  atomic.Value // checkpointOutcome
 	ckptWake chan struct{}
@@ -113,18 +123,20 @@ type Engine struct {
 	views   viewCache
 	scratch scratchSpace
 
-	verifier    writeVerifier
-	recovery    Recovery
-	lastTime    atomic.Int64     // of the last operation since the checkpoint loaded: Unix nanoseconds, 0 if none
-	replayed    uint64           // while the log is not open: the last operation applied,
-	replayPos   segment.Position // and the last frame before the next
-	started     time.Time
-	quarantined atomic.Int64
-	broken      atomic.Pointer[fail.Error]
-	closing     chan struct{}
-	closeOnce   sync.Once
-	background  sync.WaitGroup
-	drainWake   chan struct{}
+	verifier         writeVerifier
+	recovery         Recovery
+	lastTime         atomic.Int64     // of the last operation since the checkpoint loaded: Unix nanoseconds, 0 if none
+	replayed         uint64           // while the log is not open: the last operation applied,
+	replayPos        segment.Position // and the last frame before the next
+	started          time.Time
+	quarantined      atomic.Int64
+	broken           atomic.Pointer[fail.Error]
+	opened, elapsed0 time.Duration // age when the pool was opened, and the clock of that
+	moreToDo         atomic.Bool   // the next checkpoint has something to do though nothing was logged
+	closing          chan struct{}
+	closeOnce        sync.Once
+	background       sync.WaitGroup
+	drainWake        chan struct{}
 }
 
 func newEngine(o Options) *Engine {
@@ -133,8 +145,9 @@ func newEngine(o Options) *Engine {
 		opt: o, logger: o.Logger, store: o.Store, started: o.Now(),
 		datasets: make(map[uint64]*dataset), names: make(map[string]*dataset), nextDataset: 1,
 		records: make(map[tree.Key][]byte), fenced: make(map[*dataset]bool),
-		ckptWake: make(chan struct{}, 1), drainWake: make(chan struct{}, 1), closing: make(chan struct{}),
+		space: newFreeMap(), ends: make(map[*line]struct{}), ckptWake: make(chan struct{}, 1), drainWake: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
+	e.elapsed0 = e.opt.Elapsed()
 	e.lastCkpt.Store(checkpointRecord{})
 	e.cache = tree.NewCache(nodeSource{e}, o.CacheBytes)
 	e.scratch.open = o.Scratch

@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"errors"
+
 	"varve/internal/fail"
 	"varve/internal/oplog"
 	"varve/internal/segment"
+	"varve/internal/segstore"
 	"varve/internal/tree"
 )
 
@@ -22,57 +25,31 @@ func (e *Engine) Deaths(id uint64) ([]Death, error) {
 	e.ckpt.Lock()
 	defer e.ckpt.Unlock()
 	e.pool.Blocking(true)
-	var runs []deathRun
+	var out []Death
 	var bad error
 	err := e.pool.Scan(itemKey(tagDeaths, id, 0), itemKey(tagDeaths, id+1, 0), func(k tree.Key, v []byte) bool {
 		_, _, seq := splitKey(k)
-		if seq != uint64(len(runs)) {
-			bad = fail.New(fail.Corrupt, "death run %d comes as number %d", seq, len(runs))
-			return false
+		var x *deathRun
+		if x, bad = parseDeathRun(seq, v); bad == nil {
+			out, bad = e.showRun(out, id, x)
 		}
-		var x deathRun
-		x, bad = parseDeathRun(seq, v)
-		runs = append(runs, x)
 		return bad == nil
 	})
-	if err == nil {
-		err = bad
-	}
-	var out []Death
-	for _, x := range runs {
-		if err != nil {
-			break
-		}
-		out, err = e.readRun(out, id, x)
-	}
-	return out, err
+	return out, errors.Join(err, bad)
 }
 
-func (e *Engine) readRun(out []Death, id uint64, x deathRun) ([]Death, error) {
-	page := make([]byte, BlockSize)
-	var ds []death
-	for i, crc := range x.crc {
-		if err := e.readBlocks(segment.Addr(x.addr)+segment.Addr(i), page); err != nil {
-			return out, err
-		}
-		if segment.Checksum(page) != crc {
-			return out, fail.New(fail.Corrupt, "death page %d of run %d fails its checksum", i, x.seq)
-		}
-		var err error
-		if ds, err = decodeDeaths(ds, page, id); err != nil {
-			return out, err
-		}
+func (e *Engine) showRun(out []Death, id uint64, x *deathRun) ([]Death, error) {
+	ds, err := e.readRun(id, x)
+	if err != nil {
+		return out, err
 	}
-	if uint64(len(ds)) != x.count {
-		return out, fail.New(fail.Corrupt, "run %d has %d deaths, not %d", x.seq, len(ds), x.count)
+	var again deathRun
+	again.tally(ds)
+	if again.first != x.first || again.last != x.last || again.data != x.data || again.nodes != x.nodes || again.count != x.count {
+		return out, fail.New(fail.Corrupt, "run %d claims %+v; it has %+v", x.seq, x, again)
 	}
-	first, last := ds[0].death, ds[0].death
 	for _, d := range ds {
-		first, last = min(first, d.death), max(last, d.death)
-		out = append(out, Death{Node: d.kind == nodeDeath, Foreign: d.foreign, Addr: d.addr, Birth: d.birth, At: d.death, Blocks: uint64(d.count)})
-	}
-	if first != x.first || last != x.last {
-		return out, fail.New(fail.Corrupt, "run %d claims deaths from %d to %d; they are from %d to %d", x.seq, x.first, x.last, first, last)
+		out = append(out, Death{Node: d.kind == nodeDeath, Foreign: x.list == foreignList, Addr: d.addr, Birth: d.birth, At: d.death, Blocks: uint64(d.count)})
 	}
 	return out, nil
 }
@@ -119,7 +96,7 @@ func (e *Engine) Extents(id, lsn uint64) (map[uint64]uint64, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer im.tree.Close()
+	defer im.close()
 	im.tree.Blocking(true)
 	out := map[uint64]uint64{}
 	var bad error
@@ -166,8 +143,8 @@ type Rollback struct{ At, To, From uint64 }
 func (e *Engine) Rollbacks(id uint64) (out []Rollback) {
 	e.gate.RLock()
 	defer e.gate.RUnlock()
-	for _, r := range e.datasets[id].rollbacks {
-		out = append(out, Rollback{r.at, r.to, r.from})
+	for _, l := range e.datasets[id].lines[1:] {
+		out = append(out, Rollback{l.id, l.fork, l.forkFrom})
 	}
 	return out
 }
@@ -197,3 +174,14 @@ func (e *Engine) Recount() bool { return e.recount() }
 
 // ExtentBlocks is what package inode counts the blocks of an extent with.
 var ExtentBlocks = extentBlocks
+
+// FreeBlocks reads a pool, and returns what tells which blocks of payload nobody
+// needs.
+func FreeBlocks(store segstore.Store) (func(segment.Addr) bool, error) {
+	e := newEngine(Options{Store: store})
+	defer e.release()
+	if _, _, err := e.readState(false, 0, 0); err != nil {
+		return nil, err
+	}
+	return e.space.isFree, nil
+}

@@ -19,18 +19,28 @@ func (e *Engine) cloneAt(c Caller, m Moment, name string) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
-	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name, Source: src.id, At: m.LSN}
+	// The fork is noted where the moment lies: on its owner's line.
+	own, at := im.hold.d, im.hold.lsn
+	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name, Source: own.id, At: at}
 	done, err := e.change(op, false, func() (*prepared, error) {
 		if len(e.datasets) >= maxDatasets {
 			return nil, fail.New(fail.TooBig, "the pool has its %d datasets", maxDatasets)
+		}
+		if !own.kept(at) {
+			return nil, errForgotten(m)
 		}
 		op.Dataset = e.nextDataset
 		return &prepared{im: im}, e.free(name)
 	})
 	if err != nil && op.LSN == 0 {
-		im.tree.Close()
+		im.close()
 	}
 	return done, err
+}
+
+// errForgotten says that a moment that was there is no more.
+func errForgotten(m Moment) error {
+	return fail.New(fail.OutsideHistory, "%s%s has just been forgotten", m.Dataset, m.Spec)
 }
 
 // rollbackTo makes moment m the present of its dataset again. Busy while a
@@ -41,6 +51,10 @@ func (e *Engine) rollbackTo(c Caller, m Moment) (Done, error) {
 	e.gate.RUnlock()
 	if err != nil {
 		return Done{}, err
+	}
+	if m.LSN < d.created.lsn {
+		return Done{}, fail.New(fail.Invalid, "lsn %d is before %s was cloned; that moment is its origin's", m.LSN, m.Dataset).
+			WithHint("varve clone makes another dataset of it")
 	}
 	im, err := e.imageAt(d, m.LSN)
 	if err != nil {
@@ -55,13 +69,16 @@ func (e *Engine) rollbackTo(c Caller, m Moment) (Done, error) {
 		if err := d.busy(); err != nil {
 			return nil, err
 		}
+		if !d.kept(m.LSN) {
+			return nil, errForgotten(m)
+		}
 		op.Name = d.guardName()
 		return &prepared{im: im}, nil
 	})
 	e.clients.Unlock()
 	if err != nil {
 		if op.LSN == 0 {
-			im.tree.Close()
+			im.close()
 		}
 		return Done{}, err
 	}
@@ -73,7 +90,7 @@ func (e *Engine) rollbackTo(c Caller, m Moment) (Done, error) {
 
 // guardName returns a free name for the snapshot of what a rollback leaves.
 func (d *dataset) guardName() string {
-	n := len(d.rollbacks) + 1
+	n := len(d.lines)
 	for {
 		name := "before-rollback-" + itoa(n)
 		if !slices.ContainsFunc(d.snaps, func(s *snapshot) bool { return s.name == name }) {

@@ -38,6 +38,13 @@ type overlay struct {
 	pos    segment.Position // the operations after its moment are in frames after it
 	from   uint64           // the moment of the root that its nodes on disk are from
 	aside  bool             // replayed: it has nodes that were never the head's
+	hold   *hold            // keeps the moment and the root, while this is not closed
+}
+
+// close frees what only the overlay has.
+func (im *overlay) close() {
+	im.tree.Close()
+	im.hold.release()
 }
 
 // largeTrim is the length, in blocks, above which a trim moves the range to a

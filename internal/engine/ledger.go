@@ -16,36 +16,33 @@ const (
 )
 
 // death records that the blocks at addr, which lived on a line since birth,
-// are out of its tree from operation death on. Foreign:
-// they were born before the line forked and belong to an ancestor.
+// are out of its tree from operation death on. Where the birth is not after
+// the moment that the line forked at, they belong to an ancestor.
 type death struct {
-	kind    deathKind
-	foreign bool
-	count   uint16 // blocks
-	addr    uint64
-	birth   uint64
-	death   uint64
+	kind  deathKind
+	count uint16 // blocks
+	addr  uint64
+	birth uint64
+	death uint64
+}
+
+// sane tells what can be a death from what cannot.
+func (d death) sane() bool {
+	return d.addr != 0 && d.count != 0 && d.birth <= d.death && (d.kind == dataDeath || d.kind == nodeDeath)
 }
 
 // ledger collects the deaths of one line since its last checkpoint, in the
-// order they happen; checkpoints write them as death pages.
-type ledger struct {
-	fork   uint64 // births at or before it belong to an ancestor; 0 for a first line
-	deaths []death
-}
+// order they happen; the next one files them: see estate.
+type ledger struct{ deaths []death }
 
 func (l *ledger) drop(x extent, lsn uint64) {
 	l.deaths = append(l.deaths, death{
-		kind: dataDeath, foreign: x.birth <= l.fork, count: uint16(x.count),
-		addr: x.addr, birth: x.birth, death: lsn,
+		kind: dataDeath, count: uint16(x.count), addr: x.addr, birth: x.birth, death: lsn,
 	})
 }
 
 func (l *ledger) dropNode(d tree.Drop) {
-	l.deaths = append(l.deaths, death{
-		kind: nodeDeath, foreign: d.Birth <= l.fork, count: 1,
-		addr: d.Addr, birth: d.Birth, death: d.Death,
-	})
+	l.deaths = append(l.deaths, death{kind: nodeDeath, count: 1, addr: d.Addr, birth: d.Birth, death: d.Death})
 }
 
 // A death page is one block of payload kind Deaths:
@@ -57,7 +54,7 @@ func (l *ledger) dropNode(d tree.Drop) {
 //	    0  addr u64
 //	    8  birth u64
 //	    16 death u64
-//	    24 blocks u16 | kind u8 | flags u8 (bit 0: foreign)
+//	    24 blocks u16 | kind u8 | zero u8
 //
 // little endian, the rest zero.
 const (
@@ -81,9 +78,6 @@ func encodeDeaths(page []byte, dataset uint64, ds []death) int {
 		binary.LittleEndian.PutUint64(p[16:], d.death)
 		binary.LittleEndian.PutUint16(p[24:], d.count)
 		p[26] = byte(d.kind)
-		if d.foreign {
-			p[27] = 1
-		}
 	}
 	return n
 }
@@ -102,9 +96,9 @@ func decodeDeaths(dst []death, page []byte, dataset uint64) ([]death, error) {
 		d := death{
 			addr: binary.LittleEndian.Uint64(p), birth: binary.LittleEndian.Uint64(p[8:]),
 			death: binary.LittleEndian.Uint64(p[16:]), count: binary.LittleEndian.Uint16(p[24:]),
-			kind: deathKind(p[26]), foreign: p[27] == 1,
+			kind: deathKind(p[26]),
 		}
-		if d.addr == 0 || d.count == 0 || d.birth > d.death || d.kind != dataDeath && d.kind != nodeDeath || p[27] > 1 {
+		if !d.sane() || p[27] != 0 {
 			return dst, fail.New(fail.Corrupt, "death page entry %d makes no sense", i)
 		}
 		dst = append(dst, d)

@@ -27,6 +27,11 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 	names := d.snapshotNames(8)
 	checkpoints := e.checkpoints
 	e.gate.RUnlock()
+	kept := func(lsn uint64) bool {
+		e.gate.RLock()
+		defer e.gate.RUnlock()
+		return d.kept(lsn)
+	}
 
 	var at stamp
 	switch w.Kind {
@@ -43,6 +48,9 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 		}
 	case when.Checkpoint:
 		i := sort.Search(len(checkpoints), func(i int) bool { return checkpoints[i].number >= w.Checkpoint })
+		if i == 0 && len(checkpoints) > 0 && w.Checkpoint < checkpoints[0].number && w.Checkpoint > 0 {
+			return Moment{}, fail.New(fail.OutsideHistory, "checkpoint %d is outside history; the oldest is %d", w.Checkpoint, checkpoints[0].number)
+		}
 		if i == len(checkpoints) || checkpoints[i].number != w.Checkpoint {
 			return Moment{}, fail.New(fail.NotFound, "no checkpoint %d", w.Checkpoint)
 		}
@@ -62,7 +70,7 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 	if at.lsn > last {
 		return Moment{}, fail.New(fail.OutsideHistory, "%s has not come yet; the last operation is lsn %d", w, last)
 	}
-	if at.lsn < oldest.lsn {
+	if !kept(at.lsn) {
 		err := fail.New(fail.OutsideHistory, "%s is outside history; oldest moment %s (lsn %d)", w, oldest.wall().Format(time.RFC3339), oldest.lsn)
 		if len(names) > 0 {
 			err = err.WithHint("snapshots: %s", strings.Join(names, ", "))

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"time"
 
 	"varve/internal/fail"
 	"varve/internal/oplog"
@@ -14,15 +15,21 @@ import (
 // big endian; u below is an unsigned varint, s a string (length u | bytes).
 //
 //	D dataset  0          kind u8 | name s | created lsn u, time u | parent u | fork u |
-//	                      destroyed lsn u, time u | gone u8 | changed u |
-//	                      seed u64 | next inode u | figures | death runs u | tree ref 20
+//	                      absorbed u8 | destroyed lsn u, time u | gone u8 |
+//	                      horizon lsn u, time u | changed u | seed u64 | next inode u | figures |
+//	                      death runs u | tree ref 20
 //	P dataset  set by     key s | value s
-//	S dataset  id         name s | moment u | time u | guard u8 | holds u | each s
-//	R dataset  moment     figures | base u8 | plain u8 | aside u8 | position 28 | tree ref 20
-//	X dataset  run        addr u | blocks u | deaths u | first u | last u | blocks * CRC32C u32
+//	S dataset  id         name s | moment u | time u | guard u8 | kept u8 | expires u | holds u | each s
+//	R dataset  moment     figures | base u8 | plain u8 | aside u8 | from u | position 28 | tree ref 20
+//	X dataset  run        list u8 | line u | first pin u | last pin u | deaths u | data u | nodes u (blocks) |
+//	                      first u | last u | pages u | addr u | pages * CRC32C u32
+//	                      or, with 0 pages, each: kind u8 | blocks u | addr u | birth u | death-birth u
 //	Y dataset  id         root moment u | next key 16 | end key 16 | born u | counts u8
-//	B dataset  at         to u | from u
-//	C 0        number     cut u | time u | base u8 | position 28
+//	L dataset  at         root moment u | born u | next key 16
+//	N dataset  id         parent's dataset u | parent's id u | fork u | fork from u |
+//	                      stretches u | each: from u | to u
+//	C 0        number     cut u | time u | age u | base u8 | position 28
+//	M 0        segment<<8|piece  the blocks that are free: a bit each, low bits first, of 4096
 //	G 0        segment    data u | nodes u | deaths u | records u (bytes) | first lsn u | last lsn u |
 //	                      first time u | last time u
 //	V 0        0          write verifier u64 | clean u8
@@ -36,9 +43,11 @@ const (
 	tagRoot       = 'R'
 	tagDeaths     = 'X'
 	tagDying      = 'Y'
-	tagRollback   = 'B'
+	tagLine       = 'N'
 	tagCheckpoint = 'C'
 	tagSegment    = 'G'
+	tagFree       = 'M'
+	tagLeft       = 'L'
 )
 
 func itemKey(tag byte, dataset, number uint64) tree.Key {
@@ -55,17 +64,9 @@ type checkpointRecord struct {
 	number uint64
 	cut    uint64
 	time   int64
-	base   bool // its roots are bases
+	age    time.Duration // of the pool, in time that it was served: what history is measured by
+	base   bool          // its roots are bases
 	pos    segment.Position
-}
-
-// deathRun is a run of death pages.
-type deathRun struct {
-	seq         uint64
-	addr        uint64
-	count       uint64 // deaths
-	first, last uint64 // death LSNs
-	crc         []uint32
 }
 
 func putUvarints(dst []byte, vs ...uint64) []byte {
@@ -88,8 +89,10 @@ type datasetFields struct {
 	kind               datasetKind
 	name               string
 	created, destroyed stamp
-	parent, fork       uint64
-	gone               bool
+	parent             uint64
+	fork               uint64
+	gone, absorbed     bool
+	horizon            stamp
 	changed            uint64
 	seed, nextIno      uint64
 }
@@ -98,15 +101,17 @@ type datasetFields struct {
 func (d *dataset) fields() datasetFields {
 	return datasetFields{
 		figures: d.head.figures, kind: d.kind, name: d.name, created: d.created, destroyed: d.destroyed,
-		parent: d.parent, fork: d.fork, gone: d.gone, changed: d.changed, seed: d.head.seed, nextIno: d.nextIno,
+		parent: d.parent, fork: d.fork, gone: d.gone, absorbed: d.absorbed, horizon: d.horizon,
+		changed: d.changed, seed: d.head.seed, nextIno: d.nextIno,
 	}
 }
 
 func (f datasetFields) record(deathSeq uint64, ref tree.Ref) []byte {
 	b := varint.AppendString([]byte{byte(f.kind)}, f.name)
-	b = putUvarints(b, f.created.lsn, uint64(f.created.time), f.parent, f.fork, f.destroyed.lsn, uint64(f.destroyed.time))
-	b = putBool(b, f.gone)
-	b = binary.LittleEndian.AppendUint64(putUvarints(b, f.changed), f.seed)
+	b = putUvarints(b, f.created.lsn, uint64(f.created.time), f.parent, f.fork)
+	b = putUvarints(putBool(b, f.absorbed), f.destroyed.lsn, uint64(f.destroyed.time))
+	b = putUvarints(putBool(b, f.gone), f.horizon.lsn, uint64(f.horizon.time), f.changed)
+	b = binary.LittleEndian.AppendUint64(b, f.seed)
 	b = f.figures.append(putUvarints(b, f.nextIno))
 	b = putUvarints(b, deathSeq)
 	return ref.Append(b)
@@ -129,23 +134,21 @@ func parseDataset(id uint64, v []byte) (*dataset, tree.Ref, error) {
 	d := &dataset{id: id, kind: datasetKind(r.Byte()), name: r.String(oplog.MaxName)}
 	r.Bad = r.Bad || d.kind > shareKind
 	d.created = stamp{r.Uvarint(), int64(r.Uvarint())}
-	d.parent, d.fork = r.Uvarint(), r.Uvarint()
+	d.parent, d.fork, d.absorbed = r.Uvarint(), r.Uvarint(), r.Byte() != 0
 	d.destroyed = stamp{r.Uvarint(), int64(r.Uvarint())}
-	d.gone = r.Byte() != 0
-	d.changed = r.Uvarint()
+	d.gone, d.horizon, d.changed = r.Byte() != 0, stamp{r.Uvarint(), int64(r.Uvarint())}, r.Uvarint()
 	d.head.seed = uint64(r.Uint32())
 	d.head.seed |= uint64(r.Uint32()) << 32
 	d.nextIno = r.Uvarint()
 	d.head.figures, d.deathSeq = readFigures(&r), r.Uvarint()
 	ref := readRef(&r)
-	d.led.fork = d.fork
 	return d, ref, recordEnd(&r, "dataset", id)
 }
 
 func snapshotRecord(s *snapshot) []byte {
 	b := varint.AppendString(nil, s.name)
 	b = putBool(putUvarints(b, s.lsn, uint64(s.time)), s.guard)
-	b = binary.AppendUvarint(b, uint64(len(s.holds)))
+	b = putUvarints(putBool(b, s.kept), uint64(s.expires), uint64(len(s.holds)))
 	for _, h := range s.holds {
 		b = varint.AppendString(b, h)
 	}
@@ -154,7 +157,7 @@ func snapshotRecord(s *snapshot) []byte {
 
 func parseSnapshot(id uint64, v []byte) (*snapshot, error) {
 	r := varint.Reader{B: v}
-	s := &snapshot{id: id, name: r.String(oplog.MaxName), lsn: r.Uvarint(), time: int64(r.Uvarint()), guard: r.Byte() != 0}
+	s := &snapshot{id: id, name: r.String(oplog.MaxName), lsn: r.Uvarint(), time: int64(r.Uvarint()), guard: r.Byte() != 0, kept: r.Byte() != 0, expires: int64(r.Uvarint())}
 	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
 		s.holds = append(s.holds, r.String(oplog.MaxName))
 	}
@@ -162,37 +165,15 @@ func parseSnapshot(id uint64, v []byte) (*snapshot, error) {
 }
 
 func rootRecord(rt *root) []byte {
-	b := putBool(putBool(putBool(rt.figures.append(nil), rt.base), rt.plain), rt.aside)
+	b := putUvarints(putBool(putBool(putBool(rt.figures.append(nil), rt.base), rt.plain), rt.aside), rt.from)
 	return rt.ref.Append(rt.pos.Append(b))
 }
 
 func parseRoot(lsn uint64, v []byte) (*root, error) {
 	r := varint.Reader{B: v}
-	rt := &root{lsn: lsn, figures: readFigures(&r), base: r.Byte() != 0, plain: r.Byte() != 0, aside: r.Byte() != 0}
+	rt := &root{lsn: lsn, figures: readFigures(&r), base: r.Byte() != 0, plain: r.Byte() != 0, aside: r.Byte() != 0, from: r.Uvarint()}
 	rt.pos, rt.ref = readPosition(&r), readRef(&r)
 	return rt, recordEnd(&r, "root", lsn)
-}
-
-func deathRunRecord(x deathRun) []byte {
-	b := putUvarints(nil, x.addr, uint64(len(x.crc)), x.count, x.first, x.last)
-	for _, c := range x.crc {
-		b = binary.LittleEndian.AppendUint32(b, c)
-	}
-	return b
-}
-
-func parseDeathRun(seq uint64, v []byte) (deathRun, error) {
-	r := varint.Reader{B: v}
-	x := deathRun{seq: seq, addr: r.Uvarint()}
-	n := r.Uvarint()
-	x.count, x.first, x.last = r.Uvarint(), r.Uvarint(), r.Uvarint()
-	if n > oplog.MaxExtentBlocks {
-		r.Bad = true
-	}
-	for ; n > 0 && !r.Bad; n-- {
-		x.crc = append(x.crc, r.Uint32())
-	}
-	return x, recordEnd(&r, "death run", seq)
 }
 
 func dyingRecord(y *dying) []byte {
@@ -209,13 +190,49 @@ func parseDying(id uint64, v []byte) (*dying, error) {
 	return y, recordEnd(&r, "dying list", id)
 }
 
+func lineRecord(l *line) []byte {
+	var dataset, parent uint64
+	if l.parent != nil {
+		dataset, parent = l.parent.d.id, l.parent.id
+	}
+	b := putUvarints(nil, dataset, parent, l.fork, l.forkFrom, uint64(len(l.spans)))
+	for _, s := range l.spans {
+		b = putUvarints(b, s.from, s.to)
+	}
+	return b
+}
+
+// parseLine returns a line and where its parent is.
+func parseLine(d *dataset, id uint64, v []byte) (l *line, dataset, parent uint64, err error) {
+	r := varint.Reader{B: v}
+	l = &line{d: d, id: id}
+	dataset, parent, l.fork, l.forkFrom = r.Uvarint(), r.Uvarint(), r.Uvarint(), r.Uvarint()
+	n := r.Uvarint()
+	for r.Bad = r.Bad || n == 0; n > 0 && !r.Bad; n-- {
+		l.spans = append(l.spans, stretch{r.Uvarint(), r.Uvarint()})
+	}
+	l.estate.init()
+	return l, dataset, parent, recordEnd(&r, "line", id)
+}
+
+func leftRecord(l *leftHead) []byte {
+	return append(putUvarints(nil, l.root.lsn, l.born), l.next[:]...)
+}
+
+func parseLeft(at uint64, v []byte) (*leftHead, error) {
+	r := varint.Reader{B: v}
+	l := &leftHead{at: at, root: &root{lsn: r.Uvarint()}, born: r.Uvarint()}
+	copy(l.next[:], r.Bytes(len(l.next)))
+	return l, recordEnd(&r, "left head", at)
+}
+
 func checkpointValue(c checkpointRecord) []byte {
-	return c.pos.Append(putBool(putUvarints(nil, c.cut, uint64(c.time)), c.base))
+	return c.pos.Append(putBool(putUvarints(nil, c.cut, uint64(c.time), uint64(c.age)), c.base))
 }
 
 func parseCheckpoint(number uint64, v []byte) (checkpointRecord, error) {
 	r := varint.Reader{B: v}
-	c := checkpointRecord{number: number, cut: r.Uvarint(), time: int64(r.Uvarint()), base: r.Byte() != 0, pos: readPosition(&r)}
+	c := checkpointRecord{number: number, cut: r.Uvarint(), time: int64(r.Uvarint()), age: time.Duration(r.Uvarint()), base: r.Byte() != 0, pos: readPosition(&r)}
 	return c, recordEnd(&r, "checkpoint", number)
 }
 
@@ -267,13 +284,15 @@ func recordEnd(r *varint.Reader, what string, id uint64) error {
 //	32  next dataset id u64
 //	40  position to roll forward from, 28 bytes
 //	68  pool tree ref, 20 bytes
-//	88  pool tree nodes that died with this checkpoint: count u32 |
+//	88  age i64 (nanoseconds): how long the pool was served
+//	96  pool tree nodes that died with this checkpoint: count u32 |
 //	    each: addr u64 | birth u64. The pool tree counts time in checkpoints
 //
 // little endian.
 type superRoot struct {
 	number, cut uint64
 	time        int64
+	age         time.Duration
 	nextDataset uint64
 	pos         segment.Position
 	pool        tree.Ref
@@ -282,7 +301,7 @@ type superRoot struct {
 
 const (
 	superMagic   = 0x50555376
-	superVersion = 1
+	superVersion = 2
 )
 
 func (s *superRoot) encode() []byte {
@@ -294,6 +313,7 @@ func (s *superRoot) encode() []byte {
 	b = le.AppendUint64(b, uint64(s.time))
 	b = le.AppendUint64(b, s.nextDataset)
 	b = s.pool.Append(s.pos.Append(b))
+	b = le.AppendUint64(b, uint64(s.age))
 	b = le.AppendUint32(b, uint32(len(s.drops)))
 	for _, d := range s.drops {
 		b = le.AppendUint64(le.AppendUint64(b, d.Addr), d.Birth)
@@ -303,7 +323,7 @@ func (s *superRoot) encode() []byte {
 
 func parseSuperRoot(b []byte) (*superRoot, error) {
 	le := binary.LittleEndian
-	const fixed = 40 + segment.PositionSize + tree.RefSize + 4
+	const fixed = 40 + segment.PositionSize + tree.RefSize + 12
 	if len(b) < fixed || le.Uint32(b) != superMagic {
 		return nil, fail.New(fail.Corrupt, "super root: not one")
 	}
@@ -316,6 +336,7 @@ func parseSuperRoot(b []byte) (*superRoot, error) {
 	if s.pool, err = tree.ParseRef(b[40+segment.PositionSize:]); err != nil {
 		return nil, err
 	}
+	s.age = time.Duration(le.Uint64(b[fixed-12:]))
 	n := int(le.Uint32(b[fixed-4:]))
 	if n > (len(b)-fixed)/16 {
 		return nil, fail.New(fail.Corrupt, "super root %d claims %d dropped nodes in %d bytes", s.number, n, len(b))

@@ -2,13 +2,13 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"varve/internal/fail"
 	"varve/internal/oplog"
 	"varve/internal/segment"
 	"varve/internal/tree"
-	"varve/internal/varint"
 )
 
 var emptyRef tree.Ref
@@ -146,8 +146,12 @@ func (e *Engine) readState(write bool, from segment.Addr, attested uint64) (tail
 	if err := e.loadPool(s); err != nil {
 		return tail, root, fail.Wrap(fail.Other, err, "loading checkpoint %d", s.number)
 	}
+	e.freed = e.space.all()
+	if err := e.dropMissing(); err != nil {
+		return tail, root, err
+	}
 	e.progress("reading the log after checkpoint %d", s.number)
-	tail, err = e.rollForward(s, max(attested, root.Seq))
+	tail, err = e.rollForward(s, root.Seq, max(attested, root.Seq))
 	if err != nil {
 		return tail, root, err
 	}
@@ -177,7 +181,8 @@ func (e *Engine) findSuperRoot(at segment.Addr) (root segment.Position, payload 
 }
 
 // rollForward replays every operation after the super root's cut.
-func (e *Engine) rollForward(s *superRoot, attested uint64) (segment.Tail, error) {
+func (e *Engine) rollForward(s *superRoot, super, attested uint64) (segment.Tail, error) {
+	left := orphans{super: super, data: map[uint64]struct{}{}}
 	for _, d := range e.datasets {
 		d.head.tree.Blocking(true)
 	}
@@ -187,10 +192,12 @@ func (e *Engine) rollForward(s *superRoot, attested uint64) (segment.Tail, error
 	opt := segment.ScanOptions{Attested: attested, AcceptLoss: e.opt.AcceptLoss}
 	tail, err := segment.Scan(e.store, e.super.pool, s.pos, opt, func(f *segment.Frame) error {
 		dec.Reset()
+		left.frame(f)
 		for lsn, rec := range f.Records() {
 			if err := dec.Decode(rec, lsn, &op); err != nil {
 				return err
 			}
+			left.op(&op)
 			if lsn <= s.cut {
 				continue
 			}
@@ -214,6 +221,12 @@ func (e *Engine) rollForward(s *superRoot, attested uint64) (segment.Tail, error
 	}
 	e.replayed = tail.LastLSN
 	e.progress("replayed %d operations", e.recovery.Ops)
+	if err == nil {
+		err = left.free(&e.space)
+	}
+	if err == nil {
+		err = e.recountUsage(s.pos, tail)
+	}
 	return tail, err
 }
 
@@ -245,7 +258,7 @@ func (e *Engine) recoverOp(op *oplog.Op, pos segment.Position) error {
 func (e *Engine) loadPool(s *superRoot) error {
 	e.pool = e.cache.Open(s.pool)
 	e.pool.Blocking(true)
-	e.nextDataset = s.nextDataset
+	e.nextDataset, e.died = s.nextDataset, s.drops
 	l := loader{e: e}
 	var bad error
 	err := e.pool.Scan(tree.Key{}, tree.MaxKey, func(k tree.Key, v []byte) bool {
@@ -261,8 +274,9 @@ func (e *Engine) loadPool(s *superRoot) error {
 	if err != nil {
 		return err
 	}
-	c := checkpointRecord{number: s.number, cut: s.cut, time: s.time, pos: s.pos}
+	c := checkpointRecord{number: s.number, cut: s.cut, time: s.time, age: s.age, pos: s.pos}
 	e.lastCkpt.Store(c)
+	e.opened = s.age
 	for _, c := range e.checkpoints {
 		if c.base {
 			e.lastBase = c
@@ -276,6 +290,8 @@ func (e *Engine) loadPool(s *superRoot) error {
 type loader struct {
 	e     *Engine
 	items []func() error
+	forks []func() error // of lines, from lines that may come later
+	runs  []func()       // of deaths: filed by pins, when those are known
 }
 
 func (l *loader) item(k tree.Key, v []byte) error {
@@ -286,7 +302,7 @@ func (l *loader) item(k tree.Key, v []byte) error {
 		if err != nil {
 			return err
 		}
-		d.head.tree, d.head.led = l.e.cache.Open(ref), &d.led
+		d.head.tree = l.e.cache.Open(ref)
 		l.e.datasets[d.id] = d
 		if d.destroyed.lsn == 0 {
 			l.e.names[d.name] = d
@@ -296,11 +312,15 @@ func (l *loader) item(k tree.Key, v []byte) error {
 		c, err := parseCheckpoint(number, v)
 		l.e.checkpoints = append(l.e.checkpoints, c)
 		return err
-	case tagSegment, tagDeaths:
-		return nil // reclaim reads them when it needs them
+	case tagSegment:
+		u, err := parseUsage(number, v)
+		l.e.space.setUsage(u)
+		return err
+	case tagFree:
+		return l.e.space.load(number, v)
 	case tagVerifier:
 		return l.e.readVerifier(v)
-	case tagSnapshot, tagRoot, tagDying, tagRollback, tagProperty:
+	case tagSnapshot, tagRoot, tagDying, tagLeft, tagLine, tagProperty, tagDeaths:
 		v = append([]byte(nil), v...)
 		l.items = append(l.items, func() error { return l.belongs(tag, dataset, number, v) })
 		return nil
@@ -329,12 +349,25 @@ func (l *loader) belongs(tag byte, dataset, number uint64, v []byte) error {
 		y, err := parseDying(number, v)
 		d.dying = append(d.dying, y)
 		return err
+	case tagLeft:
+		h, err := parseLeft(number, v)
+		d.left = append(d.left, h)
+		return err
+	case tagDeaths:
+		x, err := parseDeathRun(number, v)
+		l.runs = append(l.runs, func() {
+			i := slices.IndexFunc(d.lines, func(n *line) bool { return n.id == x.line })
+			es := &d.lines[max(0, i)].estate
+			if moved, ok := es.adopt(x); moved || !ok {
+				l.e.touch(d)
+				es.renamed = append(es.renamed, x)
+			}
+		})
+		return err
 	case tagProperty:
 		return d.readProperty(number, v)
 	}
-	b := varint.Reader{B: v}
-	d.rollbacks = append(d.rollbacks, rollback{at: number, to: b.Uvarint(), from: b.Uvarint()})
-	return recordEnd(&b, "rollback", number)
+	return l.line(d, number, v)
 }
 
 // finish ties items to their datasets, and dying lists to their roots.
@@ -345,17 +378,84 @@ func (l *loader) finish() error {
 		}
 	}
 	for _, d := range l.e.datasets {
-		d.origin = l.e.datasets[d.parent]
-		for _, y := range d.dying {
-			r := d.rootBefore(y.root.lsn, false)
-			if r == nil || r.lsn != y.root.lsn {
-				return fail.New(fail.Corrupt, "dying list %d of %s has no root at lsn %d", y.id, d.name, y.root.lsn)
+		if d.parent != 0 {
+			if d.origin = l.e.datasets[d.parent]; d.origin == nil {
+				return fail.New(fail.Corrupt, "%s was cloned from dataset %d, which is not there", d.name, d.parent)
 			}
-			y.root = r
-			r.dying++
+		}
+		if len(d.lines) == 0 {
+			return fail.New(fail.Corrupt, "%s has no line", d.name)
+		}
+		d.head.led = &d.now().led
+		for _, r := range d.roots {
+			d.pinRoot(r)
+		}
+		for _, s := range d.snaps {
+			d.pinSnapshot(s)
+		}
+		for _, y := range d.dying {
+			if y.root = l.root(d, y.root.lsn); y.root == nil {
+				return fail.New(fail.Corrupt, "dying list %d of %s has no root", y.id, d.name)
+			}
+		}
+		for _, h := range d.left {
+			if h.root = l.root(d, h.root.lsn); h.root == nil {
+				return fail.New(fail.Corrupt, "what was left at %d of %s has no root", h.at, d.name)
+			}
 		}
 	}
+	for _, tie := range l.forks {
+		if err := tie(); err != nil {
+			return err
+		}
+	}
+	for _, d := range l.e.datasets {
+		for _, r := range slices.Clone(d.roots) { // of a snapshot destroyed at the very end
+			if l.e.discard(l.e.records, d, r) {
+				l.e.touch(d)
+			}
+		}
+		for _, x := range d.lines {
+			x.estate.data.pins, x.estate.nodes.pins = slices.Clone(x.dataPins.at), slices.Clone(x.nodePins.at)
+			if x.over() {
+				l.e.ends[x] = struct{}{}
+				l.e.touch(d)
+			}
+		}
+	}
+	for _, adopt := range l.runs {
+		adopt()
+	}
 	return nil
+}
+
+// line takes a line of d.
+func (l *loader) line(d *dataset, id uint64, v []byte) error {
+	x, dataset, parent, err := parseLine(d, id, v)
+	d.lines = append(d.lines, x)
+	if dataset == 0 || err != nil {
+		return err
+	}
+	l.forks = append(l.forks, func() error {
+		if p := l.e.datasets[dataset]; p != nil {
+			if i := slices.IndexFunc(p.lines, func(n *line) bool { return n.id == parent }); i >= 0 {
+				x.parent = p.lines[i]
+				x.parent.addFork(x, 1)
+				return nil
+			}
+		}
+		return fail.New(fail.Corrupt, "line %d of %s forked from line %d of dataset %d, which is not there", id, d.name, parent, dataset)
+	})
+	return nil
+}
+
+// root returns d's root at a moment, which one more walks; nil if there is none.
+func (l *loader) root(d *dataset, lsn uint64) *root {
+	r := d.rootAt(lsn)
+	if r != nil {
+		r.walks++
+	}
+	return r
 }
 
 // Identity returns what distinguishes this pool to clients, as text.

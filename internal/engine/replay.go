@@ -17,13 +17,9 @@ func (e *Engine) imageAt(d *dataset, lsn uint64) (*overlay, error) { return e.re
 // replayTo is imageAt. With spill, the image is for a view only: what it holds
 // may go to the scratch file.
 func (e *Engine) replayTo(d *dataset, lsn uint64, spill bool) (*overlay, error) {
-	for lsn < d.created.lsn {
-		p := d.origin
-		if p == nil {
-			return nil, fail.New(fail.OutsideHistory, "lsn %d is before %s was made", lsn, d.name).
-				WithHint("oldest moment %s (lsn %d)", d.created.wall().Format(time.RFC3339), d.created.lsn)
-		}
-		d, lsn = p, min(lsn, d.fork)
+	d, lsn, err := d.owner(lsn)
+	if err != nil {
+		return nil, err
 	}
 	im, start, err := e.startOf(d, lsn, spill)
 	if err != nil || start.lsn >= lsn {
@@ -32,12 +28,36 @@ func (e *Engine) replayTo(d *dataset, lsn uint64, spill bool) (*overlay, error) 
 	im.tree.Blocking(true)
 	im.spills = spill && start.vers == nil // else it shares pages with the head
 	if err := e.replay(im, d, start.pos, start.lsn, lsn); err != nil {
-		im.tree.Close()
+		im.close()
 		return nil, err
 	}
 	im.tree.Blocking(false)
 	im.aside = true
 	return im, nil
+}
+
+// owner returns the dataset on whose own line a moment of d lies: before it was
+// cloned that is its origin.
+func (d *dataset) owner(lsn uint64) (*dataset, uint64, error) {
+	for lsn < d.created.lsn {
+		if d.origin == nil || d.absorbed {
+			return nil, 0, fail.New(fail.OutsideHistory, "lsn %d is before %s was made", lsn, d.name).
+				WithHint("oldest moment %s (lsn %d)", d.created.wall().Format(time.RFC3339), d.created.lsn)
+		}
+		d, lsn = d.origin, min(lsn, d.fork)
+	}
+	return d, lsn, nil
+}
+
+// kept reports whether a moment of d can still be reached. The gate is held.
+func (d *dataset) kept(lsn uint64) bool {
+	p, lsn, err := d.owner(lsn)
+	if err != nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.holdsMoment(lsn)
 }
 
 // startOf opens the newest image of d's line at or before lsn that is at hand,
@@ -46,17 +66,25 @@ func (e *Engine) replayTo(d *dataset, lsn uint64, spill bool) (*overlay, error) 
 func (e *Engine) startOf(d *dataset, lsn uint64, view bool) (*overlay, root, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.holdsMoment(lsn) {
+		return nil, root{}, fail.New(fail.OutsideHistory, "lsn %d is outside the history of %s, which begins at lsn %d", lsn, d.name, d.horizon.lsn).
+			WithHint("oldest moment %s (lsn %d)", time.Unix(0, d.horizon.time).UTC().Format(time.RFC3339), d.horizon.lsn)
+	}
 	if d.changed <= lsn {
 		r := d.freeze(e.lastLSN(), e.position())
 		defer r.vers.Close()
 		r.lsn = lsn
-		return r.overlay(e.cache, d.head.seed), *r, nil
+		im := r.overlay(e.cache, d.head.seed)
+		im.hold = e.holdMoment(d, lsn, lsn)
+		return im, *r, nil
 	}
 	r := d.rootBefore(lsn, !view)
 	if r == nil {
 		return nil, root{}, fail.New(fail.Corrupt, "%s has no root at or before lsn %d", d.name, lsn)
 	}
-	return r.overlay(e.cache, d.head.seed), *r, nil
+	im := r.overlay(e.cache, d.head.seed)
+	im.hold = e.holdMoment(d, lsn, r.lsn)
+	return im, *r, nil
 }
 
 // replay runs the data operations of d's line in (from, to] through Apply into
@@ -110,7 +138,7 @@ func (e *Engine) replayOne(im *overlay, d *dataset, op *oplog.Op) error {
 		if err != nil {
 			return err
 		}
-		im.tree.Close()
+		im.close()
 		*im = *back // which spills nothing: it may share pages with the head
 		im.floor = op.Time
 		im.tree.Blocking(true)

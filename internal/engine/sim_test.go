@@ -420,6 +420,10 @@ func (s *sim) clone(name string) {
 	to := fmt.Sprintf("c%d", s.serial)
 	d := *s.m.at(id, lsn)
 	d.name, d.destroyed, d.next, d.props = to, false, now.next, nil
+	for own, at := id, lsn; at < s.m.origin[own].made; { // the line on which the moment lies
+		own, at = s.m.origin[own].parent, min(at, s.m.origin[own].at)
+		d.next = s.m.now()[own].next
+	}
 	newID := s.nextID()
 	w := s.m.now().with(newID, &d)
 	made := func() { s.m.origin[newID] = fork{id, lsn, s.m.last()} }
@@ -433,6 +437,9 @@ func (s *sim) clone(name string) {
 func (s *sim) rollback(name string) {
 	id, now := s.m.now().named(name)
 	lsn := s.moment(id)
+	for lsn < s.m.origin[id].made { // its origin's
+		lsn = s.moment(id)
+	}
 	d := *s.m.at(id, lsn)
 	d.name, d.destroyed, d.next, d.props = now.name, false, now.next, now.props
 	d.floor = instant{lsn: s.m.last() + 1}

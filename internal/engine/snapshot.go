@@ -80,11 +80,14 @@ func (e *Engine) SnapshotAt(c Caller, dataset, name string, w when.Spec) (Done, 
 	if err != nil {
 		return Done{}, err
 	}
-	defer im.tree.Close()
+	defer im.close()
 	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Dataset: d.id, Name: name, At: m.LSN}
 	done, err := e.change(op, false, func() (*prepared, error) {
 		if e.names[dataset] != d {
 			return nil, fail.New(fail.NotFound, "%s is gone", dataset)
+		}
+		if !d.kept(m.LSN) {
+			return nil, errForgotten(m)
 		}
 		return &prepared{im: im}, d.mayName(name)
 	})
@@ -122,29 +125,30 @@ func (e *Engine) applySnapshot(d *dataset, op *oplog.Op, pos segment.Position, p
 		if err != nil {
 			return err
 		}
-		defer im.tree.Close()
+		defer im.close()
 		pre = &prepared{im: im}
 	}
 	im := pre.im
 	d.mu.Lock()
-	r := d.addRoot(&root{figures: im.figures, lsn: op.At, pos: im.pos, aside: im.aside, vers: im.tree.Freeze(op.At)})
-	e.keep(d, r)
+	d.addRoot(&root{figures: im.figures, lsn: op.At, pos: im.pos, aside: im.aside, from: im.from, vers: im.tree.Freeze(op.At)})
+	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.At, time: op.Time, kept: op.Value != "", expires: int64(op.Size)})
 	d.mu.Unlock()
-	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.At, time: op.Time})
 	e.touch(d)
 	return nil
 }
 
 func (e *Engine) snapshotNow(d *dataset, op *oplog.Op, pos segment.Position) {
 	d.mu.Lock()
-	e.keep(d, d.addRoot(d.freeze(op.LSN, pos)))
+	d.addRoot(d.freeze(op.LSN, pos))
+	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN, time: op.Time, guard: op.Now, kept: op.Value != "", expires: int64(op.Size)})
 	d.mu.Unlock()
-	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN, time: op.Time, guard: op.Now})
 	e.touch(d)
 }
 
+// addSnapshot names a moment, whose root is there. d.mu and the gate are held.
 func (e *Engine) addSnapshot(d *dataset, s *snapshot) {
 	d.snaps = append(d.snaps, s)
+	d.pinSnapshot(s)
 	e.record(itemKey(tagSnapshot, d.id, s.id), snapshotRecord(s))
 }
 
@@ -170,10 +174,30 @@ func (e *Engine) removeSnapshot(d *dataset, op *oplog.Op) error {
 	if i < 0 {
 		return fail.New(fail.Corrupt, "%v: no such snapshot", op)
 	}
-	e.record(itemKey(tagSnapshot, d.id, op.At), nil)
-	d.snaps = slices.Delete(d.snaps, i, i+1)
+	d.mu.Lock()
+	e.dropSnapshot(d, d.snaps[i])
+	d.mu.Unlock()
 	e.touch(d)
 	return nil
+}
+
+// pinSnapshot keeps what a snapshot names. d.mu is held.
+func (d *dataset) pinSnapshot(s *snapshot) {
+	d.lineAt(s.lsn).dataPins.add(s.lsn)
+	if r := d.rootAt(s.lsn); r != nil {
+		r.snaps++
+	}
+}
+
+// dropSnapshot takes a snapshot away. d.mu and the gate are held.
+func (e *Engine) dropSnapshot(d *dataset, s *snapshot) {
+	e.record(itemKey(tagSnapshot, d.id, s.id), nil)
+	d.snaps = slices.DeleteFunc(d.snaps, func(x *snapshot) bool { return x.id == s.id })
+	d.lineAt(s.lsn).dataPins.remove(s.lsn)
+	if r := d.rootAt(s.lsn); r != nil {
+		r.snaps--
+		e.discard(e.records, d, r)
+	}
 }
 
 // held returns who forbids destroying the snapshot, or nil.
@@ -237,16 +261,23 @@ func (e *Engine) tag(kind oplog.Kind, c Caller, dataset, name, tag string, judge
 }
 
 func (e *Engine) applyHold(d *dataset, op *oplog.Op) error {
+	return e.changeSnapshot(d, op, func(s *snapshot) {
+		if op.Kind == oplog.Hold {
+			s.holds = append(slices.Clone(s.holds), op.Name)
+			return
+		}
+		s.holds = slices.DeleteFunc(slices.Clone(s.holds), func(t string) bool { return t == op.Name })
+	})
+}
+
+// changeSnapshot changes what is said of the snapshot that an operation names.
+func (e *Engine) changeSnapshot(d *dataset, op *oplog.Op, change func(*snapshot)) error {
 	i := slices.IndexFunc(d.snaps, func(s *snapshot) bool { return s.id == op.At })
 	if i < 0 {
 		return fail.New(fail.Corrupt, "%v: no such snapshot", op)
 	}
 	s := *d.snaps[i] // a copy: the old one may be in a list that is being shown
-	if op.Kind == oplog.Hold {
-		s.holds = append(slices.Clone(s.holds), op.Name)
-	} else {
-		s.holds = slices.DeleteFunc(slices.Clone(s.holds), func(t string) bool { return t == op.Name })
-	}
+	change(&s)
 	d.snaps[i] = &s
 	e.record(itemKey(tagSnapshot, d.id, s.id), snapshotRecord(&s))
 	e.touch(d)

@@ -32,7 +32,7 @@ import (
 const (
 	superblockMagic = "varve pool\n\x00\x00\x00\x00\x00"
 	superblockSize  = 128
-	formatVersion   = 2
+	formatVersion   = 3
 )
 
 // Features this build knows.

@@ -18,6 +18,7 @@ type View struct {
 	vers *tree.Version
 	figures
 	seed uint64
+	hold *hold
 	refs int // under viewCache.mu
 	once sync.Once
 	err  error
@@ -101,10 +102,10 @@ func (v *View) build(d *dataset) error {
 		return err
 	}
 	if err := v.e.spill(im, v.key.lsn); err != nil {
-		im.tree.Close()
+		im.close()
 		return err
 	}
-	v.tree, v.vers, v.figures, v.seed = im.tree, im.tree.Freeze(v.key.lsn), im.figures, im.seed
+	v.tree, v.vers, v.figures, v.seed, v.hold = im.tree, im.tree.Freeze(v.key.lsn), im.figures, im.seed, im.hold
 	return nil
 }
 
@@ -147,6 +148,7 @@ func (c *viewCache) drop(v *View) {
 		v.vers.Close()
 		v.tree.Close()
 		v.tree = nil
+		v.hold.release()
 	}
 	if len(c.views) == 0 {
 		if err := v.e.scratch.reset(); err != nil {

@@ -26,6 +26,8 @@ const (
 	Resize          Kind = 27 // the volume grows
 	CreateShare     Kind = 28 // a new share with an empty root directory
 	Set             Kind = 29 // a property of a dataset
+	Horizon         Kind = 30 // history begins later
+	Expire          Kind = 31 // when a snapshot goes by itself
 
 	// Of the files of a share.
 	WriteFile   Kind = 40 // bytes of a file
@@ -47,7 +49,7 @@ var kindNames = map[Kind]string{
 	Snapshot: "snapshot", DestroySnapshot: "destroy-snapshot", Clone: "clone",
 	Rollback: "rollback", Destroy: "destroy", Undestroy: "undestroy",
 	Rename: "rename-dataset", Drain: "drain", Hold: "hold", Release: "release", Resize: "resize",
-	CreateShare: "create-share", Set: "set", WriteFile: "write-file", Create: "create", Mkdir: "mkdir",
+	CreateShare: "create-share", Set: "set", Horizon: "horizon", Expire: "expire", WriteFile: "write-file", Create: "create", Mkdir: "mkdir",
 	Symlink: "symlink", Mknod: "mknod", Link: "link", Remove: "remove", Rmdir: "rmdir", Move: "rename",
 	Setattr: "setattr", SetXattr: "set-xattr", RemoveXattr: "remove-xattr",
 }
@@ -104,9 +106,9 @@ type Op struct {
 	Extents  []Extent
 
 	Name   string // CreateVolume, Snapshot, Clone, Undestroy, Rename: the new name; Rollback: the guard snapshot's; Hold, Release: the tag
-	Size   uint64 // CreateVolume, Resize: bytes
+	Size   uint64 // CreateVolume, Resize: bytes; Snapshot, Expire: when it goes by itself, Unix nanoseconds, 0: never
 	Source uint64 // Clone: the dataset it forks from
-	At     uint64 // Clone, Rollback: the moment; Snapshot: a past moment, 0 = the present; DestroySnapshot, Hold, Release: the snapshot's id; Drain: the dying list's id
+	At     uint64 // Clone, Rollback: the moment; Snapshot: a past moment, 0 = the present; DestroySnapshot, Hold, Release, Expire: the snapshot's id; Drain: the dying list's id; Horizon: the oldest moment of history
 	Limit  uint64 // Drain: how many tree entries at the most
 	Now    bool   // Destroy: for good; Snapshot: a guard, made before a change
 
@@ -120,7 +122,7 @@ type Op struct {
 	Name2    string   // and the new name
 	Ino2     uint64   // Move: the object that had the new name, 0: none
 	Attr     Attr     // what is set
-	Value    string   // Symlink: the target; SetXattr: the value; Set: the property's; CreateShare: see engine.shareValue
+	Value    string   // Symlink: the target; SetXattr: the value; Set: the property's; Snapshot: not empty: a kept point; CreateShare: see engine.shareValue
 	UID, GID uint32   // who asked
 	Request  *Request // what the client sent, if it may send it again
 }

@@ -63,35 +63,50 @@ func (l *Log) Usage(from uint64) []Usage {
 func (l *Log) count(h *header) {
 	seg := h.addr.Segment()
 	if n := len(l.usage); n == 0 || l.usage[n-1].Segment != seg {
-		l.usage = append(l.usage, Usage{Segment: seg, FirstTime: h.time})
+		l.usage = append(l.usage, Usage{Segment: seg})
 		l.stats.Segments++
 	}
 	u := &l.usage[len(l.usage)-1]
-	runs := Frame{runs: l.sum.runs}
-	for r := range runs.Runs() {
-		n := int64(r.N) * BlockSize
-		switch r.Kind {
-		case Data:
-			u.Data, l.stats.Data = u.Data+n, l.stats.Data+n
-		case Node:
-			u.Node, l.stats.Node = u.Node+n, l.stats.Node+n
-		case Deaths:
-			u.Deaths, l.stats.Deaths = u.Deaths+n, l.stats.Deaths+n
-		case Super:
-			u.Super, l.stats.Super = u.Super+n, l.stats.Super+n
-		}
+	before := *u
+	f := Frame{
+		FirstLSN: h.firstLSN, NumOps: h.ops, Time: h.time, Blocks: h.payload, Length: h.blocks(), runs: l.sum.runs,
 	}
-	n := int64(h.blocks()-h.payload) * BlockSize
-	u.Record, l.stats.Record = u.Record+n, l.stats.Record+n
-	if h.ops > 0 {
-		if u.FirstLSN == 0 {
-			u.FirstLSN = h.firstLSN
-		}
-		u.LastLSN = h.lastLSN()
-	}
-	u.LastTime = h.time
+	u.Count(&f)
+	l.stats.Data += u.Data - before.Data
+	l.stats.Node += u.Node - before.Node
+	l.stats.Deaths += u.Deaths - before.Deaths
+	l.stats.Super += u.Super - before.Super
+	l.stats.Record += u.Record - before.Record
 	l.stats.Frames++
 	if h.kind == FrameMarker {
 		l.stats.Markers++
 	}
+}
+
+// Count adds a frame.
+func (u *Usage) Count(f *Frame) {
+	for r := range f.Runs() {
+		n := int64(r.N) * BlockSize
+		switch r.Kind {
+		case Data:
+			u.Data += n
+		case Node:
+			u.Node += n
+		case Deaths:
+			u.Deaths += n
+		case Super:
+			u.Super += n
+		}
+	}
+	u.Record += int64(f.Length-f.Blocks) * BlockSize
+	if f.NumOps > 0 {
+		if u.FirstLSN == 0 {
+			u.FirstLSN = f.FirstLSN
+		}
+		u.LastLSN = f.FirstLSN + uint64(f.NumOps) - 1
+	}
+	if u.FirstTime == 0 {
+		u.FirstTime = f.Time
+	}
+	u.LastTime = f.Time
 }

@@ -1,0 +1,298 @@
+package engine
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"varve/internal/segment"
+)
+
+// ancestor is a line that is over, which the one line that is left of it takes
+// over.
+type ancestor struct {
+	*line
+	fork, forkFrom uint64 // where the heir began
+}
+
+// settled reports whether a line that is over has nothing left to enter or to
+// sort: only what pins keep. The gate and ckpt are held.
+func (l *line) settled() bool {
+	d := l.d
+	mine := func(r *root) bool { return d.lineAt(r.lsn) == l }
+	return len(l.led.deaths)+len(l.drops) == 0 && l.estate.sorted() &&
+		(d.gone || d.horizon.lsn >= l.end()) &&
+		!slices.ContainsFunc(d.retired, func(t retiredHead) bool { return t.line == l }) &&
+		!slices.ContainsFunc(d.fresh, mine) &&
+		!slices.ContainsFunc(d.left, func(h *leftHead) bool { return mine(h.root) }) &&
+		!slices.ContainsFunc(d.dying, func(y *dying) bool { return mine(y.root) })
+}
+
+// unused reports whether nothing needs l any more.
+func (l *line) unused() bool {
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	return l.children == 0 && len(l.dataPins.at)+len(l.nodePins.at) == 0 && l.estate.empty()
+}
+
+// heir returns the line that takes l over: the only one that forked from it. A
+// line of another dataset does so only where nothing but its fork needs l. The
+// gate is held.
+func (e *Engine) heir(l *line) *line {
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	if l.children != 1 {
+		return nil
+	}
+	for _, c := range l.d.lines {
+		if c.parent == l {
+			return c
+		}
+	}
+	if len(l.dataPins.at) != 1 || l.dataPins.n[0] != 1 || len(l.nodePins.at) != 1 || l.nodePins.n[0] != 1 {
+		return nil
+	}
+	for _, d := range e.datasets {
+		if c := d.lines[0]; c.parent == l && !d.gone {
+			return c
+		}
+	}
+	return nil
+}
+
+// bury removes the lines that are over and that nothing needs any more, and the
+// datasets that have none left. Where one line is left that forked from such a
+// line, it absorbs it: no clone keeps its dead origin for ever, and after a
+// rollback there is one line again. The gate is held exclusively, and ckpt; it
+// is part of a cut.
+func (e *Engine) bury(c *cut) {
+	ends := slices.SortedFunc(maps.Keys(e.ends), func(a, b *line) int { return cmp.Compare(b.id, a.id) })
+	for _, l := range ends { // the younger ones first
+		if !l.settled() {
+			continue
+		}
+		heir := e.heir(l)
+		switch {
+		case heir != nil:
+			e.takeOver(heir, l)
+		case l.unused():
+			e.forgetRuns(c, l)
+			if l.parent != nil {
+				l.parent.addFork(l, -1)
+				e.touch(l.parent.d)
+			}
+		default:
+			continue
+		}
+		e.moreToDo.Store(true)
+		e.removeLine(c, l)
+	}
+}
+
+// removeLine takes l out of its dataset, and with the last line the dataset out
+// of the pool.
+func (e *Engine) removeLine(c *cut, l *line) {
+	d := l.d
+	delete(e.ends, l)
+	c.records[itemKey(tagLine, d.id, l.id)] = nil
+	d.mu.Lock()
+	d.lines = slices.DeleteFunc(d.lines, func(x *line) bool { return x == l })
+	d.mu.Unlock()
+	if len(d.lines) > 0 {
+		return
+	}
+	c.records[itemKey(tagDataset, d.id, 0)] = nil
+	d.head.tree.Close()
+	delete(e.datasets, d.id)
+}
+
+// takeOver makes heir go on from where l began: l's pins are its own now, but
+// for its own fork.
+func (e *Engine) takeOver(heir, l *line) {
+	was := ancestor{l, heir.fork, heir.forkFrom}
+	d := heir.d
+	if l.d != d {
+		l.addFork(heir, -1)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	heir.estate.absorbing = append(heir.estate.absorbing, was)
+	heir.parent, heir.fork, heir.forkFrom = l.parent, l.fork, l.forkFrom
+	if l.d == d {
+		l.dropFork(was.fork, was.forkFrom)
+		heir.spans = append(slices.Clone(l.spans), heir.spans...)
+		for i, m := range l.dataPins.at {
+			for range l.dataPins.n[i] {
+				heir.dataPins.add(m)
+			}
+		}
+		for i, m := range l.nodePins.at {
+			for range l.nodePins.n[i] {
+				heir.nodePins.add(m)
+			}
+		}
+	} else {
+		d.absorbed = true
+		d.parent, d.origin, d.fork = 0, nil, 0
+		if heir.parent != nil {
+			d.parent, d.origin, d.fork = heir.parent.d.id, heir.parent.d, heir.fork
+		}
+	}
+	e.touch(d)
+}
+
+// forgetRuns drops the foreign and lost deaths of a line that is buried: they
+// concern nobody.
+func (e *Engine) forgetRuns(c *cut, l *line) {
+	f := filing{e: e, c: c, l: l, es: &l.estate}
+	for _, x := range slices.Concat(l.estate.foreign, l.estate.lost) {
+		if err := f.forget(x); err != nil {
+			e.stop(err)
+		}
+	}
+}
+
+// wakeBurial asks for one more checkpoint where it can end a line. The gate is
+// held.
+func (e *Engine) wakeBurial() {
+	for l := range e.ends {
+		if l.settled() && (l.unused() || e.heir(l) != nil) {
+			e.moreToDo.Store(true)
+		}
+	}
+}
+
+// absorb takes over what an ancestor leaves. What lived at the fork lives on
+// here, or this line has dropped it since: that is among its foreign deaths,
+// which are its own now. What the ancestor dropped before the fork is dead here
+// as well.
+func (f *filing) absorb() error {
+	for ; len(f.x.absorbed) > 0; f.x.absorbed = f.x.absorbed[1:] {
+		if err := f.own(); err != nil {
+			return err
+		}
+		if err := f.inherit(f.x.absorbed[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// own files this line's foreign deaths anew.
+func (f *filing) own() error {
+	es := f.es
+	es.mu.Lock()
+	runs, ds := es.foreign, es.newForeign
+	es.foreign, es.newForeign, es.foreignBlocks = nil, nil, 0
+	es.mu.Unlock()
+	for _, x := range runs {
+		more, err := f.read(x)
+		if err != nil {
+			return err
+		}
+		if more == nil {
+			continue // lost
+		}
+		if err := f.forget(x); err != nil {
+			return err
+		}
+		ds = append(ds, more...)
+	}
+	f.x.deaths = append(f.x.deaths, ds...)
+	return nil
+}
+
+// inherit takes an ancestor's deaths.
+func (f *filing) inherit(p ancestor) error {
+	theirs := filing{e: f.e, c: f.c, l: p.line, es: &p.estate}
+	for _, x := range p.estate.foreign { // of its own ancestors' blocks
+		ds, err := theirs.read(x)
+		if err != nil {
+			return err
+		}
+		if ds == nil {
+			continue
+		}
+		for _, y := range ds {
+			if y.death <= p.fork {
+				f.x.deaths = append(f.x.deaths, y)
+			}
+		}
+		if err := theirs.forget(x); err != nil {
+			return err
+		}
+	}
+	for _, k := range []struct {
+		theirs, ours *buckets
+		fork         uint64
+	}{{&p.estate.data, &f.es.data, p.fork}, {&p.estate.nodes, &f.es.nodes, p.forkFrom}} {
+		for _, b := range k.theirs.revive(k.fork) {
+			for _, x := range b.runs {
+				if err := theirs.forget(x); err != nil {
+					return err
+				}
+			}
+		}
+		f.es.mu.Lock()
+		k.ours.join(k.theirs.pins)
+		for _, b := range k.theirs.all {
+			for _, x := range b.runs {
+				f.rename(p.line, x)
+			}
+			k.ours.merge(b)
+		}
+		f.es.mu.Unlock()
+	}
+	for _, x := range p.estate.lost {
+		f.rename(p.line, x)
+		f.es.mu.Lock()
+		f.es.lost, f.es.lostBlocks = append(f.es.lost, x), f.es.lostBlocks+x.data+x.nodes
+		f.es.mu.Unlock()
+	}
+	return nil
+}
+
+// rename makes a run of another line one of this line.
+func (f *filing) rename(from *line, x *deathRun) {
+	if from.d != f.l.d {
+		f.c.records[itemKey(tagDeaths, from.d.id, x.seq)] = nil
+		x.seq = f.l.d.deathSeq
+		f.l.d.deathSeq++
+	}
+	x.line = f.l.id
+	f.record(x)
+}
+
+// recordFloor is where the records begin that a replay may need: of history,
+// from the newest root at or before each horizon; of recovery, from either of
+// the last two super roots. The gate is held.
+func (e *Engine) recordFloor(c *cut) segment.Position {
+	floor := c.pos
+	lower := func(p segment.Position) {
+		if p.Addr != 0 && p.Seq < floor.Seq {
+			floor = p
+		}
+	}
+	lower(e.lastCkpt.Load().(checkpointRecord).pos)
+	for _, d := range e.datasets {
+		d.mu.Lock()
+		if r := d.rootBefore(d.horizon.lsn, true); r != nil && !d.gone && d.changed > d.horizon.lsn {
+			lower(r.pos)
+		}
+		d.mu.Unlock()
+	}
+	return floor
+}
+
+// thinCheckpoints forgets the checkpoints whose operations nobody can read any
+// more. The gate is held exclusively.
+func (e *Engine) thinCheckpoints(c *cut) {
+	n := 0
+	for n+2 < len(e.checkpoints) && e.checkpoints[n+1].pos.Seq <= c.floor.Seq {
+		c.records[itemKey(tagCheckpoint, 0, e.checkpoints[n].number)] = nil
+		n++
+	}
+	if n > 0 {
+		e.checkpoints = slices.Clone(e.checkpoints[n:])
+	}
+}

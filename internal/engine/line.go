@@ -1,0 +1,95 @@
+package engine
+
+import "varve/internal/tree"
+
+// line is a stretch of a dataset's history without a way back: from where it was
+// made, or from a rollback, to the next rollback or now. A rollback ends one and
+// begins the next, which forks from the moment gone back to, as the first line of
+// a clone forks from one of its origin:
+//
+//	line 1   --1----2----3----4----5|          ended by the rollback at 6
+//	                     \
+//	line 6                6----7----8---       began with what was at 3
+//
+// What was born up to the fork is the parent's: when the younger line drops it,
+// that death is foreign, and inert. When nothing but that one line needs the
+// parent any more, it absorbs it (bury), and the two are one line.
+type line struct {
+	d              *dataset
+	id             uint64    // the operation that made it
+	spans          []stretch // of moments: its own, and those of the lines that it absorbed
+	parent         *line
+	fork, forkFrom uint64 // the moment of the parent, and the parent's root that the first tree was made from
+	children       int    // lines that forked from it
+
+	dataPins pinSet // moments whose data is needed
+	nodePins pinSet // roots whose nodes are
+	led      ledger
+	drops    []tree.Drop // taken, of freezes later than the last cut
+	estate   estate      // what is dead and not yet free; under Engine.ckpt
+}
+
+// stretch are the moments from one operation on, up to the one before another;
+// to is 0 while it has no end.
+type stretch struct{ from, to uint64 }
+
+// now is the line of the present.
+func (d *dataset) now() *line { return d.lines[len(d.lines)-1] }
+
+// lineAt returns the line that a moment of d lies on: of one before d was made,
+// the first.
+func (d *dataset) lineAt(lsn uint64) *line {
+	for i := len(d.lines) - 1; i >= 0; i-- {
+		for _, s := range d.lines[i].spans {
+			if s.from <= lsn && (lsn < s.to || s.to == 0) {
+				return d.lines[i]
+			}
+		}
+	}
+	return d.lines[0]
+}
+
+// end is where a line that a rollback ended ends; 0 for the present one.
+func (l *line) end() uint64 { return l.spans[len(l.spans)-1].to }
+
+// lineOf is lineAt for who does not hold d.mu.
+func (d *dataset) lineOf(lsn uint64) *line {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lineAt(lsn)
+}
+
+// begin adds a line to d that forks from a moment of parent, or from nothing.
+// d.mu and the gate are held, but not the mutex of another dataset.
+func (d *dataset) begin(start uint64, parent *line, fork, from uint64) *line {
+	l := &line{d: d, id: start, spans: []stretch{{from: start}}, parent: parent, fork: fork, forkFrom: from}
+	l.estate.init()
+	d.lines = append(d.lines, l)
+	if parent != nil {
+		parent.addFork(l, 1)
+	}
+	return l
+}
+
+// addFork notes that a line needs the moment it forked from (1), or no longer
+// does (-1).
+func (l *line) addFork(c *line, n int) {
+	if l.d != c.d {
+		l.d.mu.Lock()
+		defer l.d.mu.Unlock()
+	}
+	if l.children += n; n > 0 {
+		l.dataPins.add(c.fork)
+		l.nodePins.add(c.forkFrom)
+		return
+	}
+	l.dropFork(c.fork, c.forkFrom)
+}
+
+func (l *line) dropFork(fork, from uint64) {
+	l.dataPins.remove(fork)
+	l.nodePins.remove(from)
+}
+
+// over reports whether l has no head any more.
+func (l *line) over() bool { return l.end() != 0 || l.d.gone }

@@ -44,6 +44,8 @@ type DatasetInfo struct {
 	OldestTime time.Time  `json:"oldest_time"`
 
 	Properties map[string]string `json:"properties,omitempty"` // those that are set
+	Space      SpaceInfo         `json:"space"`
+	Limits     []LimitInfo       `json:"limits,omitempty"`
 }
 
 // SnapshotInfo describes a snapshot.
@@ -55,6 +57,11 @@ type SnapshotInfo struct {
 	Time    time.Time `json:"time"`
 	Guard   bool      `json:"guard,omitempty"` // made by a rollback, for its own history
 	Holds   []string  `json:"holds,omitempty"`
+
+	Kept       bool       `json:"kept,omitempty"` // made by the schedule of the property keep
+	Expires    *time.Time `json:"expires,omitempty"`
+	Used       int64      `json:"used"`       // bytes that destroying it alone would free
+	Referenced int64      `json:"referenced"` // bytes of payload that it refers to
 }
 
 // Status describes a pool that is being served.
@@ -86,6 +93,10 @@ type Status struct {
 	Recovery          Recovery  `json:"recovery"`
 	Started           time.Time `json:"started"`
 	QuarantinedBlocks int       `json:"quarantined_blocks"` // seen damaged since the server began
+	Space             PoolSpace `json:"space"`
+	Clock             ClockInfo `json:"clock"`
+	Cleaner           string    `json:"cleaner"`            // "idle", "cleaning", "compacting", ...
+	Warnings          []string  `json:"warnings,omitempty"` // limits nearly reached, a clock that jumped, ...: status --check exits 4 with them
 }
 
 // Recovery says what opening the pool found and replayed.

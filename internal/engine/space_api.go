@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"varve/internal/fail"
+	"varve/internal/when"
+)
+
+// SpaceInfo is what a dataset occupies: bytes of payload, by counters.
+type SpaceInfo struct {
+	Live        int64 `json:"live"`        // what its head refers to
+	Shared      int64 `json:"shared"`      // of Live: blocks of its origin
+	History     int64 `json:"history"`     // dropped, and kept by history
+	Snapshots   int64 `json:"snapshots"`   // dropped before history, and kept by snapshots, kept points and clones
+	Held        int64 `json:"held"`        // of Snapshots: what a held snapshot keeps
+	Reclaimable int64 `json:"reclaimable"` // what destroying it for good would free
+}
+
+// LimitInfo is a limit of a dataset and how much of it is used.
+type LimitInfo struct {
+	Name    string `json:"name"` // "quota", "budget"
+	Limit   int64  `json:"limit"`
+	Used    int64  `json:"used"`
+	Percent int    `json:"percent"`
+}
+
+// PoolSpace is what the pool occupies: bytes.
+type PoolSpace struct {
+	Live      int64 `json:"live"`      // heads
+	History   int64 `json:"history"`   // dropped, kept by history
+	Snapshots int64 `json:"snapshots"` // kept by snapshots, kept points and clones
+	Held      int64 `json:"held"`      // of Snapshots
+	Destroyed int64 `json:"destroyed"` // of destroyed datasets that can come back: live, history and snapshots
+	Nodes     int64 `json:"nodes"`     // tree nodes and the records of retention
+	Dead      int64 `json:"dead"`      // freed, and not yet given back to the file system
+	Reserve   int64 `json:"reserve"`   // of what is free: only destroy, prune and the like may use it
+}
+
+// PruneOptions say what to forget. The zero value is what the background does
+// by itself: what the properties history and keep no longer ask for.
+type PruneOptions struct {
+	Before *when.Spec // forget the history before this moment too; snapshots stay
+	DryRun bool
+}
+
+// PruneReport says what went, or would go.
+type PruneReport struct {
+	Dataset    string    `json:"dataset"`
+	HorizonLSN uint64    `json:"horizon_lsn"` // where history begins then
+	Horizon    time.Time `json:"horizon"`
+	Points     []string  `json:"points,omitempty"` // kept points and expired snapshots that go
+	Bytes      int64     `json:"bytes"`            // payload that comes back
+	LSN        uint64    `json:"lsn,omitempty"`    // of the last operation that did it; 0: nothing to do, or a dry run
+}
+
+// CleanReport says what a round of the cleaner gave back: bytes and segments.
+type CleanReport struct {
+	FreedBytes     int64 `json:"freed_bytes"`     // of the file system
+	Retired        int   `json:"retired"`         // segments dead as a whole
+	PunchedBytes   int64 `json:"punched_bytes"`   // holes
+	Compacted      int   `json:"compacted"`       // segments whose rest was moved together
+	CopiedBytes    int64 `json:"copied_bytes"`    // to do so
+	Damaged        int   `json:"damaged"`         // blocks that were not copied because they are damaged
+	RemainingBytes int64 `json:"remaining_bytes"` // dead, and not worth the work yet
+}
+
+// ClockInfo is what the pool thinks of the machine's clock.
+type ClockInfo struct {
+	Suspect bool          `json:"suspect"` // it jumped; the pool goes by elapsed time until it is confirmed or back
+	Jump    time.Duration `json:"jump_ns"` // the clock minus the pool's time
+	Pool    time.Time     `json:"pool"`
+}
+
+// Prune forgets what o says of a dataset, or of all (""). A dry run changes
+// nothing and says exactly what would go.
+func (e *Engine) Prune(c Caller, dataset string, o PruneOptions) ([]PruneReport, error) {
+	return nil, fail.New(fail.Unsupported, "not built yet")
+}
+
+// Clean gives back dead space at once, whatever the watermarks. progress may be nil.
+func (e *Engine) Clean(ctx context.Context, progress func(done, total int64)) (CleanReport, error) {
+	return CleanReport{}, fail.New(fail.Unsupported, "not built yet")
+}
+
+// Reclaimable returns how many bytes of payload destroying these snapshots of
+// a dataset, all together, would free.
+func (e *Engine) Reclaimable(dataset string, snapshots []string) (int64, error) {
+	return 0, fail.New(fail.Unsupported, "not built yet")
+}
+
+// ConfirmClock accepts the machine's clock after a jump.
+func (e *Engine) ConfirmClock(c Caller) (Done, error) {
+	return Done{}, fail.New(fail.Unsupported, "not built yet")
+}
+
+// Expire says when a snapshot goes by itself; the zero time: never.
+func (e *Engine) Expire(c Caller, dataset, snapshot string, at time.Time) (Done, error) {
+	return Done{}, fail.New(fail.Unsupported, "not built yet")
+}

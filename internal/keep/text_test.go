@@ -100,7 +100,7 @@ func TestParseSchedule(t *testing.T) {
 func refused(t *testing.T, in string, err error) {
 	t.Helper()
 	f, ok := err.(*fail.Error)
-	if !ok || f.Kind != fail.Invalid || f.Hint == "" || len(f.Error()) > 500 || strings.Contains(f.Error(), "%!") {
+	if !ok || f.Kind != fail.Invalid || f.Hint == "" || len(f.Error()) > 1000 || strings.Contains(f.Hint, "%!") {
 		t.Errorf("%q: error %v", in, err)
 	}
 }

@@ -237,6 +237,20 @@ func TestEndsOfTime(t *testing.T) {
 	want(t, c, last.UTC(), 0, false)
 }
 
+func TestNanoseconds(t *testing.T) {
+	for _, c := range []struct {
+		t    time.Time
+		want int64
+	}{
+		{time.Time{}, 0}, {time.Unix(-1, 0), 0}, {time.Unix(0, 7), 7}, {begin, begin.UnixNano()},
+		{time.Unix(0, lastTime-1), lastTime - 1}, {time.Unix(0, lastTime+1), lastTime}, {time.Unix(1<<61, 0), lastTime},
+	} {
+		if got := nanoseconds(c.t); got != c.want {
+			t.Errorf("%v is %d, want %d", c.t, got, c.want)
+		}
+	}
+}
+
 func TestElapsedThatFalls(t *testing.T) {
 	m, c := opened()
 	m.pass(time.Hour)

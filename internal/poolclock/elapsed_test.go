@@ -51,21 +51,21 @@ func TestSuspendIsNoJump(t *testing.T) {
 }
 
 // TestStoppedBetweenReadings: a process that stands still between reading one
-// clock and the other has not slept.
+// clock and the other has not slept, and what it had slept before counts still.
 func TestStoppedBetweenReadings(t *testing.T) {
 	s := &sleeper{}
-	stop := true
+	stop := time.Duration(0)
 	m := withSuspends(func() int64 { return s.mono }, func() int64 {
+		s.run(stop)
 		boot := s.boot
-		if stop {
-			s.run(time.Hour)
-		}
+		s.run(stop)
 		return boot
 	})
-	m(0, true)
-	stop = false
-	if got := time.Duration(m(0, true)); got != time.Duration(s.mono) {
-		t.Errorf("elapsed %v, want %v", got, time.Duration(s.mono))
+	s.sleep(8 * time.Hour)
+	for _, stop = range []time.Duration{0, time.Hour, 0} {
+		if got := m(0, true); got != s.boot {
+			t.Errorf("stopped for %v: elapsed %v, want %v", stop, time.Duration(got), time.Duration(s.boot))
+		}
 	}
 }
 

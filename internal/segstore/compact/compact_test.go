@@ -297,10 +297,19 @@ func TestLeft(t *testing.T) {
 	check(t, holds(s, 4, ranges{{0, 40}}))
 }
 
-// tap notes what is asked of a store.
+// tap notes what is asked of a store, and lets something happen before a read.
 type tap struct {
 	segstore.Store
 	punched []string
+	reading func()
+}
+
+func (s *tap) ReadAt(n uint64, p []byte, off int64) error {
+	if f := s.reading; f != nil {
+		s.reading = nil
+		f()
+	}
+	return s.Store.ReadAt(n, p, off)
 }
 
 func (s *tap) PunchHole(n uint64, off, length int64) error {

@@ -121,3 +121,34 @@ func TestChangesDuringCompact(t *testing.T) {
 	check(t, holds(s, 1, ranges{{4, 4}}))
 	wantKind(t, s.ReadAt(1, p1(), 3*block), fail.Corrupt)
 }
+
+// What a read has looked up moves away before it reads: its file goes, its place
+// in a slot is punched, its slot goes, or all of it is removed.
+func TestReadMeetsMove(t *testing.T) {
+	base := &tap{Store: mem.New(segSize, capacity)}
+	s := open(t, base)
+	for n := uint64(1); n <= 2; n++ {
+		make1(t, s, n)
+	}
+	live := ranges{{3, 20}}
+	meet := func(moving ...compact.Victim) {
+		t.Helper()
+		base.reading = func() { must(t, s, moving...) }
+		check(t, holds(s, 1, live))
+		if base.reading != nil {
+			t.Fatal("nothing moved")
+		}
+	}
+	meet(compact.Victim{Segment: 1, Live: live}, compact.Victim{Segment: 2, Live: ranges{{0, 1}}})
+	base.punched = nil
+	if meet(compact.Victim{Segment: 1, Live: live}); len(base.punched) == 0 {
+		t.Error("nothing was punched")
+	}
+	if meet(compact.Victim{Segment: 1, Live: live}); len(slotsOf(t, s)) != 2 {
+		t.Errorf("slots %+v", slotsOf(t, s))
+	}
+	base.reading = func() { check(t, s.PunchHole(1, 5*block, block)) }
+	wantKind(t, s.ReadAt(1, p1(), 5*block), fail.Corrupt)
+	base.reading = func() { check(t, s.Remove(1)) }
+	wantKind(t, s.ReadAt(1, p1(), 3*block), fail.NotFound)
+}

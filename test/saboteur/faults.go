@@ -18,6 +18,8 @@ var (
 	shareKills   = suite{pkg: "./test/power", run: "^TestKillSharesUnderLoad$"}
 	nfsClients   = suite{pkg: "./test/interop", run: "^TestNFS(Repeat|Rollback|Permissions)$"}
 	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
+	slotTests    = suite{pkg: "./internal/segstore/compact", run: "^Test(HigherSlotWins|RotIsNotSpread|DamagedSlot|Pending|HalfMadeSlotHoldsRemoval|ReadMeetsMove)$"}
+	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}
 )
 
 // faults is what the tests must notice.
@@ -340,5 +342,51 @@ var faults = []fault{
 		name: "groups-ignored", what: "the further groups of a user give no access",
 		edits: []edit{{"internal/fs/perm.go", "return c.GID == gid || slices.Contains(c.Groups, gid)", "_ = slices.Contains[[]uint32]; return c.GID == gid"}},
 		tests: nfsClients,
+	},
+	// Slots.
+	{
+		name: "moved-unverified", what: "compaction copies a block without asking whether it is whole",
+		edits: []edit{{"internal/segstore/compact/copier.go", "if err := s.c.verify(s.segment, block, b); err != nil {", "if err := error(nil); err != nil {"}},
+		tests: slotTests,
+	},
+	{
+		name: "slot-crc-ignored", what: "compaction copies a block out of a slot though it fails the checksum there",
+		edits: []edit{{"internal/segstore/compact/slot.go", "if checksum(data) != t.crcs[at-t.first()] {", "if false {"}},
+		tests: slotTests,
+	},
+	{
+		name: "slot-not-sealed", what: "the sources go before the header of the slot is durable",
+		edits: []edit{{"internal/segstore/compact/move.go", "return t, damaged, s.base.WriteDurableAt(slot, head, 0)", "return t, damaged, s.base.WriteAt(slot, head, 0)"}},
+		tests: slotCrashes,
+	},
+	{
+		name: "slot-not-synced", what: "the sources go before what was copied is durable",
+		edits: []edit{{"internal/segstore/compact/move.go", "if err := s.base.Sync(slot); err != nil {", "if err := error(nil); err != nil {"}},
+		tests: slotCrashes,
+	},
+	{
+		name: "source-goes-first", what: "the sources go before the slot has been written",
+		edits: []edit{{"internal/segstore/compact/move.go", "	head, rest := t.encode()\n", "	head, rest := t.encode()\n	for _, e := range t.entries {\n		if h := s.lookup(e.segment); h == nil || h.file {\n			_ = s.base.Remove(e.segment)\n		}\n	}\n"}},
+		tests: slotCrashes,
+	},
+	{
+		name: "lower-slot-wins", what: "a segment that two slots name is read from the older one",
+		edits: []edit{{"internal/segstore/compact/compact.go", "			s.discard(old.slot, old.runs)\n", "			s.discard(sl, e.runs)\n			continue\n"}},
+		tests: slotTests,
+	},
+	{
+		name: "lost-slot-removed", what: "a slot that lost its header is taken for one that a crash left",
+		edits: []edit{{"internal/segstore/compact/compact.go", "		if l.lostHeader(t) {\n", "		if false {\n"}},
+		tests: slotTests,
+	},
+	{
+		name: "finish-unverified", what: "the last whole copy goes though that in the slot is damaged",
+		edits: []edit{{"internal/segstore/compact/finish.go", "if err := t.check(r.at+i, buf); err != nil {", "if err := t.check(r.at+i, buf); err != nil && t == nil {"}},
+		tests: slotTests,
+	},
+	{
+		name: "moved-while-read", what: "a read counts though its block was moved away, and punched, meanwhile",
+		edits: []edit{{"internal/segstore/compact/read.go", "		if s.lookup(n) == h {\n", "		if s.lookup(n) != nil {\n"}},
+		tests: slotTests,
 	},
 }

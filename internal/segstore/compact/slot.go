@@ -1,0 +1,220 @@
+package compact
+
+import (
+	"slices"
+
+	"varve/internal/fail"
+	"varve/internal/segstore"
+)
+
+// minPunch is the shortest run of dead blocks that is given back to the store
+// below: 64 KiB. Shorter ones would cost more calls than they bring space.
+const minPunch = 16
+
+// slot is a complete slot. What changes is guarded by Store.mu.
+type slot struct {
+	number        uint64
+	first, blocks int // of the copied blocks
+	live          int // how many of them nobody has freed
+	dead, punched bitmap
+}
+
+func newSlot(h *header) *slot {
+	s := &slot{number: h.number, first: h.first(), blocks: h.blocks, live: h.blocks}
+	s.dead, s.punched = newBitmap(h.blocks), newBitmap(h.blocks)
+	return s
+}
+
+// hole is a range of a slot to punch, in blocks of the slot.
+type hole struct {
+	slot       *slot
+	at, blocks int
+}
+
+// bury marks a range of live blocks of the slot as dead. It returns the dead
+// blocks around it that have become enough to punch and were not punched yet.
+func (s *slot) bury(at, blocks int) (holes []hole) {
+	from, to := at-s.first, at-s.first+blocks
+	for i := from; i < to; i++ {
+		s.dead.set(i)
+	}
+	s.live -= blocks
+	for from > 0 && s.dead.has(from-1) && !s.punched.has(from-1) {
+		from--
+	}
+	for to < s.blocks && s.dead.has(to) && !s.punched.has(to) {
+		to++
+	}
+	beside := from > 0 && s.punched.has(from-1) || to < s.blocks && s.punched.has(to)
+	if to-from < minPunch && !beside {
+		return nil
+	}
+	for i := from; i < to; i++ {
+		s.punched.set(i)
+	}
+	return []hole{{s, s.first + from, to - from}}
+}
+
+// home is where a segment lies that was compacted. It never changes: whoever
+// frees or moves something replaces it.
+type home struct {
+	slot *slot
+	runs []run // ascending
+	file bool  // its own file is still there, and is what is read
+}
+
+// find returns where a block lies and how many follow it there; 0: it was
+// freed.
+func (h *home) find(block int) (at, blocks int) {
+	i, ok := slices.BinarySearchFunc(h.runs, block, func(r run, block int) int { return r.block - block })
+	if !ok {
+		if i--; i < 0 || block >= h.runs[i].end() {
+			return 0, 0
+		}
+	}
+	r := h.runs[i]
+	return r.at + block - r.block, r.end() - block
+}
+
+// without returns the home without the blocks of a segment from one to another,
+// and what it had of them.
+func (h *home) without(from, to int) (rest *home, gone []run) {
+	rest = &home{slot: h.slot, file: h.file}
+	for _, r := range h.runs {
+		a, b := max(from, r.block), min(to, r.end())
+		if a >= b {
+			rest.runs = append(rest.runs, r)
+			continue
+		}
+		gone = append(gone, run{a, b - a, r.at + a - r.block})
+		if r.block < a {
+			rest.runs = append(rest.runs, run{r.block, a - r.block, r.at})
+		}
+		if b < r.end() {
+			rest.runs = append(rest.runs, run{b, r.end() - b, r.at + b - r.block})
+		}
+	}
+	return rest, gone
+}
+
+// discard buries runs of a slot, and gives the slot up if nothing in it is
+// alive any more. mu is held; the caller punches the holes, and sweeps.
+func (s *Store) discard(sl *slot, runs []run) (holes []hole) {
+	for _, r := range runs {
+		holes = append(holes, sl.bury(r.at, r.blocks)...)
+	}
+	if sl.live > 0 {
+		return holes
+	}
+	if s.slots[sl.number] == sl {
+		delete(s.slots, sl.number)
+		s.doomed[sl.number] = struct{}{}
+	}
+	return nil
+}
+
+// punch gives holes back to the store below.
+func (s *Store) punch(holes []hole) error {
+	for _, h := range holes {
+		err := s.base.PunchHole(h.slot.number, int64(h.at)*blockSize, int64(h.blocks)*blockSize)
+		if err != nil && !fail.Is(err, fail.NotFound) { // emptied since
+			return err
+		}
+	}
+	return nil
+}
+
+// sweep removes slots that hold nothing: half-made ones and emptied ones. What
+// cannot be removed is tried again by the next change. A half-made slot must be
+// gone before any segment is, or it would seem, at the next opening, to be the
+// only place of that.
+func (s *Store) sweep() error {
+	s.mu.RLock()
+	var doomed []uint64
+	for n := range s.doomed {
+		doomed = append(doomed, n)
+	}
+	s.mu.RUnlock()
+	slices.Sort(doomed)
+	for _, n := range doomed {
+		if err := s.base.Remove(n); err != nil && !fail.Is(err, fail.NotFound) {
+			return err
+		}
+		s.mu.Lock()
+		delete(s.doomed, n)
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// loadTable reads the table of a complete slot, or tells why it is none:
+// errIncomplete if it has no header. With that, or Corrupt, h is what can be
+// known of its header, or nil.
+func loadTable(base segstore.Store, n uint64) (t *table, h *header, err error) {
+	segBlocks := int(base.SegmentSize() / blockSize)
+	b := make([]byte, 2*blockSize)
+	if err := base.ReadAt(n, b, 0); err != nil {
+		return nil, nil, err
+	}
+	head, err := decodeHeader(n, b[:blockSize], segBlocks, true)
+	incomplete := zero(b[:blockSize])
+	if fail.Is(err, fail.Corrupt) { // the other one at least says which segments this is about
+		second, e := decodeHeader(n, b[blockSize:], segBlocks, false)
+		switch {
+		case e != nil && incomplete:
+			return nil, nil, errIncomplete
+		case e != nil:
+			return nil, nil, err
+		case !incomplete:
+			return nil, &second, err
+		}
+		head = second
+	} else if err != nil {
+		return nil, nil, err
+	}
+	b = make([]byte, head.tableBlocks*blockSize)
+	if err := base.ReadAt(n, b, blockSize); err != nil {
+		return nil, &head, err
+	}
+	t, err = decodeTable(head, b, segBlocks)
+	switch {
+	case incomplete && err != nil:
+		return nil, nil, errIncomplete
+	case incomplete:
+		return t, &head, errIncomplete
+	}
+	return t, &head, err
+}
+
+// tableOf returns the table of a slot, which is not kept in memory.
+func (s *Store) tableOf(sl *slot, known map[*slot]*table) (*table, error) {
+	if t := known[sl]; t != nil {
+		return t, nil
+	}
+	t, _, err := loadTable(s.base, sl.number)
+	if err == nil {
+		known[sl] = t
+	} else if err == errIncomplete {
+		err = fail.New(fail.Corrupt, "slot %d has lost its header", sl.number)
+	}
+	return t, err
+}
+
+// check verifies the content of a block of the slot.
+func (t *table) check(at int, data []byte) error {
+	if checksum(data) != t.crcs[at-t.first()] {
+		return fail.New(fail.Corrupt, "slot %d block %d fails its checksum", t.number, at)
+	}
+	return nil
+}
+
+// errIncomplete is the verdict on a slot that a crash left half-made.
+var errIncomplete = fail.New(fail.NotFound, "the slot is incomplete")
+
+// bitmap is a set of small numbers.
+type bitmap []uint64
+
+func newBitmap(n int) bitmap { return make(bitmap, (n+63)/64) }
+
+func (b bitmap) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
+func (b bitmap) set(i int)      { b[i/64] |= 1 << (i % 64) }

@@ -137,6 +137,7 @@ type Engine struct {
 	closeOnce        sync.Once
 	background       sync.WaitGroup
 	drainWake        chan struct{}
+	retainWake       chan struct{}
 }
 
 func newEngine(o Options) *Engine {
@@ -145,7 +146,7 @@ func newEngine(o Options) *Engine {
 		opt: o, logger: o.Logger, store: o.Store, started: o.Now(),
 		datasets: make(map[uint64]*dataset), names: make(map[string]*dataset), nextDataset: 1,
 		records: make(map[tree.Key][]byte), fenced: make(map[*dataset]bool),
-		space: newFreeMap(), ends: make(map[*line]struct{}), ckptWake: make(chan struct{}, 1), drainWake: make(chan struct{}, 1), closing: make(chan struct{}),
+		space: newFreeMap(), ends: make(map[*line]struct{}), ckptWake: make(chan struct{}, 1), drainWake: make(chan struct{}, 1), retainWake: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 	e.elapsed0 = e.opt.Elapsed()
 	e.lastCkpt.Store(checkpointRecord{})

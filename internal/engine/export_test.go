@@ -185,3 +185,10 @@ func FreeBlocks(store segstore.Store) (func(segment.Addr) bool, error) {
 	}
 	return e.space.isFree, nil
 }
+
+// Reclaim gives back what is free, as the background does.
+func (e *Engine) Reclaim(force bool) error { return e.reclaim(force) }
+
+// MoreToDo reports whether the next checkpoint has something to do though
+// nothing was logged.
+func (e *Engine) MoreToDo() bool { return e.moreToDo.Load() }

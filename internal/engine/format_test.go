@@ -40,7 +40,7 @@ func TestOtherFormats(t *testing.T) {
 		says           string // where it refuses
 	}{
 		{"the same", func([]byte) {}, true, true, ""},
-		{"a newer version", func(b []byte) { le.PutUint32(b[16:], 3) }, false, false, "version 3"},
+		{"a newer version", func(b []byte) { le.PutUint32(b[16:], 4) }, false, false, "version 4"},
 		{"an older version", func(b []byte) { le.PutUint32(b[16:], 1) }, false, false, "version 1"},
 		{"compatible features", func(b []byte) { le.PutUint64(b[24:], 1<<40) }, true, true, ""},
 		{"features only for reading", func(b []byte) { le.PutUint64(b[32:], 1<<41|4) }, false, true, "0x20000000004"},

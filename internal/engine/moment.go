@@ -48,13 +48,13 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 		}
 	case when.Checkpoint:
 		i := sort.Search(len(checkpoints), func(i int) bool { return checkpoints[i].number >= w.Checkpoint })
-		if i == 0 && len(checkpoints) > 0 && w.Checkpoint < checkpoints[0].number && w.Checkpoint > 0 {
-			return Moment{}, fail.New(fail.OutsideHistory, "checkpoint %d is outside history; the oldest is %d", w.Checkpoint, checkpoints[0].number)
-		}
-		if i == len(checkpoints) || checkpoints[i].number != w.Checkpoint {
+		switch {
+		case i == 0 && len(checkpoints) > 0 && w.Checkpoint > 0 && w.Checkpoint < checkpoints[0].number: // forgotten: outside history, as lsn 0 is
+		case i == len(checkpoints) || checkpoints[i].number != w.Checkpoint:
 			return Moment{}, fail.New(fail.NotFound, "no checkpoint %d", w.Checkpoint)
+		default:
+			at = stamp{checkpoints[i].cut, checkpoints[i].time}
 		}
-		at = stamp{checkpoints[i].cut, checkpoints[i].time}
 	case when.Time, when.Ago:
 		t := w.Time
 		if w.Kind == when.Ago {

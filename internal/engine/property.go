@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"varve/internal/fail"
+	"varve/internal/keep"
 	"varve/internal/oplog"
 	"varve/internal/varint"
 )
@@ -22,15 +23,34 @@ type property struct {
 // it.
 const maxProperty = 800
 
-// shareProperties are what a share can have, each with what its values must be.
-// What they mean is the front ends'.
+// commonProperties are what every dataset can have, each with what its values
+// must be.
+var commonProperties = map[string]func(string) error{
+	"history": checkHistory,
+	"keep":    checkSchedule,
+	"budget":  checkCount,
+	"on-full": oneOf("fail", "reset"),
+	"quota":   checkCount,
+}
+
+func checkHistory(v string) error {
+	_, err := keep.ParseHistory(v)
+	return err
+}
+
+func checkSchedule(v string) error {
+	_, err := keep.ParseSchedule(v)
+	return err
+}
+
+// shareProperties are what a share can have besides. What they mean is the front
+// ends'.
 var shareProperties = map[string]func(string) error{
 	"clients":      checkClients,
 	"access":       oneOf("rw", "ro"),
 	"squash":       oneOf("none", "root", "all"),
 	"anonuid":      checkID,
 	"anongid":      checkID,
-	"quota":        checkCount,
 	"quota-inodes": checkCount,
 }
 
@@ -79,13 +99,20 @@ func (e *Engine) Set(c Caller, name, key, value string) (Done, error) {
 			return nil, err
 		}
 		op.Dataset = d.id
-		check := shareProperties[key]
+		check := commonProperties[key]
+		known := slices.Collect(maps.Keys(commonProperties))
+		if d.kind == shareKind {
+			known = slices.AppendSeq(known, maps.Keys(shareProperties))
+			if check == nil {
+				check = shareProperties[key]
+			}
+		} else {
+			known = append(known, "size")
+		}
 		switch {
-		case d.kind != shareKind:
-			return nil, fail.New(fail.Invalid, "%s is a volume; it has no property %s", name, key).WithHint("a volume can be set size=N")
 		case check == nil:
-			return nil, fail.New(fail.Invalid, "no property %s", key).
-				WithHint("a share has %s", strings.Join(slices.Sorted(maps.Keys(shareProperties)), ", "))
+			slices.Sort(known)
+			return nil, fail.New(fail.Invalid, "a %s has no property %s", d.kind, key).WithHint("it has %s", strings.Join(known, ", "))
 		case len(value) > maxProperty:
 			return nil, fail.New(fail.TooBig, "a property has at most %d bytes", maxProperty)
 		case value == "":

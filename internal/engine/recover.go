@@ -56,8 +56,9 @@ func Open(o Options) (*Engine, error) {
 		return nil, err
 	}
 	if e.opt.CheckpointEvery > 0 {
-		e.background.Add(2)
+		e.background.Add(3)
 		go e.checkpointer()
+		go e.retainer()
 		go e.drain()
 		e.wakeDrain()
 	}

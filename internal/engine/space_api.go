@@ -73,29 +73,12 @@ type ClockInfo struct {
 	Pool    time.Time     `json:"pool"`
 }
 
-// Prune forgets what o says of a dataset, or of all (""). A dry run changes
-// nothing and says exactly what would go.
-func (e *Engine) Prune(c Caller, dataset string, o PruneOptions) ([]PruneReport, error) {
-	return nil, fail.New(fail.Unsupported, "not built yet")
-}
-
 // Clean gives back dead space at once, whatever the watermarks. progress may be nil.
 func (e *Engine) Clean(ctx context.Context, progress func(done, total int64)) (CleanReport, error) {
 	return CleanReport{}, fail.New(fail.Unsupported, "not built yet")
 }
 
-// Reclaimable returns how many bytes of payload destroying these snapshots of
-// a dataset, all together, would free.
-func (e *Engine) Reclaimable(dataset string, snapshots []string) (int64, error) {
-	return 0, fail.New(fail.Unsupported, "not built yet")
-}
-
 // ConfirmClock accepts the machine's clock after a jump.
 func (e *Engine) ConfirmClock(c Caller) (Done, error) {
-	return Done{}, fail.New(fail.Unsupported, "not built yet")
-}
-
-// Expire says when a snapshot goes by itself; the zero time: never.
-func (e *Engine) Expire(c Caller, dataset, snapshot string, at time.Time) (Done, error) {
 	return Done{}, fail.New(fail.Unsupported, "not built yet")
 }

@@ -17,11 +17,12 @@ type View struct {
 	tree *tree.Tree
 	vers *tree.Version
 	figures
-	seed uint64
-	hold *hold
-	refs int // under viewCache.mu
-	once sync.Once
-	err  error
+	seed   uint64
+	hold   *hold
+	refs   int  // under viewCache.mu
+	unused bool // the same: since dropIdle looked
+	once   sync.Once
+	err    error
 }
 
 type viewKey struct{ dataset, lsn uint64 }
@@ -90,6 +91,7 @@ func (c *viewCache) take(e *Engine, key viewKey) (*View, error) {
 		c.idle = slices.Delete(c.idle, i, i+1)
 	}
 	v.refs++
+	v.unused = false
 	return v, nil
 }
 

@@ -93,14 +93,14 @@ func changesData(k oplog.Kind) bool { return k == oplog.Write || k == oplog.Trim
 // the head's tree, and where a range goes to a dying list named the tree as it
 // was: pre.old.
 func (e *Engine) applyData(d *dataset, op *oplog.Op, pre *prepared) error {
-	mapped := d.head.mapped
+	mapped, own := d.head.mapped, d.head.own
 	dead, err := d.head.apply(op)
 	if err != nil {
 		return err
 	}
 	if !dead.empty() {
 		old := pre.old
-		old.mapped, pre.old = mapped, nil
+		old.mapped, old.own, pre.old = mapped, own, nil
 		e.addDying(d, &dying{id: op.LSN, root: d.addRoot(old), next: blockKey(dead.ino, dead.from), end: blockKey(dead.ino, dead.to), counts: true})
 	}
 	d.nextIno = max(d.nextIno, op.Ino+1)
@@ -130,6 +130,7 @@ func (e *Engine) applyCreate(op *oplog.Op, pos segment.Position, im *image, from
 	if d.origin != nil {
 		parent = d.origin.lineAt(op.At)
 	}
+	d.head.since, d.head.own = op.LSN, 0
 	d.head.led = &d.begin(op.LSN, parent, op.At, from).led
 	e.datasets[d.id], e.names[d.name] = d, d
 	e.nextDataset = max(e.nextDataset, d.id+1)
@@ -231,7 +232,7 @@ func (e *Engine) applyDestroy(d *dataset, op *oplog.Op, pos segment.Position) {
 	d.addLeft(&leftHead{root: old, at: op.LSN})
 	d.retired = append(d.retired, retiredHead{d.head.tree, d.now()})
 	d.thaw()
-	d.head = image{tree: e.cache.Open(tree.Ref{}), seed: d.head.seed, led: &d.now().led}
+	d.head = image{tree: e.cache.Open(tree.Ref{}), seed: d.head.seed, since: d.head.since, led: &d.now().led}
 	d.gone, d.changed = true, op.LSN
 	for _, l := range d.lines {
 		e.ends[l] = struct{}{}
@@ -239,6 +240,7 @@ func (e *Engine) applyDestroy(d *dataset, op *oplog.Op, pos segment.Position) {
 	for _, s := range slices.Clone(d.snaps) {
 		e.dropSnapshot(d, s)
 	}
+	d.pinReset(-1)
 	for _, p := range d.props {
 		e.record(itemKey(tagProperty, d.id, p.lsn), nil)
 	}

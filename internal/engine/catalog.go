@@ -168,6 +168,7 @@ func (e *Engine) info(d *dataset) DatasetInfo {
 		ID: d.id, Name: d.name, Kind: d.kind.String(), Properties: d.properties(), Created: d.created.wall(), CreatedLSN: d.created.lsn,
 		ForkLSN: d.fork, Snapshots: len(d.snaps), OldestLSN: oldest.lsn, OldestTime: oldest.wall(),
 	}
+	i.Space, i.Limits = d.spaceInfo(), d.limitInfos()
 	d.mu.RLock()
 	i.Size, i.Mapped, i.Inodes, i.ChangedLSN = d.head.size, uint64(d.head.mapped)*BlockSize, uint64(d.head.inodes), d.changed
 	d.mu.RUnlock()

@@ -27,6 +27,7 @@ type dataset struct {
 	gone         bool     // destroyed for good
 	snaps        []*snapshot
 	deathSeq     uint64              // number of the next run of deaths; under Engine.ckpt
+	resetting    atomic.Bool         // to what it was when it was made
 	lines        []*line             // the last one is the present's
 	props        map[string]property // never changed in place: others read it
 	propsVersion atomic.Uint64       // the operation that set one last
@@ -274,6 +275,6 @@ func (r *root) version(c *tree.Cache) *tree.Version {
 }
 
 // overlay returns an overlay with nothing over the root yet. dataset.mu is held.
-func (r *root) overlay(c *tree.Cache, seed uint64) *overlay {
-	return &overlay{image: image{figures: r.figures, tree: r.open(c), seed: seed}, pos: r.pos, from: r.lsn}
+func (r *root) overlay(c *tree.Cache, of *image) *overlay {
+	return &overlay{image: image{figures: r.figures, tree: r.open(c), seed: of.seed, since: of.since}, pos: r.pos, from: r.lsn}
 }

@@ -72,6 +72,9 @@ func (e *Engine) applyDrain(d *dataset, op *oplog.Op, pre *prepared) error {
 	if y.counts {
 		for _, x := range pre.deaths {
 			d.head.mapped -= int64(x.count)
+			if x.birth >= d.head.since {
+				d.head.own -= int64(x.count)
+			}
 		}
 	}
 	y.next = pre.next
@@ -142,35 +145,40 @@ func (e *Engine) recount() bool {
 		return false
 	}
 	d.mu.Lock()
-	t, was := d.head.tree, d.head.mapped
+	t, was, wasOwn := d.head.tree, d.head.mapped, d.head.own
 	v := d.version()
 	d.mu.Unlock()
 	defer v.Close()
-	n, err := countMapped(v)
+	n, own, err := countMapped(v, d.head.since)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.head.tree == t {
 		d.head.rough = false
 		if err == nil {
 			d.head.mapped += n - was
+			d.head.own += own - wasOwn
 		}
 	}
 	e.touch(d)
 	return err == nil
 }
 
-// countMapped counts the blocks with payload in a tree.
-func countMapped(v *tree.Version) (n int64, err error) {
+// countMapped counts the blocks with payload in a tree, and those of them that
+// were born from since on.
+func countMapped(v *tree.Version, since uint64) (n, own int64, err error) {
 	var bad error
 	err = v.Blocking().Scan(tree.Key{}, tree.MaxKey, func(k tree.Key, val []byte) bool {
 		if isExtent(k) {
 			var x extent
 			x, bad = parseExtent(k, val)
 			n += int64(x.count)
+			if x.birth >= since {
+				own += int64(x.count)
+			}
 		}
 		return bad == nil
 	})
-	return n, errors.Join(err, bad)
+	return n, own, errors.Join(err, bad)
 }
 
 func (e *Engine) nextRough() *dataset {

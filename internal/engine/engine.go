@@ -27,6 +27,7 @@ import (
 
 	"varve/internal/fail"
 	"varve/internal/oplog"
+	"varve/internal/poolclock"
 	"varve/internal/segment"
 	"varve/internal/segstore"
 	"varve/internal/tree"
@@ -58,10 +59,6 @@ func (o *Options) defaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
-	}
-	if o.Elapsed == nil {
-		now, began := o.Now, o.Now()
-		o.Elapsed = func() time.Duration { return now().Sub(began) }
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
@@ -123,21 +120,27 @@ type Engine struct {
 	views   viewCache
 	scratch scratchSpace
 
-	verifier         writeVerifier
-	recovery         Recovery
-	lastTime         atomic.Int64     // of the last operation since the checkpoint loaded: Unix nanoseconds, 0 if none
-	replayed         uint64           // while the log is not open: the last operation applied,
-	replayPos        segment.Position // and the last frame before the next
-	started          time.Time
-	quarantined      atomic.Int64
-	broken           atomic.Pointer[fail.Error]
-	opened, elapsed0 time.Duration // age when the pool was opened, and the clock of that
-	moreToDo         atomic.Bool   // the next checkpoint has something to do though nothing was logged
-	closing          chan struct{}
-	closeOnce        sync.Once
-	background       sync.WaitGroup
-	drainWake        chan struct{}
-	retainWake       chan struct{}
+	verifier    writeVerifier
+	recovery    Recovery
+	lastTime    atomic.Int64     // of the last operation since the checkpoint loaded: Unix nanoseconds, 0 if none
+	replayed    uint64           // while the log is not open: the last operation applied,
+	replayPos   segment.Position // and the last frame before the next
+	started     time.Time
+	quarantined atomic.Int64
+	broken      atomic.Pointer[fail.Error]
+	opened      time.Duration // age of the pool when it was opened
+	clock       *poolclock.Clock
+	behind      time.Duration // what was confirmed: how far the machine's clock is behind
+	room        roomMaker
+	cleaning    sync.Mutex  // one round of giving back space at a time
+	needy       atomic.Bool // free space is between the watermarks, and was below the low one
+	cleaned     cleanerTotals
+	moreToDo    atomic.Bool // the next checkpoint has something to do though nothing was logged
+	closing     chan struct{}
+	closeOnce   sync.Once
+	background  sync.WaitGroup
+	drainWake   chan struct{}
+	retainWake  chan struct{}
 }
 
 func newEngine(o Options) *Engine {
@@ -148,7 +151,7 @@ func newEngine(o Options) *Engine {
 		records: make(map[tree.Key][]byte), fenced: make(map[*dataset]bool),
 		space: newFreeMap(), ends: make(map[*line]struct{}), ckptWake: make(chan struct{}, 1), drainWake: make(chan struct{}, 1), retainWake: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
-	e.elapsed0 = e.opt.Elapsed()
+	e.clock = poolclock.New(poolclock.Options{Wall: e.opt.Now, Elapsed: e.opt.Elapsed})
 	e.lastCkpt.Store(checkpointRecord{})
 	e.cache = tree.NewCache(nodeSource{e}, o.CacheBytes)
 	e.scratch.open = o.Scratch

@@ -187,7 +187,10 @@ func FreeBlocks(store segstore.Store) (func(segment.Addr) bool, error) {
 }
 
 // Reclaim gives back what is free, as the background does.
-func (e *Engine) Reclaim(force bool) error { return e.reclaim(force) }
+func (e *Engine) Reclaim(force bool) error {
+	_, err := e.reclaim(force)
+	return err
+}
 
 // MoreToDo reports whether the next checkpoint has something to do though
 // nothing was logged.

@@ -28,14 +28,16 @@ type freeMap struct {
 
 // segmentSpace is what is known of one segment, in blocks.
 type segmentSpace struct {
-	bits    []uint64
-	free    int      // set bits
-	dirty   uint64   // pieces with bits set since the last checkpoint began, one bit each; the last stands for all above
-	ready   []uint64 // bits that the store may have
-	dead    int      // how many
-	payload int      // payload blocks, free ones too
-	nodes   int      // of these: tree nodes and pages of deaths
-	usage   segment.Usage
+	bits        []uint64
+	free        int      // set bits
+	dirty       uint64   // pieces with bits set since the last checkpoint began, one bit each; the last stands for all above
+	ready       []uint64 // bits that the store may have
+	dead        int      // how many
+	punched     []uint64 // ready as it was when runs were punched last
+	punchedDead int
+	payload     int // payload blocks, free ones too
+	nodes       int // of these: tree nodes and pages of deaths
+	usage       segment.Usage
 }
 
 const (
@@ -91,10 +93,7 @@ func (s *segmentSpace) set(b uint64) bool {
 	return true
 }
 
-func (s *segmentSpace) has(b uint64) bool {
-	w := int(b / 64)
-	return w < len(s.bits) && s.bits[w]&(1<<(b%64)) != 0
-}
+func (s *segmentSpace) has(b uint64) bool { return bitOf(s.bits, int(b)) }
 
 // isFree reports whether a block is free.
 func (m *freeMap) isFree(a segment.Addr) bool {
@@ -220,11 +219,13 @@ func (m *freeMap) load(number uint64, v []byte) error {
 	return nil
 }
 
-// runs calls fn for each run of at least least free blocks.
-func (s *segmentSpace) runs(least int, fn func(block, n int)) {
+func bitOf(w []uint64, b int) bool { return b/64 < len(w) && w[b/64]&(1<<(b%64)) != 0 }
+
+// runsOf calls fn for each run of at least least set bits.
+func runsOf(w []uint64, least int, fn func(block, n int)) {
 	start := -1
-	for b := 0; b <= len(s.bits)*64; b++ {
-		if b < len(s.bits)*64 && s.bits[b/64]&(1<<(b%64)) != 0 {
+	for b := 0; b <= len(w)*64; b++ {
+		if bitOf(w, b) {
 			if start < 0 {
 				start = b
 			}

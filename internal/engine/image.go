@@ -12,6 +12,7 @@ import (
 type figures struct {
 	size   uint64 // of a volume: bytes
 	mapped int64  // blocks with payload; what a dying list still holds counts until it is drained
+	own    int64  // of mapped: blocks written since the dataset was made, and so not its origin's
 	rough  bool   // mapped is too high, until somebody counts
 	inodes int64  // of a share
 	floor  int64  // of a share: the least ctime to show, Unix nanoseconds: the last rollback's
@@ -23,6 +24,7 @@ type figures struct {
 type image struct {
 	figures
 	tree  *tree.Tree
+	since uint64 // births from it on are the dataset's own
 	seed  uint64 // of a share: what its names are hashed with
 	led   *ledger
 	found []extent // scratch of cut
@@ -224,6 +226,7 @@ func (im *image) put(ino, b uint64, op *oplog.Op) error {
 		x := extent{ino: ino, block: b, addr: ox.Addr, birth: op.LSN, count: n, crc: im.crc}
 		im.insert(x)
 		im.mapped += int64(n)
+		im.own += int64(n)
 		b += n
 	}
 	return nil
@@ -255,6 +258,9 @@ func (im *image) cut(s span, lsn uint64) error {
 			im.insert(x.part(to, x.end()))
 		}
 		im.mapped -= int64(to - from)
+		if x.birth >= im.since {
+			im.own -= int64(to - from)
+		}
 		if im.led != nil {
 			im.led.drop(x.part(from, to), lsn)
 		}

@@ -58,7 +58,7 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 	case when.Time, when.Ago:
 		t := w.Time
 		if w.Kind == when.Ago {
-			t = e.opt.Now().Add(-w.Ago)
+			t = time.Unix(0, e.poolTime()).Add(-w.Ago)
 		}
 		if now := e.poolTime(); t.UnixNano() > now {
 			return Moment{}, fail.New(fail.OutsideHistory, "%s has not come yet; it is %s", w, time.Unix(0, now).UTC().Format(time.RFC3339))
@@ -88,7 +88,7 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 // poolTime is the time by the clock, but never before what happened already.
 func (e *Engine) poolTime() int64 {
 	last := e.lastCkpt.Load().(checkpointRecord)
-	return max(last.time, e.lastTime.Load(), e.opt.Now().UnixNano())
+	return max(last.time, e.lastTime.Load(), e.clock.Now().UnixNano())
 }
 
 // snapshotNames returns up to n names, the newest first.

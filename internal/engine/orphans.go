@@ -90,6 +90,9 @@ func (e *Engine) dropMissing() error {
 	for _, s := range segs {
 		there[s.Number] = true
 	}
+	for n := range e.relocated() {
+		there[n] = true
+	}
 	for n := range e.space.segs {
 		if !there[n] {
 			e.space.drop(n, e.records)

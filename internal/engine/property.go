@@ -15,8 +15,30 @@ import (
 
 // property is a value and the operation that set it.
 type property struct {
-	value string
-	lsn   uint64
+	value  string
+	number int64 // of one that is a number
+	lsn    uint64
+}
+
+func newProperty(value string, lsn uint64) property {
+	n, _ := strconv.ParseInt(value, 10, 64) // of most it is no number
+	return property{value, n, lsn}
+}
+
+// pinReset keeps (1), or no longer keeps (-1), what a clone was when it was made,
+// if its policy says that it is reset to that. d.mu is held.
+func (d *dataset) pinReset(n int) {
+	if d.props["on-full"].value != "reset" {
+		return
+	}
+	if n > 0 {
+		d.lineAt(d.created.lsn).dataPins.add(d.created.lsn)
+	} else {
+		d.lineAt(d.created.lsn).dataPins.remove(d.created.lsn)
+	}
+	if r := d.rootAt(d.created.lsn); r != nil {
+		r.snaps += n
+	}
 }
 
 // maxProperty bounds a property's value: bytes. An item of the pool tree holds
@@ -117,6 +139,8 @@ func (e *Engine) Set(c Caller, name, key, value string) (Done, error) {
 			return nil, fail.New(fail.TooBig, "a property has at most %d bytes", maxProperty)
 		case value == "":
 			return nil, nil
+		case key == "on-full" && value == "reset" && !d.kept(d.created.lsn):
+			return nil, fail.New(fail.OutsideHistory, "history does not reach back to when %s was made", name).WithHint("set on-full=reset sooner, or clone anew")
 		}
 		if err := check(value); err != nil {
 			return nil, fail.Wrap(fail.Other, err, "%s", key)
@@ -127,6 +151,12 @@ func (e *Engine) Set(c Caller, name, key, value string) (Done, error) {
 
 // setProperty applies Set. The gate is held exclusively.
 func (e *Engine) setProperty(d *dataset, op *oplog.Op) {
+	d.mu.Lock()
+	d.pinReset(-1)
+	defer func() {
+		d.pinReset(1)
+		d.mu.Unlock()
+	}()
 	props := maps.Clone(d.props)
 	if old, ok := props[op.Name]; ok {
 		e.record(itemKey(tagProperty, d.id, old.lsn), nil)
@@ -136,7 +166,7 @@ func (e *Engine) setProperty(d *dataset, op *oplog.Op) {
 		if props == nil {
 			props = make(map[string]property)
 		}
-		props[op.Name] = property{op.Value, op.LSN}
+		props[op.Name] = newProperty(op.Value, op.LSN)
 		e.record(itemKey(tagProperty, d.id, op.LSN), varint.AppendString(varint.AppendString(nil, op.Name), op.Value))
 	}
 	d.props = props
@@ -149,7 +179,7 @@ func (d *dataset) readProperty(lsn uint64, v []byte) error {
 	if d.props == nil {
 		d.props = make(map[string]property)
 	}
-	d.props[key] = property{value, lsn}
+	d.props[key] = newProperty(value, lsn)
 	return recordEnd(&r, "property", lsn)
 }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -29,14 +30,83 @@ func (e *Engine) handOver(c *cut) {
 	e.floors[0], e.floors[1] = e.floors[1], c.floor
 }
 
-// retireDead gives segments that are dead as a whole back to the log, and
-// returns how many.
-func (e *Engine) retireDead() (n int, err error) {
+// age is how long the pool has been served, ever: what history is measured by.
+// No jump of a clock changes it.
+func (e *Engine) age() time.Duration { return e.clock.Age() }
+
+// Watermarks of the cleaner: parts of the capacity that are free, in percent, as
+// NILFS2's has them. Below the low one it begins, at the high one it ends.
+// Segments that are dead as a whole are given back always.
+const (
+	lowWater  = 10
+	highWater = 20
+)
+
+const (
+	punchLeast  = 16   // blocks in a row: a shorter hole costs the file system more than it gives
+	compactLive = 0.25 // segments of which less is alive are compacted
+)
+
+// reclaim is one round of giving back what is free. With force it goes on
+// whatever the watermarks say.
+func (e *Engine) reclaim(force bool) (r CleanReport, err error) {
+	e.cleaning.Lock()
+	defer e.cleaning.Unlock()
+	defer func() { e.cleaned.add(r) }()
+	before, err := e.store.Space()
+	if err != nil {
+		return r, err
+	}
+	if r.Retired, err = e.retireDead(); err != nil {
+		return r, err
+	}
+	short := percentFree(before.Free, before.Capacity)
+	switch {
+	case short < lowWater:
+		e.needy.Store(true)
+	case short >= highWater:
+		e.needy.Store(false)
+	}
+	if force || e.needy.Load() {
+		if r.PunchedBytes, err = e.punchDead(); err != nil {
+			return r, err
+		}
+		if err = e.compactDead(&r, short < lowWater/2, force); err != nil {
+			return r, err
+		}
+	}
+	after, err := e.store.Space()
+	r.FreedBytes = max(0, before.Used-after.Used)
+	r.RemainingBytes = e.space.unreturned()
+	if r.FreedBytes > 0 {
+		e.log.SpaceFreed()
+	}
+	return r, err
+}
+
+func percentFree(free, capacity int64) int {
+	if capacity <= 0 {
+		return 100
+	}
+	return int(free * 100 / capacity)
+}
+
+// recordsFrom is the first segment whose records anybody may need.
+func (e *Engine) recordsFrom() uint64 {
 	e.gate.RLock()
-	floor := e.floors[0].Addr.Segment()
-	e.gate.RUnlock()
-	for _, seg := range e.space.dead(floor) {
-		if err := e.log.Retire(seg); err != nil {
+	defer e.gate.RUnlock()
+	return e.floors[0].Addr.Segment()
+}
+
+// retireDead gives segments that are dead as a whole back, and returns how many.
+func (e *Engine) retireDead() (n int, err error) {
+	moved := e.relocated()
+	for _, seg := range e.space.deadSegments(e.recordsFrom()) {
+		retire := e.log.Retire
+		if moved[seg] {
+			retire = e.store.Remove
+		}
+		if err := retire(seg); err != nil && !fail.Is(err, fail.NotFound) {
 			if fail.Is(err, fail.Busy) {
 				continue
 			}
@@ -50,9 +120,9 @@ func (e *Engine) retireDead() (n int, err error) {
 	return n, nil
 }
 
-// dead returns the segments below floor without a payload block that anybody
-// needs.
-func (m *freeMap) dead(floor uint64) (out []uint64) {
+// deadSegments returns the segments below floor without a payload block that
+// anybody needs.
+func (m *freeMap) deadSegments(floor uint64) (out []uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for n, s := range m.segs {
@@ -64,15 +134,69 @@ func (m *freeMap) dead(floor uint64) (out []uint64) {
 	return out
 }
 
-// age is how long the pool has been served, ever: what history is measured by.
-// No jump of a clock changes it.
-func (e *Engine) age() time.Duration { return e.opened + e.opt.Elapsed() - e.elapsed0 }
+// hole is a run of dead blocks that the store still has.
+type hole struct {
+	seg      uint64
+	block, n int
+}
 
-// clockSuspect reports whether the machine's clock jumped.
-func (e *Engine) clockSuspect() bool { return false }
+// holes returns the runs of dead blocks that were not punched yet, and counts
+// them as punched.
+func (m *freeMap) holes() (out []hole) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for seg, s := range m.segs {
+		if s.dead == s.punchedDead {
+			continue
+		}
+		s.punchedDead = s.dead
+		runsOf(s.ready, punchLeast, func(block, n int) {
+			for b := block; b < block+n; b++ {
+				if !bitOf(s.punched, b) {
+					out = append(out, hole{seg: seg, block: block, n: n})
+					return
+				}
+			}
+		})
+		s.punched = s.ready
+	}
+	slices.SortFunc(out, func(a, b hole) int { return cmp.Compare(a.seg, b.seg) })
+	return out
+}
 
-// reclaim gives back what is free: see the package's docs.
-func (e *Engine) reclaim(force bool) error {
-	_, err := e.retireDead()
-	return err
+// punchDead frees runs of dead blocks inside segments, and returns how many
+// bytes.
+func (e *Engine) punchDead() (bytes int64, err error) {
+	for _, h := range e.space.holes() {
+		err := e.store.PunchHole(h.seg, int64(h.block)*BlockSize, int64(h.n)*BlockSize)
+		if fail.Is(err, fail.NotFound) {
+			continue
+		}
+		if err != nil {
+			return bytes, err
+		}
+		bytes += int64(h.n) * BlockSize
+	}
+	return bytes, nil
+}
+
+// unreturned is how many bytes are free in segments that are still there.
+func (m *freeMap) unreturned() (bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.segs {
+		punched := 0
+		runsOf(s.punched, punchLeast, func(_, n int) { punched += n })
+		bytes += int64(s.free-punched) * BlockSize
+	}
+	return bytes
+}
+
+// pace makes the cleaner rest as long as it has worked, unless it is in a hurry:
+// the foreground has the disk too.
+func (e *Engine) pace(worked time.Duration) {
+	select {
+	case <-e.closing:
+	case <-time.After(min(worked, time.Second)):
+	}
 }

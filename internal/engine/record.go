@@ -32,9 +32,10 @@ import (
 //	M 0        segment<<8|piece  the blocks that are free: a bit each, low bits first, of 4096
 //	G 0        segment    data u | nodes u | deaths u | records u (bytes) | first lsn u | last lsn u |
 //	                      first time u | last time u
+//	K 0        0          how far the machine's clock is behind, as was confirmed: varint (nanoseconds)
 //	V 0        0          write verifier u64 | clean u8
 //
-// figures: size u | mapped u | rough u8 | inodes u | floor u
+// figures: size u | mapped u | own u | rough u8 | inodes u | floor u
 const (
 	tagProperty   = 'P'
 	tagVerifier   = 'V'
@@ -48,6 +49,7 @@ const (
 	tagSegment    = 'G'
 	tagFree       = 'M'
 	tagLeft       = 'L'
+	tagClock      = 'K'
 )
 
 func itemKey(tag byte, dataset, number uint64) tree.Key {
@@ -118,13 +120,13 @@ func (f datasetFields) record(deathSeq uint64, ref tree.Ref) []byte {
 }
 
 func (f figures) append(b []byte) []byte {
-	b = putBool(putUvarints(b, f.size, uint64(f.mapped)), f.rough)
+	b = putBool(putUvarints(b, f.size, uint64(f.mapped), uint64(f.own)), f.rough)
 	return putUvarints(b, uint64(f.inodes), uint64(f.floor))
 }
 
 func readFigures(r *varint.Reader) figures {
 	return figures{
-		size: r.Uvarint(), mapped: int64(r.Uvarint()), rough: r.Byte() != 0,
+		size: r.Uvarint(), mapped: int64(r.Uvarint()), own: int64(r.Uvarint()), rough: r.Byte() != 0,
 		inodes: int64(r.Uvarint()), floor: int64(r.Uvarint()),
 	}
 }

@@ -18,7 +18,7 @@ const progressEvery = 500 * time.Millisecond
 
 func (e *Engine) segmentOptions() segment.Options {
 	o := segment.Options{
-		Store: e.store, PoolID: e.super.pool, Now: e.opt.Now, Rand: e.opt.Rand,
+		Store: e.store, PoolID: e.super.pool, Now: e.clock.Now, Rand: e.opt.Rand,
 		Logger: e.logger, MaxFrame: e.opt.MaxFrame,
 		ObserveCommit: e.timer(CommitTime), ObserveSync: e.timer(SyncTime),
 	}
@@ -36,6 +36,7 @@ func Open(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.startClock()
 	e.progress("making the end of the log durable")
 	if e.log, err = segment.Resume(e.segmentOptions(), tail); err != nil {
 		e.release()
@@ -319,6 +320,8 @@ func (l *loader) item(k tree.Key, v []byte) error {
 		return err
 	case tagFree:
 		return l.e.space.load(number, v)
+	case tagClock:
+		return l.e.readClock(v)
 	case tagVerifier:
 		return l.e.readVerifier(v)
 	case tagSnapshot, tagRoot, tagDying, tagLeft, tagLine, tagProperty, tagDeaths:
@@ -387,13 +390,14 @@ func (l *loader) finish() error {
 		if len(d.lines) == 0 {
 			return fail.New(fail.Corrupt, "%s has no line", d.name)
 		}
-		d.head.led = &d.now().led
+		d.head.led, d.head.since = &d.now().led, d.created.lsn
 		for _, r := range d.roots {
 			d.pinRoot(r)
 		}
 		for _, s := range d.snaps {
 			d.pinSnapshot(s)
 		}
+		d.pinReset(1)
 		for _, y := range d.dying {
 			if y.root = l.root(d, y.root.lsn); y.root == nil {
 				return fail.New(fail.Corrupt, "dying list %d of %s has no root", y.id, d.name)
@@ -491,6 +495,10 @@ func (e *Engine) Status() Status {
 	e.gate.RLock()
 	defer e.gate.RUnlock()
 	s.Datasets = len(e.names)
+	s.Space, s.Cleaner = e.poolSpace(), e.cleanerState()
+	s.Clock.Jump, s.Clock.Suspect = e.clock.Suspect()
+	s.Clock.Pool = time.Unix(0, e.poolTime()).UTC()
+	s.Warnings = e.warnings(&s)
 	for _, d := range e.names {
 		s.Snapshots += len(d.snaps)
 	}

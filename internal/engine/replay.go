@@ -74,7 +74,7 @@ func (e *Engine) startOf(d *dataset, lsn uint64, view bool) (*overlay, root, err
 		r := d.freeze(e.lastLSN(), e.position())
 		defer r.vers.Close()
 		r.lsn = lsn
-		im := r.overlay(e.cache, d.head.seed)
+		im := r.overlay(e.cache, &d.head)
 		im.hold = e.holdMoment(d, lsn, lsn)
 		return im, *r, nil
 	}
@@ -82,7 +82,7 @@ func (e *Engine) startOf(d *dataset, lsn uint64, view bool) (*overlay, root, err
 	if r == nil {
 		return nil, root{}, fail.New(fail.Corrupt, "%s has no root at or before lsn %d", d.name, lsn)
 	}
-	im := r.overlay(e.cache, d.head.seed)
+	im := r.overlay(e.cache, &d.head)
 	im.hold = e.holdMoment(d, lsn, r.lsn)
 	return im, *r, nil
 }

@@ -167,7 +167,7 @@ func (e *Engine) horizonForBytes(d *dataset, bytes int64) stamp {
 // to time: the policies of all datasets. It returns whether anything changed.
 func (e *Engine) Retain() (bool, error) {
 	e.views.dropIdle()
-	if e.clockSuspect() {
+	if _, suspect := e.clock.Suspect(); suspect {
 		return false, nil
 	}
 	now := time.Unix(0, e.poolTime())
@@ -266,7 +266,7 @@ func (e *Engine) retainer() {
 		if _, err := e.Retain(); err != nil && e.writable() == nil {
 			e.logger.Error("forgetting", "err", err)
 		}
-		if err := e.reclaim(false); err != nil && e.writable() == nil {
+		if _, err := e.reclaim(false); err != nil && e.writable() == nil {
 			e.logger.Error("giving back space", "err", err)
 		}
 	}

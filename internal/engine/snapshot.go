@@ -303,10 +303,22 @@ func (e *Engine) Snapshots(dataset string) ([]SnapshotInfo, error) {
 }
 
 func appendSnapshots(dst []SnapshotInfo, d *dataset) []SnapshotInfo {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, l := range d.lines {
+		l.estate.mu.RLock()
+		defer l.estate.mu.RUnlock()
+	}
 	for _, s := range d.snaps {
-		dst = append(dst, SnapshotInfo{
-			ID: s.id, Dataset: d.name, Name: s.name, LSN: s.lsn, Time: time.Unix(0, s.time).UTC(), Guard: s.guard, Holds: s.holds,
-		})
+		i := SnapshotInfo{
+			ID: s.id, Dataset: d.name, Name: s.name, LSN: s.lsn, Time: time.Unix(0, s.time).UTC(), Guard: s.guard, Holds: s.holds, Kept: s.kept,
+		}
+		i.Used, i.Referenced = d.snapshotSpace(s)
+		if s.expires != 0 {
+			t := time.Unix(0, s.expires).UTC()
+			i.Expires = &t
+		}
+		dst = append(dst, i)
 	}
 	return dst
 }

@@ -1,10 +1,9 @@
 package engine
 
 import (
-	"context"
+	"sync"
 	"time"
 
-	"varve/internal/fail"
 	"varve/internal/when"
 )
 
@@ -73,12 +72,22 @@ type ClockInfo struct {
 	Pool    time.Time     `json:"pool"`
 }
 
-// Clean gives back dead space at once, whatever the watermarks. progress may be nil.
-func (e *Engine) Clean(ctx context.Context, progress func(done, total int64)) (CleanReport, error) {
-	return CleanReport{}, fail.New(fail.Unsupported, "not built yet")
+// cleanerTotals are what the cleaner did since the pool was opened.
+type cleanerTotals struct {
+	mu sync.Mutex
+	CleanReport
+	rounds int
 }
 
-// ConfirmClock accepts the machine's clock after a jump.
-func (e *Engine) ConfirmClock(c Caller) (Done, error) {
-	return Done{}, fail.New(fail.Unsupported, "not built yet")
+func (t *cleanerTotals) add(r CleanReport) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rounds++
+	t.FreedBytes += r.FreedBytes
+	t.Retired += r.Retired
+	t.PunchedBytes += r.PunchedBytes
+	t.Compacted += r.Compacted
+	t.CopiedBytes += r.CopiedBytes
+	t.Damaged += r.Damaged
+	t.RemainingBytes = r.RemainingBytes
 }

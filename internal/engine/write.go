@@ -191,6 +191,9 @@ func (h *Head) prepare(r *request) error {
 	} else if size := d.head.size; r.op.Off > size || r.op.Len > size-r.op.Off {
 		return fail.New(fail.Invalid, "%d bytes at %d reach beyond the end of %s, which has %d", r.op.Len, r.op.Off, d.name, size)
 	}
+	if err := h.e.withinLimits(d, r.op); err != nil {
+		return err
+	}
 	if err := h.expected(r); err != nil {
 		return err
 	}
@@ -244,5 +247,13 @@ func (e *Engine) admit(room int, reserve bool) error {
 			return err
 		}
 	}
-	return e.log.Admit(room, reserve)
+	seen := e.room.seen()
+	err := e.log.Admit(room, reserve)
+	for tries := 0; fail.Is(err, fail.NoSpace) && !reserve && tries < roomTries; tries++ {
+		if err = e.roomFor(seen, err); err == nil {
+			seen = e.room.seen()
+			err = e.log.Admit(room, reserve)
+		}
+	}
+	return err
 }

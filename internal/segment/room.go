@@ -253,6 +253,23 @@ func (l *Log) makeAs(written bool, create func(n uint64) error) {
 	}
 }
 
+// Reserve is what Admit keeps of the store's last space: bytes.
+func (l *Log) Reserve() int64 { return l.opts.Reserve }
+
+// SpaceFreed tells that the store may have more space than when it was asked
+// last: who was refused may try again.
+func (l *Log) SpaceFreed() {
+	space, err := l.store.Space()
+	if err != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.room.free, l.room.aheadOff = space.Free, false
+	l.room.wanted.Signal()
+	l.room.done.Broadcast()
+}
+
 // Retire takes back a dead segment: one whose every block the caller no longer
 // needs, after a crash either. Its file becomes one of the next segments, under
 // a new number, or is removed. Busy: the log still uses it.

@@ -1,0 +1,231 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"varve/internal/fail"
+	"varve/internal/oplog"
+)
+
+// roomMaker makes room when the pool is full: writers wait while it works. One
+// round at a time; who comes meanwhile shares it.
+type roomMaker struct {
+	mu     sync.Mutex
+	rounds uint64    // that found something
+	failed time.Time // the last round that found nothing
+}
+
+const (
+	roomTries = 8               // rounds that one writer waits for
+	roomRest  = 2 * time.Second // after a round that found nothing, before the next is tried
+	shorten   = 50              // part of the capacity that one shortening of history frees, at the least: 1/50
+)
+
+// roomFor makes room on a full pool, for an operation that was refused: what is
+// free is given back, and if that is not enough, history is shortened from its
+// oldest end, never a snapshot. It returns refused if there is nothing.
+func (e *Engine) roomFor(seen uint64, refused error) error {
+	e.room.mu.Lock()
+	defer e.room.mu.Unlock()
+	if e.room.rounds != seen {
+		return nil // somebody else's round made some
+	}
+	if time.Since(e.room.failed) < roomRest || e.opt.CheckpointEvery < 0 {
+		return refused
+	}
+	e.needy.Store(true)
+	freed, err := e.giveBack()
+	if err == nil && freed == 0 {
+		var cut bool
+		if cut, err = e.shortenHistory(); err == nil && cut {
+			freed, err = e.giveBack()
+			freed = max(freed, 1) // it may take more than one round until it shows
+		}
+	}
+	if err != nil || freed == 0 {
+		if err != nil {
+			e.logger.Warn("making room", "err", err)
+		}
+		e.room.failed = time.Now()
+		return refused
+	}
+	e.room.rounds++
+	return nil
+}
+
+func (r *roomMaker) seen() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rounds
+}
+
+// giveBack takes the checkpoints after which the store may have what is free
+// now, and gives it back: bytes.
+func (e *Engine) giveBack() (int64, error) {
+	for range 3 { // one files, the next hands over; a third where the first had more to do
+		if err := e.checkpoint(true); err != nil {
+			return 0, err
+		}
+	}
+	r, err := e.reclaim(true)
+	return r.FreedBytes, err
+}
+
+// shortenHistory forgets the oldest part of history, of the dataset whose history
+// reaches back farthest; false if no history holds anything.
+func (e *Engine) shortenHistory() (bool, error) {
+	sp, err := e.store.Space()
+	if err != nil {
+		return false, err
+	}
+	e.gate.RLock()
+	type end struct {
+		d   *dataset
+		run *deathRun
+	}
+	var ends []end
+	for _, d := range e.datasets {
+		if r := d.oldestRun(); r != nil {
+			ends = append(ends, end{d, r})
+		}
+	}
+	e.gate.RUnlock()
+	if len(ends) == 0 {
+		return false, nil
+	}
+	oldest := slices.MinFunc(ends, func(a, b end) int { return cmp.Compare(a.run.last, b.run.last) })
+	e.gate.RLock()
+	var total int64
+	for _, l := range oldest.d.lines {
+		l.estate.mu.RLock()
+		total += l.estate.historyBlocks * BlockSize
+		l.estate.mu.RUnlock()
+	}
+	to := e.horizonForBytes(oldest.d, max(0, total-max(sp.Capacity/shorten, 2*e.store.SegmentSize())))
+	e.gate.RUnlock()
+	p := plan{d: oldest.d, horizon: to}
+	p.expireGuards()
+	if to.lsn <= oldest.d.horizon.lsn {
+		return false, nil
+	}
+	e.logger.Warn("the pool is full: history is shortened", "dataset", oldest.d.name,
+		"from", oldest.d.horizon.wall().Format(time.RFC3339), "to", to.wall().Format(time.RFC3339))
+	_, err = e.carryOut(Caller{}, p)
+	return err == nil, err
+}
+
+// oldestRun returns the run of history that its horizon reaches first. The gate
+// is held.
+func (d *dataset) oldestRun() (oldest *deathRun) {
+	for _, l := range d.lines {
+		l.estate.mu.RLock()
+		for _, x := range l.estate.history {
+			if oldest == nil || x.last < oldest.last {
+				oldest = x
+			}
+		}
+		l.estate.mu.RUnlock()
+	}
+	return oldest
+}
+
+// Clean gives back dead space at once, whatever the watermarks. progress may be
+// nil; it counts steps.
+func (e *Engine) Clean(ctx context.Context, progress func(done, total int64)) (CleanReport, error) {
+	if progress == nil {
+		progress = func(int64, int64) {}
+	}
+	if err := e.writable(); err != nil {
+		return CleanReport{}, err
+	}
+	const steps = 4
+	for i := range int64(steps - 1) {
+		progress(i, steps)
+		if err := e.checkpoint(true); err != nil {
+			return CleanReport{}, err
+		}
+		if err := ctx.Err(); err != nil {
+			return CleanReport{}, fail.Wrap(fail.Canceled, err, "cleaning")
+		}
+	}
+	progress(steps-1, steps)
+	r, err := e.reclaim(true)
+	progress(steps, steps)
+	return r, err
+}
+
+// budgetWatch resets a clone that has used up its budget, where its policy says
+// so. It runs in the background: the write that found out is refused.
+func (e *Engine) budgetWatch(d *dataset) {
+	select {
+	case <-e.closing:
+		return
+	default:
+	}
+	if d.props["on-full"].value != "reset" || d.created.lsn == 0 || !d.resetting.CompareAndSwap(false, true) {
+		return
+	}
+	e.background.Go(func() {
+		defer d.resetting.Store(false)
+		e.logger.Warn("the budget is used up: reset to what it was when it was made", "dataset", d.name)
+		unfence, err := e.expel(d.name)
+		if err == nil {
+			defer unfence()
+			_, err = e.rollbackTo(Caller{}, Moment{Dataset: d.name, LSN: d.created.lsn})
+		}
+		if err != nil {
+			e.logger.Error("resetting", "dataset", d.name, "err", err)
+		}
+	})
+}
+
+// withinLimits says whether a volume may grow by so many blocks. d.mu and the
+// gate are held, shared at least.
+func (e *Engine) withinLimits(d *dataset, op *oplog.Op) error {
+	if len(d.props) == 0 || op.Kind != oplog.Write && op.Kind != oplog.WriteFile {
+		return nil
+	}
+	b, end := blocks(op)
+	quota, budget := d.limit("quota"), d.limit("budget")
+	if d.kind == shareKind {
+		quota = 0 // the share's own judge has looked
+	}
+	blocks := int64(end - b)
+	fits := func(limit, used, grows int64) bool { return limit == 0 || (used+grows)*BlockSize <= limit }
+	if fits(quota, d.head.mapped, blocks) && fits(budget, d.head.own, blocks) {
+		return nil
+	}
+	// Near a limit what the write replaces counts.
+	if err := d.head.collect(span{op.Ino, b, end}); err != nil {
+		return err
+	}
+	grows, growsOwn := blocks, blocks
+	for _, x := range d.head.found {
+		n := int64(min(x.end(), end) - max(x.block, b))
+		if grows -= n; x.birth >= d.head.since {
+			growsOwn -= n
+		}
+	}
+	if !fits(quota, d.head.mapped, grows) && grows > 0 {
+		return fail.New(fail.NoSpace, "%s may have %d bytes by its quota, and has %d", d.name, quota, d.head.mapped*BlockSize).
+			WithHint("varve set %s quota=N gives it more", d.name)
+	}
+	if !fits(budget, d.head.own, growsOwn) && growsOwn > 0 {
+		e.budgetWatch(d)
+		return fail.New(fail.NoSpace, "%s may change %d bytes by its budget, and has changed %d", d.name, budget, d.head.own*BlockSize).
+			WithHint("varve set %s budget=N gives it more", d.name)
+	}
+	return nil
+}
+
+// limit returns a property that is a number of bytes; 0: none.
+func (d *dataset) limit(name string) int64 {
+	if p, ok := d.props[name]; ok {
+		return p.number
+	}
+	return 0
+}

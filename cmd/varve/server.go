@@ -16,6 +16,7 @@ import (
 	"varve/internal/httpapi"
 	"varve/internal/nbd"
 	"varve/internal/segstore"
+	"varve/internal/segstore/compact"
 	"varve/internal/segstore/dir"
 	"varve/internal/vfs"
 )
@@ -95,9 +96,18 @@ func unfinished(fsys vfs.FS, path string) (capacity, segmentSize uint64, err err
 	return uint64(space.Capacity), uint64(store.SegmentSize()), err
 }
 
-func openStore(fsys vfs.FS, path string, readOnly bool) (*dir.Store, error) {
+func openStore(fsys vfs.FS, path string, readOnly bool) (segstore.Store, error) {
 	note := fmt.Sprintf("pid %d since %s", os.Getpid(), time.Now().Format("15:04"))
-	return dir.Open(fsys, path, dir.Options{ReadOnly: readOnly, LockNote: note})
+	files, err := dir.Open(fsys, path, dir.Options{ReadOnly: readOnly, LockNote: note})
+	if err != nil {
+		return nil, err
+	}
+	store, err := compact.Open(files)
+	if err != nil {
+		files.Close()
+		return nil, err
+	}
+	return store, nil
 }
 
 // checkDir verifies a pool that is not served, and changes nothing.

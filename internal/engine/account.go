@@ -90,7 +90,7 @@ func (c *checker) account() error {
 	}
 	for _, seg := range slices.Sorted(maps.Keys(c.crcs)) {
 		for block, sum := range c.crcs[seg] {
-			if sum.kind == segment.Data || sum.kind == segment.Node || sum.kind == segment.Deaths {
+			if sum.kind == segment.Data || sum.kind == segment.Node || sum.kind == segment.Deaths || sum.kind == anyKind {
 				c.judge(segment.MakeAddr(seg, uint32(block)), sum.kind)
 			}
 		}

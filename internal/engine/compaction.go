@@ -15,6 +15,7 @@ type compactor interface {
 	Relocated() []uint64
 	Pending() []uint64
 	Held(segment uint64) (slot uint64, blocks []compact.Range)
+	ReadAt(n uint64, p []byte, off int64) error
 	Finish() error
 }
 

@@ -17,9 +17,9 @@ func (a *app) clock() *cobra.Command {
 		Long: `Show the time of the pool, that of the machine, and whether they agree.
 
 The pool's time never goes back. When the machine's clock jumps, the pool goes by
-the time that has really passed, so that no history is forgotten and no snapshot
-expires by mistake, until the clock is right again or "varve clock confirm" says
-that it is right as it is.
+the time that has really passed, so that no snapshot expires by mistake, until the
+clock is right again or "varve clock confirm" says that it is right as it is. The
+age of history is always the time that has really passed.
 
 Columns for -o: pool, machine, jump, suspect.`,
 		Example: `  varve clock
@@ -65,8 +65,8 @@ func (a *app) clockConfirm() *cobra.Command {
 		Use:   "confirm",
 		Short: "Accept the machine's clock after it jumped",
 		Long: `Accept the machine's clock after it jumped: it is right, and the pool goes by it
-from now on. If it is ahead of the pool, all history and all snapshots with an
-expiry become that much older at once, and may go: so this asks first.`,
+from now on. If it is ahead of the pool, snapshots that expire in between go then:
+so this asks first.`,
 		Example: `  varve clock confirm
   varve clock confirm --yes --json | jq .lsn`,
 		Args: need(),
@@ -83,7 +83,7 @@ expiry become that much older at once, and may go: so this asks first.`,
 	}
 }
 
-// confirmClock asks where history becomes older by what is confirmed.
+// confirmClock asks where something may expire by what is confirmed.
 func (a *app) confirmClock(ctx context.Context) error {
 	s, err := a.client().Status(ctx)
 	if err != nil {
@@ -94,7 +94,7 @@ func (a *app) confirmClock(ctx context.Context) error {
 		return nil
 	}
 	return a.confirm(ctx, func() (string, error) {
-		return fmt.Sprintf("Is it %s? The pool counts %s: history becomes %s older, and what is too old then goes.",
-			a.time(k.Pool.Add(k.Jump)), a.time(k.Pool), k.Jump.Round(time.Second)), nil
+		return fmt.Sprintf("Is it %s? The pool counts %s; snapshots that expire in between go then.",
+			a.time(k.Pool.Add(k.Jump)), a.time(k.Pool)), nil
 	})
 }

@@ -184,7 +184,7 @@ func (a *app) entryColumns() []column[entry] {
 		col("referenced", true, nil, func(s snap) string { return a.size(natural(s.Referenced)) }),
 		col("limits", false, a.limits, nil),
 		col("history", false, ofDataset("history", usualHistory), nil),
-		col("keep", false, ofDataset("keep", ""), nil),
+		col("keep", false, ofDataset("keep", usualKeep), nil),
 		col("inodes", true, func(d ds) string { return number(d.Inodes) }, nil),
 		col("clients", false, ofShare("clients", usualClients), nil),
 		col("access", false, ofShare("access", "rw"), nil),
@@ -214,8 +214,11 @@ func (a *app) entryColumns() []column[entry] {
 // usualClients may use a share of which nothing else was said.
 const usualClients = "127.0.0.1,::1"
 
-// usualHistory is how much of its past a dataset has unless something is said.
-const usualHistory = "24h,20%"
+// What a dataset keeps of its past unless something else was said.
+const (
+	usualHistory = "24h,20%"
+	usualKeep    = "hourly:36,daily:30,weekly:8,monthly:12,yearly:3"
+)
 
 // ofDataset shows a property, or what it is unless set.
 func ofDataset(name, usual string) func(*engine.DatasetInfo) string {

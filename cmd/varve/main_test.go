@@ -146,7 +146,7 @@ var (
 			"trial": {Live: 5 << 20, Shared: 4 << 20},
 		},
 		Limits:  map[string][]engine.LimitInfo{"trial": {{Name: "budget", Limit: 20 << 20, Used: 1 << 20, Percent: 5}}},
-		Points:  []string{"hourly-1", "hourly-2"},
+		Points:  []string{"keep-20261122t080000z", "keep-20261122t090000z"},
 		Bytes:   1 << 20,
 		Cleaned: engine.CleanReport{FreedBytes: 65 << 20, Retired: 1, PunchedBytes: 64 << 10, Compacted: 2, CopiedBytes: 1 << 20, RemainingBytes: 8 << 20},
 	}

@@ -53,8 +53,8 @@ func (a *app) settable() []property {
 		asIs("share", "quota-inodes"),
 		bytes("budget"),
 		asIs("", "on-full", onFull...),
-		asIs("", "history"),
-		asIs("", "keep"),
+		asIs("", "history", "none", "all", usualHistory),
+		asIs("", "keep", "none", usualKeep),
 	}
 }
 
@@ -106,11 +106,12 @@ func (a *app) set() *cobra.Command {
 		Long: `Change a property of a dataset or of a snapshot. An empty value brings the default
 back. Every dataset has
 
-  history        how much of its past can be reached: an age, a share of the pool,
-                 or both, whichever is less. 24h,20% unless set
-  keep           how many points to keep beyond that, by age: hourly:36,daily:30,
-                 weekly:8,monthly:12,yearly:3 or some of these, in UTC; none
-                 unless set
+  history        how much of its past can be reached, every moment of it: an age,
+                 a share of the pool, or both, whichever is less; none, or all.
+                 24h,20% unless set
+  keep           how many points to keep beyond that, the last of each period, in
+                 UTC: some of hourly, daily, weekly, monthly, yearly, or none.
+                 hourly:36,daily:30,weekly:8,monthly:12,yearly:3 unless set
   quota          bytes of data that it may hold; none unless set
   budget         bytes that a clone may change of what it began with; none unless
                  set

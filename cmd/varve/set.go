@@ -99,11 +99,8 @@ func beyondLoopback(clients string) bool {
 	})
 }
 
-func (a *app) set() *cobra.Command {
-	return &cobra.Command{
-		Use:   "set DATASET|DATASET@SNAPSHOT PROPERTY=VALUE",
-		Short: "Change a property of a dataset or of a snapshot",
-		Long: `Change a property of a dataset or of a snapshot. An empty value brings the default
+// setHelp says what can be set.
+const setHelp = `Change a property of a dataset or of a snapshot. An empty value brings the default
 back. Every dataset has
 
   history        how much of its past can be reached, every moment of it: an age,
@@ -139,7 +136,13 @@ and a share, from the next request of a client on,
 
 A snapshot has
 
-  expires        when it goes by itself: 30d (from now on), 2027-01-01, or never`,
+  expires        when it goes by itself: 30d (from now on), 2027-01-01, or never`
+
+func (a *app) set() *cobra.Command {
+	return &cobra.Command{
+		Use:   "set DATASET|DATASET@SNAPSHOT PROPERTY=VALUE",
+		Short: "Change a property of a dataset or of a snapshot",
+		Long:  setHelp,
 		Example: `  varve set disk0 size=40G
   varve set disk0 history=7d,40%
   varve set home keep=hourly:36,daily:30

@@ -72,6 +72,13 @@ func (a *app) completeArgs(completers ...completer) cobra.CompletionFunc {
 	}
 }
 
+// completeEach completes all arguments with the same completer.
+func (a *app) completeEach(find completer) cobra.CompletionFunc {
+	return func(c *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		return a.completeArgs(find)(c, nil, begun)
+	}
+}
+
 func (a *app) datasets(ctx context.Context, _ []string, _ string) []string {
 	return a.datasetNames(ctx, false)
 }
@@ -145,18 +152,25 @@ func (a *app) tags(ctx context.Context, before []string, _ string) []string {
 	return nil
 }
 
-// properties offers what the dataset that was named before can be set: "size=",
-// to which a value is added, or, after that, the values that there are.
+// properties offers what the dataset or snapshot that was named before can be
+// set: "size=", to which a value is added, or, after that, the values that
+// there are.
 func (a *app) properties(ctx context.Context, before []string, begun string) []string {
+	key, _, valued := strings.Cut(begun, "=")
+	if strings.Contains(before[0], "@") {
+		if valued {
+			return []string{"expires=never"}
+		}
+		return []string{"expires="}
+	}
 	d, err := a.client().Dataset(ctx, before[0])
 	if err != nil {
 		return nil
 	}
-	key, _, valued := strings.Cut(begun, "=")
 	var found []string
 	for _, p := range a.settable() {
 		switch {
-		case (p.name == "size") != (d.Kind == "volume"):
+		case p.kind != "" && p.kind != d.Kind:
 		case valued && p.name == key:
 			for _, v := range p.values {
 				found = append(found, key+"="+v)

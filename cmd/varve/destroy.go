@@ -6,44 +6,54 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"varve/internal/engine"
 	"varve/internal/fail"
 )
 
 func (a *app) destroy() *cobra.Command {
-	var now bool
+	var now, dryRun bool
 	c := &cobra.Command{
-		Use:   "destroy DATASET|DATASET@SNAPSHOT",
-		Short: "Destroy a dataset or a snapshot",
-		Long: `Destroy a dataset, or one snapshot of it.
+		Use:   "destroy DATASET|DATASET@SNAPSHOT...|DATASET@A..B",
+		Short: "Destroy a dataset, or snapshots",
+		Long: `Destroy a dataset, or snapshots: those that are named, or with A..B all that are
+not older than A nor newer than B, both included.
 
 A destroyed dataset stays in "varve list --destroyed" for as long as its history
 is kept, and "varve undestroy" brings it back; with --now it is freed at once
 and cannot come back. A snapshot is only a name for a moment: without it the
-moment is kept for as long as history is.`,
+moment is kept for as long as history is.
+
+With --dry-run nothing is done: the answer is what would go, and how many bytes of
+data would come back. Of several snapshots that may be more than the sum of what
+each uses: what two of them keep goes with both only.`,
 		Example: `  varve destroy disk0@before-upgrade
-  varve destroy trial --yes
-  varve destroy trial --now`,
-		Args:              need("DATASET|DATASET@SNAPSHOT"),
-		ValidArgsFunction: a.completeArgs(a.moments),
+  varve destroy disk0@monday disk0@tuesday --dry-run
+  varve destroy disk0@monday..friday
+  varve destroy trial --now --yes`,
+		Args:              needSome("DATASET|DATASET@SNAPSHOT"),
+		ValidArgsFunction: a.completeEach(a.ranges),
 		RunE: func(c *cobra.Command, args []string) error {
-			address, err := parseAddress(args[0])
+			ctx := c.Context()
+			targets, err := parseTargets(args)
 			switch {
 			case err != nil:
 				return err
-			case address.When == nil:
-				return a.destroyDataset(c.Context(), address.Dataset, now)
+			case targets[0].first == "":
+				return a.destroyDataset(ctx, targets[0].dataset, now, dryRun)
 			case now:
 				return fail.New(fail.Invalid, "--now is for datasets; a snapshot is always freed at once")
 			}
-			return a.destroySnapshot(c.Context(), args[0])
+			return a.destroySnapshots(ctx, targets, dryRun)
 		},
 	}
 	c.Flags().BoolVar(&now, "now", false, "free the dataset at once; it cannot come back")
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "show what would go, and change nothing")
 	return c
 }
 
-func (a *app) destroyDataset(ctx context.Context, name string, now bool) error {
+func (a *app) destroyDataset(ctx context.Context, name string, now, dryRun bool) error {
+	if dryRun {
+		return a.wouldDestroy(ctx, name)
+	}
 	after := "varve undestroy " + name + " brings it back while its history is kept"
 	if now {
 		after = "it cannot come back"
@@ -63,35 +73,20 @@ func (a *app) destroyDataset(ctx context.Context, name string, now bool) error {
 	return a.done(d, "destroyed %s at lsn %d; %s", name, d.LSN, after)
 }
 
-func (a *app) destroySnapshot(ctx context.Context, address string) error {
-	dataset, name, err := parseSnapshot(address)
+// wouldDestroy answers --dry-run of a dataset.
+func (a *app) wouldDestroy(ctx context.Context, name string) error {
+	d, err := a.client().Dataset(ctx, name)
 	if err != nil {
 		return err
 	}
-	err = a.confirm(ctx, func() (string, error) {
-		s, err := a.findSnapshot(ctx, dataset, name)
-		return fmt.Sprintf("Destroy the snapshot %s@%s of %s?", dataset, name, a.time(s.Time)), err
-	})
-	if err != nil {
+	bytes := natural(d.Space.Reclaimable)
+	if a.json {
+		return a.writeJSON(map[string]any{"dry_run": true, "datasets": []string{name}, "bytes": bytes})
+	}
+	if err := a.write(name + "\n"); err != nil {
 		return err
 	}
-	d, err := a.client().DestroySnapshot(ctx, dataset, name)
-	if err != nil {
-		return err
-	}
-	return a.done(d, "destroyed snapshot %s@%s at lsn %d", dataset, name, d.LSN)
-}
-
-func (a *app) findSnapshot(ctx context.Context, dataset, name string) (engine.SnapshotInfo, error) {
-	all, err := a.client().Snapshots(ctx, dataset)
-	if err != nil {
-		return engine.SnapshotInfo{}, err
-	}
-	for _, s := range all {
-		if s.Name == name {
-			return s, nil
-		}
-	}
-	return engine.SnapshotInfo{}, fail.New(fail.NotFound, "no snapshot %s@%s", dataset, name).
-		WithHint("varve list -t snapshot %s shows them", dataset)
+	a.say("would destroy the %s %s and its %s: %s come back once it is gone for good",
+		d.Kind, name, plural(uint64(d.Snapshots), "snapshot"), a.amount(bytes))
+	return nil
 }

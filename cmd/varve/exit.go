@@ -52,7 +52,7 @@ var exitMeanings = []struct {
 }{
 	{0, "done"},
 	{exitCodes[fail.Other], "failed"},
-	{exitDamage, "check found damage"},
+	{exitDamage, "check or clean found damage"},
 	{exitWarning, "status --check: warning"},
 	{exitCritical, "status --check: critical"},
 	{exitCodes[fail.NotFound], "no such object"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,10 +22,10 @@ type entry struct {
 
 // usualColumns are those shown for each -t; the empty one is --destroyed.
 var usualColumns = map[string][]string{
-	"dataset":  {"name", "kind", "size", "used", "snapshots", "created", "origin"},
-	"share":    {"name", "used", "quota", "inodes", "clients", "snapshots", "created", "origin"},
-	"volume":   {"name", "kind", "size", "used", "snapshots", "created", "origin"},
-	"snapshot": {"name", "lsn", "created", "guard", "holds"},
+	"dataset":  {"name", "kind", "size", "used", "live", "in-history", "in-snapshots", "snapshots", "origin"},
+	"share":    {"name", "used", "live", "in-history", "in-snapshots", "quota", "inodes", "clients", "snapshots", "origin"},
+	"volume":   {"name", "kind", "size", "used", "live", "in-history", "in-snapshots", "snapshots", "origin"},
+	"snapshot": {"name", "lsn", "created", "used", "referenced", "expires", "kept", "guard", "holds"},
 	"all":      {"name", "kind", "size", "used", "lsn", "created", "origin"},
 	"":         {"name", "kind", "size", "used", "snapshots", "created", "destroyed"},
 }
@@ -38,10 +39,21 @@ func (a *app) list() *cobra.Command {
 		Long: `List datasets, which are shares and volumes; or with -t only those of one kind, or
 their snapshots, or all; of the pool or of one dataset.
 
-Columns for -o: name, kind, size, used, inodes, lsn, changed, created, snapshots,
-origin, writers, oldest, destroyed, guard, holds, id; and of shares the properties
-clients, access, squash, anonuid, anongid, quota, quota-inodes. USED is what the
-head refers to; OLDEST is the oldest moment that can be reached.`,
+Space is bytes of data. Of a dataset, LIVE is what the present refers to, of which
+SHARED belongs to its origin; IN-HISTORY, what was dropped and history still has;
+IN-SNAPSHOTS, what history has no longer, but snapshots, kept points and clones
+have, of which HELD is kept by holds; USED, live, in history and in snapshots
+together; RECLAIMABLE, what destroying it for good would free. Of a snapshot,
+REFERENCED is what it refers to; USED, what destroying it alone would free; KEPT
+says that the property keep made it; EXPIRES, when it goes by itself. LIMITS are
+quota and budget, and how much of them is used. OLDEST is the oldest moment that
+can be reached.
+
+Columns for -o: name, kind, size, used, live, shared, in-history, in-snapshots,
+held, reclaimable, referenced, limits, inodes, lsn, changed, created, snapshots,
+origin, writers, oldest, destroyed, expires, kept, guard, holds, id; and the
+properties history, keep, quota, budget, on-full, and of shares clients, access,
+squash, anonuid, anongid, quota-inodes.`,
 		Example: `  varve list
   varve list -t share
   varve list -t snapshot disk0
@@ -143,6 +155,9 @@ func (a *app) entryColumns() []column[entry] {
 			return ""
 		}}
 	}
+	bytes := func(of func(ds) int64) func(ds) string {
+		return func(d ds) string { return a.size(natural(of(d))) }
+	}
 	return []column[entry]{
 		col("name", false, func(d ds) string { return d.Name }, func(s snap) string { return s.Dataset + "@" + s.Name }),
 		col("kind", false, func(d ds) string { return d.Kind }, func(snap) string { return "snapshot" }),
@@ -152,7 +167,24 @@ func (a *app) entryColumns() []column[entry] {
 			}
 			return a.size(d.Size)
 		}, nil),
-		col("used", true, func(d ds) string { return a.size(d.Mapped) }, nil),
+		col("used", true,
+			bytes(func(d ds) int64 { return d.Space.Live + d.Space.History + d.Space.Snapshots }),
+			func(s snap) string { return a.size(natural(s.Used)) }),
+		col("live", true, bytes(func(d ds) int64 { return d.Space.Live }), nil),
+		col("shared", true, func(d ds) string {
+			if d.Origin == "" {
+				return ""
+			}
+			return a.size(natural(d.Space.Shared))
+		}, nil),
+		col("in-history", true, bytes(func(d ds) int64 { return d.Space.History }), nil),
+		col("in-snapshots", true, bytes(func(d ds) int64 { return d.Space.Snapshots }), nil),
+		col("held", true, bytes(func(d ds) int64 { return d.Space.Held }), nil),
+		col("reclaimable", true, bytes(func(d ds) int64 { return d.Space.Reclaimable }), nil),
+		col("referenced", true, nil, func(s snap) string { return a.size(natural(s.Referenced)) }),
+		col("limits", false, a.limits, nil),
+		col("history", false, ofDataset("history", usualHistory), nil),
+		col("keep", false, ofDataset("keep", usualKeep), nil),
 		col("inodes", true, func(d ds) string { return number(d.Inodes) }, nil),
 		col("clients", false, ofShare("clients", usualClients), nil),
 		col("access", false, ofShare("access", "rw"), nil),
@@ -160,6 +192,8 @@ func (a *app) entryColumns() []column[entry] {
 		col("anonuid", true, ofShare("anonuid", ""), nil),
 		col("anongid", true, ofShare("anongid", ""), nil),
 		col("quota", true, func(d ds) string { return a.quota(d.Properties["quota"]) }, nil),
+		col("budget", true, func(d ds) string { return a.quota(d.Properties["budget"]) }, nil),
+		col("on-full", false, ofDataset("on-full", "fail"), nil),
 		col("quota-inodes", true, ofShare("quota-inodes", ""), nil),
 		col("lsn", true, func(d ds) string { return number(d.CreatedLSN) }, func(s snap) string { return number(s.LSN) }),
 		col("changed", true, func(d ds) string { return number(d.ChangedLSN) }, nil),
@@ -169,6 +203,8 @@ func (a *app) entryColumns() []column[entry] {
 		col("writers", false, func(d ds) string { return strings.Join(d.Writers, ", ") }, nil),
 		col("oldest", false, func(d ds) string { return a.time(d.OldestTime) }, nil),
 		col("destroyed", false, func(d ds) string { return a.time(orZero(d.Destroyed)) }, nil),
+		col("expires", false, nil, func(s snap) string { return a.time(orZero(s.Expires)) }),
+		col("kept", false, nil, func(s snap) string { return yesIf(s.Kept) }),
 		col("guard", false, nil, func(s snap) string { return yesIf(s.Guard) }),
 		col("holds", false, nil, func(s snap) string { return strings.Join(s.Holds, ", ") }),
 		col("id", true, func(d ds) string { return number(d.ID) }, nil),
@@ -177,6 +213,31 @@ func (a *app) entryColumns() []column[entry] {
 
 // usualClients may use a share of which nothing else was said.
 const usualClients = "127.0.0.1,::1"
+
+// What a dataset keeps of its past unless something else was said.
+const (
+	usualHistory = "24h,20%"
+	usualKeep    = "hourly:36,daily:30,weekly:8,monthly:12,yearly:3"
+)
+
+// ofDataset shows a property, or what it is unless set.
+func ofDataset(name, usual string) func(*engine.DatasetInfo) string {
+	return func(d *engine.DatasetInfo) string {
+		if v := d.Properties[name]; v != "" {
+			return v
+		}
+		return usual
+	}
+}
+
+// limits shows how much of each is used.
+func (a *app) limits(d *engine.DatasetInfo) string {
+	var all []string
+	for _, l := range d.Limits {
+		all = append(all, fmt.Sprintf("%s %s of %s, %d %%", l.Name, a.size(natural(l.Used)), a.size(natural(l.Limit)), l.Percent))
+	}
+	return strings.Join(all, "; ")
+}
 
 // ofShare shows a property of shares, or what it is unless set.
 func ofShare(name, usual string) func(*engine.DatasetInfo) string {

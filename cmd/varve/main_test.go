@@ -77,7 +77,8 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // fake takes WHAT of refuse=KIND, state=STATE, free=PERCENT, writer=DATASET,
-// damage, history; and slow, with which what takes long goes on until its caller
+// damage, history, space; jump=DURATION of the clock; warn=WARNING; unset=PROPERTY
+// that cannot be set; and slow, with which what takes long goes on until its caller
 // goes away.
 func fake(ts *testscript.TestScript, _ bool, args []string) {
 	p := &httpapitest.Pool{Report: engine.CheckReport{Datasets: 2, Snapshots: 1, Nodes: 7, Extents: 5, Frames: 3, Ops: 9, Bytes: 8192}}
@@ -95,6 +96,16 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 			p.State.FreeBytes = n << 30
 		case "writer":
 			p.Writers = map[string][]string{value: {"127.0.0.1 (NBD, 40 min)"}}
+		case "jump":
+			d, err := time.ParseDuration(value)
+			ts.Check(err)
+			p.State.Clock = engine.ClockInfo{Suspect: true, Jump: d}
+		case "warn":
+			p.State.Warnings = append(p.State.Warnings, value)
+		case "unset":
+			p.Unset = value
+		case "space":
+			p.Retention, p.State.Space, p.State.Cleaner = retention, space, "compacting"
 		case "damage":
 			p.Report.Damage = []engine.Damage{{Where: "segment 12 block 331", What: "checksum of a tree node"}}
 		case "history":
@@ -122,6 +133,24 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 		s.Shutdown(ctx)
 	})
 }
+
+// space and retention have something of everything.
+var (
+	space = engine.PoolSpace{
+		Live: 20 << 30, History: 10 << 30, Snapshots: 4 << 30, Held: 1 << 30, Destroyed: 2 << 30,
+		Nodes: 512 << 20, Dead: 3 << 30, Reserve: 5 << 30,
+	}
+	retention = httpapitest.Retention{
+		Space: map[string]engine.SpaceInfo{
+			"disk0": {Live: 4 << 20, History: 2 << 20, Snapshots: 1 << 20, Held: 4096, Reclaimable: 7 << 20},
+			"trial": {Live: 5 << 20, Shared: 4 << 20},
+		},
+		Limits:  map[string][]engine.LimitInfo{"trial": {{Name: "budget", Limit: 20 << 20, Used: 1 << 20, Percent: 5}}},
+		Points:  []string{"keep-20261122t080000z", "keep-20261122t090000z"},
+		Bytes:   1 << 20,
+		Cleaned: engine.CleanReport{FreedBytes: 65 << 20, Retired: 1, PunchedBytes: 64 << 10, Compacted: 2, CopiedBytes: 1 << 20, RemainingBytes: 8 << 20},
+	}
+)
 
 // history is a past that has one of everything.
 var history = httpapitest.History{

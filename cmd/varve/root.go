@@ -67,7 +67,7 @@ Exit codes:
 	root.MarkPersistentFlagDirname("pool")
 
 	root.AddCommand(a.up(), a.init(), a.serve(), a.share(), a.volume(), a.list(), a.show(), a.set(), a.snapshot(), a.hold(), a.release(),
-		a.clone(), a.rollback(), a.destroy(), a.undestroy(), a.rename(),
+		a.clone(), a.rollback(), a.destroy(), a.undestroy(), a.rename(), a.prune(), a.clean(), a.clock(),
 		a.ls(), a.cat(), a.cp(), a.versions(), a.diff(), a.log(), a.checkpoint(), a.status(),
 		a.check(), a.reid(), a.debug(), a.version(), a.completion(), a.man())
 	root.SetHelpCommand(a.help())
@@ -104,6 +104,16 @@ func need(names ...string) cobra.PositionalArgs {
 			if !strings.HasPrefix(name, "[") {
 				return fail.New(fail.Invalid, "%s is missing", name)
 			}
+		}
+		return nil
+	}
+}
+
+// needSome says that a command takes one argument of a kind, or more.
+func needSome(name string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fail.New(fail.Invalid, "%s is missing", name)
 		}
 		return nil
 	}

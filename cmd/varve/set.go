@@ -16,41 +16,58 @@ import (
 // property is what can be set of a dataset.
 type property struct {
 	name   string
+	kind   string   // of the datasets that have it: "volume", "share", or "" for both
 	values []string // those that there are, for completion
 	set    func(ctx context.Context, dataset, value string) (engine.Done, error)
 }
 
 func (a *app) settable() []property {
-	asIs := func(name string, values ...string) property {
-		return property{name, values, func(ctx context.Context, dataset, value string) (engine.Done, error) {
+	asIs := func(kind, name string, values ...string) property {
+		return property{name, kind, values, func(ctx context.Context, dataset, value string) (engine.Done, error) {
 			return a.client().Set(ctx, dataset, name, value)
 		}}
 	}
+	bytes := func(name string) property {
+		return property{name, "", nil, func(ctx context.Context, dataset, value string) (engine.Done, error) {
+			n, err := sizeProperty(value)
+			if err != nil {
+				return engine.Done{}, err
+			}
+			return a.client().Set(ctx, dataset, name, n)
+		}}
+	}
 	return []property{
-		{"size", nil, func(ctx context.Context, dataset, value string) (engine.Done, error) {
+		{"size", "volume", nil, func(ctx context.Context, dataset, value string) (engine.Done, error) {
 			n, err := parseSize(value)
 			if err != nil {
 				return engine.Done{}, err
 			}
 			return a.client().Resize(ctx, dataset, n)
 		}},
-		{"clients", nil, a.setClients},
-		asIs("access", "rw", "ro"),
-		asIs("squash", "none", "root", "all"),
-		asIs("anonuid"),
-		asIs("anongid"),
-		{"quota", nil, func(ctx context.Context, dataset, value string) (engine.Done, error) {
-			if value != "" {
-				n, err := parseSize(value)
-				if err != nil {
-					return engine.Done{}, err
-				}
-				value = strconv.FormatUint(n, 10)
-			}
-			return a.client().Set(ctx, dataset, "quota", value)
-		}},
-		asIs("quota-inodes"),
+		{"clients", "share", nil, a.setClients},
+		asIs("share", "access", "rw", "ro"),
+		asIs("share", "squash", "none", "root", "all"),
+		asIs("share", "anonuid"),
+		asIs("share", "anongid"),
+		bytes("quota"),
+		asIs("share", "quota-inodes"),
+		bytes("budget"),
+		asIs("", "on-full", onFull...),
+		asIs("", "history", "none", "all", usualHistory),
+		asIs("", "keep", "none", usualKeep),
 	}
+}
+
+// onFull are the values of the property on-full.
+var onFull = []string{"fail", "reset"}
+
+// sizeProperty turns "40G" into the bytes that a property is; empty stays so.
+func sizeProperty(v string) (string, error) {
+	if v == "" {
+		return "", nil
+	}
+	n, err := parseSize(v)
+	return strconv.FormatUint(n, 10), err
 }
 
 // setClients says what opening a share to others brings along.
@@ -82,17 +99,30 @@ func beyondLoopback(clients string) bool {
 	})
 }
 
-func (a *app) set() *cobra.Command {
-	return &cobra.Command{
-		Use:   "set DATASET PROPERTY=VALUE",
-		Short: "Change a property of a dataset",
-		Long: `Change a property of a dataset. A volume has
+// setHelp says what can be set.
+const setHelp = `Change a property of a dataset or of a snapshot. An empty value brings the default
+back. Every dataset has
+
+  history        how much of its past can be reached, every moment of it: an age,
+                 a share of the pool, or both, whichever is less; none, or all.
+                 24h,20% unless set
+  keep           how many points to keep beyond that, the last of each period, in
+                 UTC: some of hourly, daily, weekly, monthly, yearly, or none.
+                 hourly:36,daily:30,weekly:8,monthly:12,yearly:3 unless set
+  quota          bytes of data that it may hold; none unless set
+  budget         bytes that a clone may change of what it began with; none unless
+                 set
+  on-full        what happens when the budget is used up: fail (writes do), or
+                 reset: the clone becomes again what it began with. fail unless
+                 set
+
+A volume also has
 
   size           bytes, or with K, M, G, T. It only grows; to go back to before
                  it grew, roll back. Clients that are connected see the new size
                  when they connect anew.
 
-A share has these, for which an empty value brings the default back:
+and a share, from the next request of a client on,
 
   clients        addresses and networks that may use it, with commas in between;
                  127.0.0.1,::1 unless set
@@ -102,24 +132,37 @@ A share has these, for which an empty value brings the default back:
                  machine
   anonuid        numbers of the anonymous user and group; 65534 unless set
   anongid
-  quota          bytes that its files may take; none unless set
   quota-inodes   how many files, directories and the like there may be
 
-They hold from the next request of a client on.`,
+A snapshot has
+
+  expires        when it goes by itself: 30d (from now on), 2027-01-01, or never`
+
+func (a *app) set() *cobra.Command {
+	return &cobra.Command{
+		Use:   "set DATASET|DATASET@SNAPSHOT PROPERTY=VALUE",
+		Short: "Change a property of a dataset or of a snapshot",
+		Long:  setHelp,
 		Example: `  varve set disk0 size=40G
+  varve set disk0 history=7d,40%
+  varve set home keep=hourly:36,daily:30
   varve set home clients=127.0.0.1,192.168.7.0/24
   varve set home quota=10G
-  varve set home quota=`,
-		Args:              need("DATASET", "PROPERTY=VALUE"),
-		ValidArgsFunction: a.completeArgs(a.datasets, a.properties),
+  varve set home quota=
+  varve set disk0@good expires=never`,
+		Args:              need("DATASET|DATASET@SNAPSHOT", "PROPERTY=VALUE"),
+		ValidArgsFunction: a.completeArgs(a.moments, a.properties),
 		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseDataset(args[0])
-			if err != nil {
-				return err
-			}
 			key, value, given := strings.Cut(args[1], "=")
 			if !given {
 				return fail.New(fail.Invalid, "%q sets nothing", args[1]).WithHint("write PROPERTY=VALUE, such as size=40G")
+			}
+			if strings.Contains(args[0], "@") {
+				return a.setSnapshot(c.Context(), args[0], key, value)
+			}
+			name, err := parseDataset(args[0])
+			if err != nil {
+				return err
 			}
 			all := a.settable()
 			i := slices.IndexFunc(all, func(p property) bool { return p.name == key })

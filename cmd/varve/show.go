@@ -14,7 +14,8 @@ func (a *app) show() *cobra.Command {
 		Use:   "show DATASET[@WHEN]",
 		Short: "Show a dataset, a snapshot or a moment",
 		Long: `Show all there is to know about a dataset or about one of its snapshots; or
-find out which operation a WHEN means. With -o only the properties named.`,
+find out which operation a WHEN means. With -o only the properties named; "varve
+list --help" says what they mean.`,
 		Example: `  varve show disk0
   varve show disk0@before-upgrade
   varve show disk0@10m-ago -H -o lsn`,

@@ -6,13 +6,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"varve/internal/engine"
 	"varve/internal/fail"
+	"varve/internal/httpapi"
+	"varve/internal/when"
 )
 
 func (a *app) snapshot() *cobra.Command {
 	var all bool
 	var at string
+	var expires expiryFlag
 	c := &cobra.Command{
 		Use:   "snapshot DATASET@NAME | --all @NAME",
 		Short: "Name a moment of a dataset, and keep it",
@@ -21,28 +23,31 @@ within history. With --all the present moment of every dataset is named: it is
 the same moment for all of them.
 
 A snapshot costs one flush of the log, whatever the size of the dataset, and is
-kept until it is destroyed.`,
+kept until it is destroyed; with --expires until then. One that is held does not
+expire before it is released.`,
 		Example: `  varve snapshot disk0@before-upgrade
   varve snapshot disk0@good --at 10m-ago
-  varve snapshot --all @nightly
+  varve snapshot --all @nightly --expires 30d
   varve snapshot disk0@nightly --json | jq .lsn`,
 		Args:              need("DATASET@NAME"),
 		ValidArgsFunction: a.completeArgs(a.datasetsWithAt),
 		RunE: func(c *cobra.Command, args []string) error {
 			if all {
-				return a.snapshotAll(c.Context(), args[0])
+				return a.snapshotAll(c.Context(), args[0], expires.Expiry)
 			}
-			return a.snapshotOne(c.Context(), args[0], at)
+			return a.snapshotOne(c.Context(), args[0], at, expires.Expiry)
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "one moment of all datasets")
 	c.Flags().StringVar(&at, "at", "", "a past moment: a WHEN")
+	c.Flags().Var(&expires, "expires", "when it goes by itself: 30d, 2027-01-01, never")
 	c.MarkFlagsMutuallyExclusive("all", "at")
+	c.RegisterFlagCompletionFunc("expires", cobra.FixedCompletions([]string{"never"}, cobra.ShellCompDirectiveNoFileComp))
 	c.RegisterFlagCompletionFunc("at", cobra.NoFileCompletions)
 	return c
 }
 
-func (a *app) snapshotOne(ctx context.Context, address, at string) error {
+func (a *app) snapshotOne(ctx context.Context, address, at string, expires when.Expiry) error {
 	dataset, name, err := parseSnapshot(address)
 	if err != nil {
 		return err
@@ -51,12 +56,7 @@ func (a *app) snapshotOne(ctx context.Context, address, at string) error {
 	if err != nil {
 		return err
 	}
-	var d engine.Done
-	if w == nil {
-		d, err = a.client().Snapshot(ctx, dataset, name)
-	} else {
-		d, err = a.client().SnapshotAt(ctx, dataset, name, *w)
-	}
+	d, err := a.client().Snapshot(ctx, dataset, name, httpapi.SnapshotOptions{At: w, Expires: expires})
 	if err != nil {
 		return err
 	}
@@ -67,12 +67,12 @@ func (a *app) snapshotOne(ctx context.Context, address, at string) error {
 	return a.done(d, "snapshot %s@%s is lsn %d", dataset, name, lsn)
 }
 
-func (a *app) snapshotAll(ctx context.Context, argument string) error {
+func (a *app) snapshotAll(ctx context.Context, argument string, expires when.Expiry) error {
 	name, found := strings.CutPrefix(argument, "@")
 	if !found {
 		return fail.New(fail.Invalid, "with --all, %q is no name of snapshots", argument).WithHint("write @NAME")
 	}
-	d, err := a.client().SnapshotAll(ctx, name)
+	d, err := a.client().SnapshotAll(ctx, name, expires)
 	if err != nil {
 		return err
 	}

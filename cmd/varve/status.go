@@ -17,8 +17,13 @@ func (a *app) status() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the state of the pool and of its server",
-		Long: `Show the state of the pool and of its server: how full it is, how far back one
-can go, where it listens, who is connected.
+		Long: `Show the state of the pool and of its server: how full it is and what with, how
+far back one can go, where it listens, who is connected, what to look at.
+
+FREE is what the pool can still take, of which RESERVE is for destroy, prune and
+the like alone; USED is the rest of CAPACITY, and holds LIVE data; data IN-HISTORY
+and IN-SNAPSHOTS, of which HELD is kept by holds; data of DESTROYED datasets that
+can come back; NODES of trees; and what is DEAD, which the CLEANER gives back.
 
 With --check the answer is one line for a monitoring system, and the exit code
 is 0 if all is well, 4 for a warning, 5 if something is wrong or there is no
@@ -70,7 +75,7 @@ func (a *app) statusColumns() []column[httpapi.ServerStatus] {
 	type st = httpapi.ServerStatus
 	col := func(name string, value func(st) string) column[st] { return column[st]{name, false, value} }
 	bytes := func(name string, value func(st) int64) column[st] {
-		return col(name, func(s st) string { return a.size(uint64(max(0, value(s)))) })
+		return col(name, func(s st) string { return a.size(natural(value(s))) })
 	}
 	return []column[st]{
 		col("pool", func(s st) string { return s.Server.Dir }),
@@ -92,6 +97,17 @@ func (a *app) statusColumns() []column[httpapi.ServerStatus] {
 		bytes("capacity", func(s st) int64 { return s.Pool.CapacityBytes }),
 		bytes("used", func(s st) int64 { return s.Pool.UsedBytes }),
 		bytes("free", func(s st) int64 { return s.Pool.FreeBytes }),
+		bytes("reserve", func(s st) int64 { return s.Pool.Space.Reserve }),
+		bytes("live", func(s st) int64 { return s.Pool.Space.Live }),
+		bytes("in-history", func(s st) int64 { return s.Pool.Space.History }),
+		bytes("in-snapshots", func(s st) int64 { return s.Pool.Space.Snapshots }),
+		bytes("held", func(s st) int64 { return s.Pool.Space.Held }),
+		bytes("destroyed", func(s st) int64 { return s.Pool.Space.Destroyed }),
+		bytes("nodes", func(s st) int64 { return s.Pool.Space.Nodes }),
+		bytes("dead", func(s st) int64 { return s.Pool.Space.Dead }),
+		col("cleaner", func(s st) string { return s.Pool.Cleaner }),
+		col("clock", a.clockState),
+		col("warnings", func(s st) string { return strings.Join(s.Pool.Warnings, "; ") }),
 		bytes("logged", func(s st) int64 { return s.Pool.LogBytes }),
 		bytes("payload", func(s st) int64 { return s.Pool.PayloadBytes }),
 		bytes("dirty", func(s st) int64 { return s.Pool.DirtyBytes }),
@@ -141,4 +157,12 @@ func (a *app) oldestMoment(s httpapi.ServerStatus) string {
 		return ""
 	}
 	return fmt.Sprintf("%s, lsn %d", a.time(s.Pool.OldestTime), s.Pool.OldestLSN)
+}
+
+func (a *app) clockState(s httpapi.ServerStatus) string {
+	k := s.Pool.Clock
+	if !k.Suspect {
+		return "ok"
+	}
+	return fmt.Sprintf("jumped by %s: the pool counts %s; see varve clock", k.Jump.Round(time.Second), a.time(k.Pool))
 }

@@ -57,7 +57,10 @@ func (s *server) health() error {
 // sample is what a scrape sees of the pool, while it is served.
 func (s *server) sample() (m metrics.Sample, ok bool) {
 	err := s.life.whileServing(func() error {
-		m = metrics.Sample{Metrics: s.engine.Metrics(), Clients: map[string]int{"nfs": len(s.nfs.server.Clients()), "nbd": len(s.nbd.Clients())}}
+		m = metrics.Sample{
+			Metrics: s.engine.Metrics(), Catalog: s.engine.Datasets(false),
+			Clients: map[string]int{"nfs": len(s.nfs.server.Clients()), "nbd": len(s.nbd.Clients())},
+		}
 		return nil
 	})
 	return m, err == nil

@@ -36,10 +36,10 @@ func (s *Server) check() {
 }
 
 // seldom passes on progress at most every progressEvery.
-func seldom(tell func(done, total uint64)) func(done, total uint64) {
+func seldom[N uint64 | int64](tell func(done, total N)) func(done, total N) {
 	var mu sync.Mutex
 	var last time.Time
-	return func(done, total uint64) {
+	return func(done, total N) {
 		mu.Lock()
 		defer mu.Unlock()
 		if now := time.Now(); now.Sub(last) >= progressEvery {

@@ -81,19 +81,25 @@ func (c *Client) Resize(ctx context.Context, name string, size uint64) (engine.D
 	return c.change(ctx, "PATCH", dataset(name), nil, map[string]any{"size": size})
 }
 
-// Snapshot names the present moment of a dataset.
-func (c *Client) Snapshot(ctx context.Context, name, snapshot string) (engine.Done, error) {
-	return c.change(ctx, "POST", dataset(name)+"/snapshots", nil, map[string]any{"name": snapshot})
+// SnapshotOptions say of which moment a snapshot is, and when it goes by
+// itself. The zero value is the present one, and never.
+type SnapshotOptions struct {
+	At      *when.Spec
+	Expires when.Expiry
 }
 
-// SnapshotAt names a past moment of a dataset.
-func (c *Client) SnapshotAt(ctx context.Context, name, snapshot string, w when.Spec) (engine.Done, error) {
-	return c.change(ctx, "POST", dataset(name)+"/snapshots", nil, map[string]any{"name": snapshot, "when": w.String()})
+// Snapshot names a moment of a dataset.
+func (c *Client) Snapshot(ctx context.Context, name, snapshot string, o SnapshotOptions) (engine.Done, error) {
+	in := map[string]any{"name": snapshot, "expires": o.Expires.String()}
+	if o.At != nil {
+		in["when"] = o.At.String()
+	}
+	return c.change(ctx, "POST", dataset(name)+"/snapshots", nil, in)
 }
 
 // SnapshotAll names the present moment of every dataset.
-func (c *Client) SnapshotAll(ctx context.Context, snapshot string) (engine.Done, error) {
-	return c.change(ctx, "POST", "/v1/snapshots", nil, map[string]any{"name": snapshot})
+func (c *Client) SnapshotAll(ctx context.Context, snapshot string, expires when.Expiry) (engine.Done, error) {
+	return c.change(ctx, "POST", "/v1/snapshots", nil, map[string]any{"name": snapshot, "expires": expires.String()})
 }
 
 // Hold puts a tag on a snapshot, which forbids destroying it.
@@ -111,9 +117,14 @@ func (c *Client) DestroySnapshot(ctx context.Context, name, snapshot string) (en
 	return c.change(ctx, "DELETE", snapshotPath(name, snapshot), nil, nil)
 }
 
-// Clone makes a dataset from a moment of another.
-func (c *Client) Clone(ctx context.Context, name string, w when.Spec, newName string) (engine.Done, error) {
-	return c.change(ctx, "POST", dataset(name)+"/clone", nil, map[string]any{"when": w.String(), "name": newName})
+// Clone makes a dataset from a moment of another, with properties, if any. If
+// one of these cannot be set there is no clone.
+func (c *Client) Clone(ctx context.Context, name string, w when.Spec, newName string, properties map[string]string) (engine.Done, error) {
+	in := map[string]any{"when": w.String(), "name": newName}
+	if len(properties) > 0 {
+		in["properties"] = properties
+	}
+	return c.change(ctx, "POST", dataset(name)+"/clone", nil, in)
 }
 
 // Rollback makes a dataset's head equal to a moment. With force its writers

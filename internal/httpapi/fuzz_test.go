@@ -27,6 +27,9 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GET", "v1/datasets/a/files?path=/x&when=@10m-ago&self=true", "")
 	f.Add("GET", "v1/datasets/a/files/bytes?path=/x", "")
 	f.Add("POST", "v1/datasets/a/files/copy", `{"path":"/a","to":"b","to_path":"/c","force":true}`)
+	f.Add("POST", "v1/prune", `{"before":"@7d-ago","dry_run":true}`)
+	f.Add("PATCH", "v1/datasets/a/snapshots/b", `{"expires":"30d"}`)
+	f.Add("POST", "v1/clean", "")
 	f.Fuzz(func(t *testing.T, method, path, body string) {
 		req, err := http.NewRequest(method, "http://varve/"+path, strings.NewReader(body))
 		if err != nil {

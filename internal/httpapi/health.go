@@ -49,5 +49,8 @@ func (s ServerStatus) Health() (Health, []string) {
 			find(Warning, "%.1f %% of the pool is free", percent)
 		}
 	}
+	for _, w := range p.Warnings {
+		find(Warning, "%s", w)
+	}
 	return grade, reasons
 }

@@ -59,8 +59,8 @@ func TestEveryCall(t *testing.T) {
 	lsn := func(n uint64) when.Spec { return when.Spec{Kind: when.LSN, LSN: n} }
 
 	done(c.CreateVolume(ctx, "disk0", 1<<53+4096)) // more than a float64 holds
-	first := done(c.Snapshot(ctx, "disk0", "first"))
-	cl := done(c.Clone(ctx, "disk0", lsn(1), "copy"))
+	first := done(c.Snapshot(ctx, "disk0", "first", SnapshotOptions{}))
+	cl := done(c.Clone(ctx, "disk0", lsn(1), "copy", nil))
 	if cl.Moment == nil || cl.Moment.LSN != 1 || cl.Moment.Spec != "@lsn:1" {
 		t.Errorf("clone of %+v", cl.Moment)
 	}
@@ -114,7 +114,7 @@ func TestErrorsTravel(t *testing.T) {
 	for kind, status := range statuses {
 		p := &httpapitest.Pool{Refuse: fail.New(kind, "it went wrong").WithHint("do this")}
 		dir, s := serve(t, p)
-		_, err := NewClient(dir).Snapshot(context.Background(), "disk0", "a")
+		_, err := NewClient(dir).Snapshot(context.Background(), "disk0", "a", SnapshotOptions{})
 		var e *fail.Error
 		if !errors.As(err, &e) || e.Kind != kind || e.Msg != "it went wrong" || e.Hint != "do this" {
 			t.Errorf("%v arrived as %#v", kind, err)
@@ -181,6 +181,12 @@ func TestBadRequests(t *testing.T) {
 		{"GET", "/v1/datasets?color=red", "", "invalid", "color"},
 		{"POST", "/v1/datasets/a/clone", `{"when":"","name":"b"}`, "invalid", "names no moment"},
 		{"POST", "/v1/datasets/a/rollback", `{"when":"@2026-99-99"}`, "invalid", "reads as a time"},
+		{"POST", "/v1/prune", `{"before":"@10x-ago"}`, "invalid", "reads as a time ago"},
+		{"POST", "/v1/datasets/a/prune", `{}`, "not-found", "no dataset a"},
+		{"POST", "/v1/datasets/a/reclaimable", `{"snapshots":[]}`, "invalid", "snapshots"},
+		{"POST", "/v1/datasets/a/snapshots", `{"name":"b","expires":"soon"}`, "invalid", "no time to expire at"},
+		{"PATCH", "/v1/datasets/a/snapshots/b", `{"expires":"2026-11-22"}`, "invalid", "which is past"},
+		{"PATCH", "/v1/datasets/a/snapshots/b", `{"expires":"30d"}`, "not-found", "no snapshot a@b"},
 	} {
 		resp := raw(t, dir, c.method, c.path, c.body)
 		var got Problem
@@ -327,6 +333,8 @@ func TestHealth(t *testing.T) {
 		{engine.Status{State: "fail-stopped", Reason: "EIO", FreeBytes: 10, CapacityBytes: 100}, Critical, 2},
 		{engine.Status{State: "online", FreeBytes: 50, CapacityBytes: 100, QuarantinedBlocks: 1}, Critical, 1},
 		{engine.Status{State: "online", FreeBytes: 50, CapacityBytes: 100, CheckpointLate: "no checkpoint for 4m0s"}, Critical, 1},
+		{engine.Status{State: "online", FreeBytes: 50, CapacityBytes: 100, Warnings: []string{"budget of trial: 92 %", "the clock jumped"}}, Warning, 2},
+		{engine.Status{State: "online", FreeBytes: 5, CapacityBytes: 100, Warnings: []string{"the clock jumped"}}, Critical, 2},
 	} {
 		if got, why := (ServerStatus{Pool: c.s}).Health(); got != c.want || len(why) != c.why {
 			t.Errorf("%+v: %v %q", c.s, got, why)

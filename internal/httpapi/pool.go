@@ -10,8 +10,10 @@
 //	DELETE /v1/datasets/{name}               ?now=
 //	POST   /v1/datasets/{name}/rename        {name}
 //	POST   /v1/datasets/{name}/undestroy     {name}
-//	POST   /v1/datasets/{name}/clone         {when, name}
+//	POST   /v1/datasets/{name}/clone         {when, name, properties}
 //	POST   /v1/datasets/{name}/rollback      {when, force}
+//	POST   /v1/datasets/{name}/prune         {before, dry_run}
+//	POST   /v1/datasets/{name}/reclaimable   {snapshots}
 //	GET    /v1/datasets/{name}/moment        ?when=
 //	GET    /v1/datasets/{name}/diff          ?from=&to=                     a stream of changes of a volume
 //	GET    /v1/datasets/{name}/files         ?path=&when=&self=             a stream of entries
@@ -21,12 +23,13 @@
 //	POST   /v1/datasets/{name}/files/copy    {path, when, to, to_path, force}  a stream of progress
 //	POST   /v1/datasets/{name}/files/rollback {path, when}                  a stream of progress
 //	GET    /v1/datasets/{name}/tree          ?when=                         a stream of nodes
-//	POST   /v1/datasets/{name}/snapshots     {name, when}
+//	POST   /v1/datasets/{name}/snapshots     {name, when, expires}
+//	PATCH  /v1/datasets/{name}/snapshots/{snapshot} {expires}
 //	DELETE /v1/datasets/{name}/snapshots/{snapshot}
 //	POST   /v1/datasets/{name}/snapshots/{snapshot}/holds {tag}
 //	DELETE /v1/datasets/{name}/snapshots/{snapshot}/holds/{tag}
 //	GET    /v1/snapshots                     ?dataset=
-//	POST   /v1/snapshots                     {name}                         of all datasets
+//	POST   /v1/snapshots                     {name, expires}                of all datasets
 //	GET    /v1/log                           ?dataset=&since=&until=&op=&client=  a stream of operations
 //	GET    /v1/checkpoints
 //	GET    /v1/segments
@@ -36,6 +39,9 @@
 //	POST   /v1/shares                        {name, mode, uid, gid}
 //	POST   /v1/volumes                       {name, size}
 //	POST   /v1/check                         ?data=                         a stream of progress
+//	POST   /v1/prune                         {before, dry_run}              of all datasets
+//	POST   /v1/clean                                                        a stream of progress
+//	POST   /v1/clock/confirm
 //
 // Streams are NDJSON; see stream.go.
 package httpapi
@@ -71,6 +77,13 @@ type Pool interface {
 	Destroy(c engine.Caller, dataset string, now bool) (engine.Done, error)
 	Undestroy(c engine.Caller, dataset, newName string) (engine.Done, error) // newName "" = its old one
 	Rename(c engine.Caller, name, newName string) (engine.Done, error)
+
+	Prune(c engine.Caller, dataset string, o engine.PruneOptions) ([]engine.PruneReport, error) // "" = all datasets
+	Reclaimable(dataset string, snapshots []string) (bytes int64, err error)
+	Expire(c engine.Caller, dataset, snapshot string, at time.Time) (engine.Done, error) // the zero time: never
+	ConfirmClock(c engine.Caller) (engine.Done, error)
+	// Clean reports progress as Check does.
+	Clean(ctx context.Context, progress func(done, total int64)) (engine.CleanReport, error)
 
 	Resolve(dataset string, w when.Spec) (engine.Moment, error)
 	// Check verifies the pool, with data every payload byte too. Progress is

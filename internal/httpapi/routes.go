@@ -35,6 +35,7 @@ func (s *Server) routes() {
 	s.holds()
 	s.history()
 	s.shares()
+	s.retention()
 	s.debug()
 	s.check()
 }
@@ -108,13 +109,15 @@ func (s *Server) changes() {
 			Body struct {
 				When string `json:"when" example:"@10m-ago"`
 				Name string `json:"name" doc:"Of the new dataset"`
+
+				Properties map[string]string `json:"properties,omitempty" doc:"Of the new dataset: such as budget and on-full"`
 			}
 		}) (engine.Done, error) {
 			w, err := when.Parse(in.Body.When, time.Local)
 			if err != nil {
 				return engine.Done{}, err
 			}
-			return s.pool.Clone(callerFrom(ctx), in.Name, w, in.Body.Name)
+			return s.clone(ctx, in.Name, w, in.Body.Name, in.Body.Properties)
 		})
 	add(s, "POST", "/v1/datasets/{name}/rollback", "rollback", "Make the head equal to a moment; later moments stay history",
 		func(ctx context.Context, in *struct {
@@ -150,7 +153,7 @@ func (s *Server) properties() {
 			}
 			return s.pool.CreateShare(who.Caller, in.Body.Name, mode, who.uid, who.gid)
 		})
-	add(s, "PATCH", "/v1/datasets/{name}", "set", "Grow a volume, or set a property of a share",
+	add(s, "PATCH", "/v1/datasets/{name}", "set", "Grow a volume, or set a property",
 		func(ctx context.Context, in *struct {
 			ByName
 			Body struct {
@@ -181,27 +184,26 @@ func (s *Server) snapshots() {
 	add(s, "POST", "/v1/snapshots", "snapshot-all", "Name the present moment of every dataset: one moment",
 		func(ctx context.Context, in *struct {
 			Body struct {
-				Name string `json:"name" doc:"Of the snapshots"`
+				Name    string `json:"name" doc:"Of the snapshots"`
+				Expires string `json:"expires,omitempty" doc:"When they go by themselves: never unless given, an age, or a time"`
 			}
 		}) (engine.Done, error) {
-			return s.pool.SnapshotAll(callerFrom(ctx), in.Body.Name)
+			return s.snapshotAll(ctx, in.Body.Name, in.Body.Expires)
 		})
 	add(s, "POST", "/v1/datasets/{name}/snapshots", "snapshot", "Name a moment of a dataset and keep it",
 		func(ctx context.Context, in *struct {
 			ByName
 			Body struct {
-				Name string `json:"name" doc:"Of the snapshot"`
-				When string `json:"when,omitempty" doc:"A past moment; empty for the present one"`
+				Name    string `json:"name" doc:"Of the snapshot"`
+				When    string `json:"when,omitempty" doc:"A past moment; empty for the present one"`
+				Expires string `json:"expires,omitempty" doc:"When it goes by itself: never unless given, an age, or a time"`
 			}
 		}) (engine.Done, error) {
 			w, err := optional(in.Body.When)
-			switch {
-			case err != nil:
+			if err != nil {
 				return engine.Done{}, err
-			case w == nil:
-				return s.pool.Snapshot(callerFrom(ctx), in.Name, in.Body.Name)
 			}
-			return s.pool.SnapshotAt(callerFrom(ctx), in.Name, in.Body.Name, *w)
+			return s.snapshot(ctx, in.Name, in.Body.Name, w, in.Body.Expires)
 		})
 	add(s, "DELETE", "/v1/datasets/{name}/snapshots/{snapshot}", "destroy-snapshot", "Destroy a snapshot",
 		func(ctx context.Context, in *BySnapshot) (engine.Done, error) {
@@ -248,12 +250,20 @@ func orEmpty[T any](list []T) []T {
 // add registers one operation. A change is logged with its caller, whether it
 // succeeded or not.
 func add[I, O any](s *Server, method, path, id, summary string, do func(context.Context, *I) (O, error)) {
-	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, BodyReadTimeout: -1}
-	huma.Register(s.api, op, func(ctx context.Context, in *I) (*reply[O], error) {
+	ask(s, method, path, id, summary, func(ctx context.Context, in *I) (O, error) {
 		out, err := do(ctx, in)
 		if method != http.MethodGet {
 			s.logChange(ctx, id, *in, err)
 		}
+		return out, err
+	})
+}
+
+// ask registers one operation that is no change, whatever its method.
+func ask[I, O any](s *Server, method, path, id, summary string, do func(context.Context, *I) (O, error)) {
+	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, BodyReadTimeout: -1}
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*reply[O], error) {
+		out, err := do(ctx, in)
 		if err != nil {
 			return nil, problem(err)
 		}

@@ -20,7 +20,7 @@ import (
 
 // Limits on what a caller can make the server hold or wait for.
 const (
-	maxBody     = 64 << 10 // bytes
+	maxBody     = 1 << 20  // bytes: the names of 16,000 snapshots fit
 	maxHeader   = 16 << 10 // bytes
 	readTimeout = 10 * time.Second
 	idleTimeout = 2 * time.Minute

@@ -160,7 +160,11 @@ func TestNames(t *testing.T) {
 	m := New("v1")
 	m.Requests("nbd", "read")("read", 0, 0, fail.New(fail.IO, "x"))
 	m.Follow(func() (Sample, bool) {
-		return Sample{Metrics: engine.Metrics{Volumes: []engine.VolumeMetrics{{Name: "a"}}}, Clients: map[string]int{"nbd": 1}}, true
+		return Sample{
+			Metrics: engine.Metrics{Volumes: []engine.VolumeMetrics{{Name: "a"}}},
+			Catalog: []engine.DatasetInfo{{Name: "a", Limits: []engine.LimitInfo{{Name: "quota"}}}},
+			Cleaned: &engine.CleanReport{}, Clients: map[string]int{"nbd": 1},
+		}, true
 	})
 	documented := namesInTable(t)
 	for name, f := range scrape(t, m) {

@@ -11,7 +11,9 @@ import (
 // Sample is the state of a pool and of its server at a scrape.
 type Sample struct {
 	engine.Metrics
-	Clients map[string]int // connections by protocol
+	Catalog []engine.DatasetInfo
+	Cleaned *engine.CleanReport // since the server began; nil where nobody counts
+	Clients map[string]int      // connections by protocol
 }
 
 // figure is a metric that is read off a T.
@@ -91,6 +93,7 @@ func (c poolCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{logBytes, views, clients} {
 		ch <- d
 	}
+	describeSpace(ch)
 }
 
 func (c poolCollector) Collect(ch chan<- prometheus.Metric) {
@@ -111,6 +114,7 @@ func (c poolCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(views, prometheus.GaugeValue, float64(s.ViewsInUse), "used")
 	ch <- prometheus.MustNewConstMetric(views, prometheus.GaugeValue, float64(s.ViewsIdle), "idle")
+	collectSpace(ch, &s)
 	for protocol, n := range s.Clients {
 		ch <- prometheus.MustNewConstMetric(clients, prometheus.GaugeValue, float64(n), protocol)
 	}

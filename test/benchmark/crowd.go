@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"varve/internal/httpapi"
 	"varve/internal/when"
 )
 
@@ -81,7 +82,9 @@ func snapshots(ctx context.Context, s *server, from, n int) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for i := from; i < from+n; i++ {
-		g.Go(func() error { return second(client.Snapshot(ctx, "disk0", fmt.Sprintf("s%d", i))) })
+		g.Go(func() error {
+			return second(client.Snapshot(ctx, "disk0", fmt.Sprintf("s%d", i), httpapi.SnapshotOptions{}))
+		})
 	}
 	return g.Wait()
 }
@@ -97,7 +100,7 @@ func breed(ctx context.Context, st *stage, s *server) error {
 		g.Go(func() error {
 			name := fmt.Sprintf("c%d", i)
 			from := when.Spec{Kind: when.Snapshot, Name: fmt.Sprintf("s%d", i*(manySnapshots/manyClones)%taken)}
-			if _, err := client.Clone(ctx, "disk0", from, name); err != nil {
+			if _, err := client.Clone(ctx, "disk0", from, name, nil); err != nil {
 				return err
 			}
 			write := fmt.Sprintf("write -q -P 1 %d 4k", int64(i)*7919%(crowdDisk>>12)<<12)

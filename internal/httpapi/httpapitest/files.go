@@ -22,12 +22,15 @@ func (p *Pool) CreateShare(c engine.Caller, name string, mode, uid, gid uint32) 
 	})
 }
 
-// Set sets a property of whatever name.
+// Set sets a property of whatever name, but for Unset.
 func (p *Pool) Set(c engine.Caller, dataset, property, value string) (engine.Done, error) {
 	return p.change(c, func(*engine.Done) error {
 		d, err := p.find(dataset)
 		if err != nil {
 			return err
+		}
+		if property == p.Unset {
+			return fail.New(fail.Invalid, "%s cannot be set here", property)
 		}
 		if d.Properties == nil {
 			d.Properties = make(map[string]string)

@@ -25,8 +25,11 @@ type Pool struct {
 	Refuse  error               // what every change is refused with, if set
 	Writers map[string][]string // per dataset
 	History History
-	Roots   []files.Entry         // of the shares that were made
-	Block   func(context.Context) // called within Check, Diff and Log, if set
+	Unset   string // the property that cannot be set, or "expires"
+
+	Retention Retention
+	Roots     []files.Entry         // of the shares that were made
+	Block     func(context.Context) // called within Check, Clean, Diff and Log, if set
 
 	mu        sync.Mutex
 	lsn       uint64
@@ -74,6 +77,7 @@ func (p *Pool) Status() engine.Status {
 	s.PoolID, s.LastLSN, s.DurableLSN = "00112233445566778899aabbccddeeff", p.lsn, p.lsn
 	s.Datasets, s.Snapshots = len(p.datasets), len(p.snapshots)
 	s.OldestTime, s.Started = Start, Start
+	s.Clock.Pool = p.now()
 	return s
 }
 
@@ -94,6 +98,7 @@ func (p *Pool) Datasets(destroyed bool) []engine.DatasetInfo {
 
 func (p *Pool) fill(d engine.DatasetInfo) engine.DatasetInfo {
 	d.Writers = p.Writers[d.Name]
+	d.Space, d.Limits = p.Retention.Space[d.Name], p.Retention.Limits[d.Name]
 	for _, s := range p.snapshots {
 		if s.Dataset == d.Name {
 			d.Snapshots++
@@ -143,6 +148,7 @@ func (p *Pool) Snapshots(dataset string) ([]engine.SnapshotInfo, error) {
 	out := []engine.SnapshotInfo{}
 	for _, s := range p.snapshots {
 		if dataset == "" || s.Dataset == dataset {
+			s.Used = p.Retention.Bytes
 			out = append(out, s)
 		}
 	}

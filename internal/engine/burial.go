@@ -117,13 +117,18 @@ func (e *Engine) takeOver(heir, l *line) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	heir.estate.absorbing = append(heir.estate.absorbing, was)
-	heir.parent, heir.fork, heir.forkFrom = l.parent, l.fork, l.forkFrom
+	heir.parent, heir.fork, heir.forkFrom, heir.led.fork = l.parent, l.fork, l.forkFrom, l.fork
 	if l.d == d {
 		l.dropFork(was.fork, was.forkFrom)
 		heir.spans = append(slices.Clone(l.spans), heir.spans...)
 		for i, m := range l.dataPins.at {
 			for range l.dataPins.n[i] {
 				heir.dataPins.add(m)
+			}
+		}
+		for i, m := range l.views.at {
+			for range l.views.n[i] {
+				heir.views.add(m)
 			}
 		}
 		for i, m := range l.nodePins.at {

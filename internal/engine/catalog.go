@@ -85,6 +85,7 @@ func (e *Engine) Rename(c Caller, name, newName string) (Done, error) {
 // Destroy removes a dataset. Without now, Undestroy brings it back for as long
 // as its history lasts. Busy while a client is attached or a snapshot is held.
 func (e *Engine) Destroy(c Caller, name string, now bool) (Done, error) {
+	defer e.mayGain()
 	op := &oplog.Op{Kind: oplog.Destroy, Client: e.client(c), Now: now}
 	e.clients.Lock()
 	err := e.begin(op, true, func() (*prepared, error) {

@@ -162,7 +162,10 @@ func (l *line) cut(c *cut) *lineCut {
 	if l.d.gone || l.end() != 0 && l.end() <= x.horizon {
 		x.horizon = math.MaxUint64
 	}
-	l.led.deaths, l.estate.absorbing = nil, nil
+	l.estate.mu.Lock()
+	l.estate.unfiled += l.led.blocks
+	l.estate.mu.Unlock()
+	l.led.deaths, l.led.blocks, l.estate.absorbing = nil, 0, nil
 	c.records[itemKey(tagLine, l.d.id, l.id)] = lineRecord(l)
 	return x
 }
@@ -273,7 +276,7 @@ func (e *Engine) leave(d *dataset, x *lineCut, l *leftHead) (next tree.Key, done
 	d.mu.Unlock()
 	defer v.Close()
 	nodes, last := 0, l.next
-	led := ledger{x.deaths}
+	led := ledger{deaths: x.deaths}
 	err = tree.Walk(v, l.next, tree.MaxKey, func(n tree.Node) error {
 		if n.Ref.Birth <= l.born {
 			return tree.SkipNode // so is all below it
@@ -326,7 +329,7 @@ func (x *lineCut) takeDrops(cut uint64) {
 	l := x.l
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
-	led := ledger{x.deaths}
+	led := ledger{deaths: x.deaths}
 	late := l.drops[:0]
 	for _, n := range l.drops {
 		if n.Death > cut {
@@ -356,7 +359,7 @@ func (e *Engine) putNodes(pages [][]byte, crcs []uint32) (uint64, error) {
 // putBlocks appends blocks that no operation refers to: nodes, death pages.
 func (e *Engine) putBlocks(kind segment.Kind, data []byte, crcs []uint32) (uint64, error) {
 	n := len(data) / BlockSize
-	if err := e.log.Admit(n, true); err != nil {
+	if err := e.log.AdmitLast(n); err != nil {
 		return 0, err
 	}
 	p := []segment.Piece{{Kind: kind, Data: data, CRC: crcs}}

@@ -77,7 +77,7 @@ func (e *Engine) compactDead(r *CleanReport, short, force bool) error {
 		if len(res.Taken) == 0 {
 			return nil
 		}
-		if sp, err := e.store.Space(); err != nil || !force && percentFree(sp.Free, sp.Capacity) >= highWater {
+		if sp, err := e.store.Space(); err != nil || !force && e.percentFree(sp) >= highWater {
 			return err
 		}
 		if !force && !short {
@@ -106,7 +106,11 @@ func (e *Engine) victims(store compactor, tried map[uint64]bool, short bool) (ou
 	}
 	e.space.mu.Unlock()
 	room := size - size/16 // the slot's table
-	for _, c := range compact.Choose(all, compactLive, short) {
+	below := compactLive
+	if short {
+		below = scarceLive
+	}
+	for _, c := range compact.Choose(all, below, short) {
 		if room -= c.Live; room < 0 {
 			break
 		}

@@ -68,7 +68,9 @@ func (e *Engine) applyDrain(d *dataset, op *oplog.Op, pre *prepared) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	led := &d.lineAt(y.root.lsn).led
-	led.deaths = append(led.deaths, pre.deaths...)
+	for _, x := range pre.deaths {
+		led.add(x)
+	}
 	if y.counts {
 		for _, x := range pre.deaths {
 			d.head.mapped -= int64(x.count)
@@ -116,9 +118,10 @@ func (e *Engine) wakeDrain() {
 }
 
 // DrainStep makes one step on one dying list, as the background does all the
-// time; false when there is none, or no way to go on for now. One caller at a
-// time.
+// time; false when there is none, or no way to go on for now.
 func (e *Engine) DrainStep() bool {
+	e.draining.Lock()
+	defer e.draining.Unlock()
 	d, y := e.nextDying()
 	if d == nil {
 		return false

@@ -132,6 +132,7 @@ type Engine struct {
 	clock       *poolclock.Clock
 	behind      time.Duration // what was confirmed: how far the machine's clock is behind
 	room        roomMaker
+	draining    sync.Mutex  // one step at a time
 	cleaning    sync.Mutex  // one round of giving back space at a time
 	needy       atomic.Bool // free space is between the watermarks, and was below the low one
 	cleaned     cleanerTotals

@@ -33,6 +33,7 @@ type estate struct {
 	absorbing []ancestor  // whose foreign deaths are still to be taken over
 
 	historyBlocks, foreignBlocks, lostBlocks int64
+	unfiled                                  int64 // own data that a checkpoint is about to file
 }
 
 func (es *estate) init() { es.data, es.nodes = newBuckets(dataBucket), newBuckets(nodeBucket) }
@@ -75,6 +76,9 @@ func (f *filing) deaths() error {
 			return err
 		}
 	}
+	f.es.mu.Lock()
+	f.es.unfiled = 0
+	f.es.mu.Unlock()
 	return nil
 }
 

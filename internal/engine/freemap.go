@@ -28,16 +28,15 @@ type freeMap struct {
 
 // segmentSpace is what is known of one segment, in blocks.
 type segmentSpace struct {
-	bits        []uint64
-	free        int      // set bits
-	dirty       uint64   // pieces with bits set since the last checkpoint began, one bit each; the last stands for all above
-	ready       []uint64 // bits that the store may have
-	dead        int      // how many
-	punched     []uint64 // ready as it was when runs were punched last
-	punchedDead int
-	payload     int // payload blocks, free ones too
-	nodes       int // of these: tree nodes and pages of deaths
-	usage       segment.Usage
+	bits    []uint64
+	free    int      // set bits
+	dirty   uint64   // pieces with bits set since the last checkpoint began, one bit each; the last stands for all above
+	ready   []uint64 // bits that the store may have
+	dead    int      // how many
+	punched []uint64 // bits that the store has made holes of
+	payload int      // payload blocks, free ones too
+	nodes   int      // of these: tree nodes and pages of deaths
+	usage   segment.Usage
 }
 
 const (

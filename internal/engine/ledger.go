@@ -33,12 +33,21 @@ func (d death) sane() bool {
 
 // ledger collects the deaths of one line since its last checkpoint, in the
 // order they happen; the next one files them: see estate.
-type ledger struct{ deaths []death }
+type ledger struct {
+	fork   uint64 // births up to it are an ancestor's
+	deaths []death
+	blocks int64 // own data among them
+}
 
 func (l *ledger) drop(x extent, lsn uint64) {
-	l.deaths = append(l.deaths, death{
-		kind: dataDeath, count: uint16(x.count), addr: x.addr, birth: x.birth, death: lsn,
-	})
+	l.add(death{kind: dataDeath, count: uint16(x.count), addr: x.addr, birth: x.birth, death: lsn})
+}
+
+func (l *ledger) add(x death) {
+	if x.birth > l.fork {
+		l.blocks += int64(x.count)
+	}
+	l.deaths = append(l.deaths, x)
 }
 
 func (l *ledger) dropNode(d tree.Drop) {

@@ -23,6 +23,7 @@ type line struct {
 	children       int    // lines that forked from it
 
 	dataPins pinSet // moments whose data is needed
+	views    pinSet // of these, what overlays and views hold, in memory only
 	nodePins pinSet // roots whose nodes are
 	led      ledger
 	drops    []tree.Drop // taken, of freezes later than the last cut
@@ -63,6 +64,7 @@ func (d *dataset) lineOf(lsn uint64) *line {
 // d.mu and the gate are held, but not the mutex of another dataset.
 func (d *dataset) begin(start uint64, parent *line, fork, from uint64) *line {
 	l := &line{d: d, id: start, spans: []stretch{{from: start}}, parent: parent, fork: fork, forkFrom: from}
+	l.led.fork = fork
 	l.estate.init()
 	d.lines = append(d.lines, l)
 	if parent != nil {

@@ -33,6 +33,7 @@ type Metrics struct {
 	ViewsInUse   int // past moments that somebody reads
 	ViewsIdle    int // kept because somebody may again
 	ScratchBytes int64
+	Cleaned      CleanReport     // what the cleaner did since the pool was opened
 	Volumes      []VolumeMetrics // by name
 }
 
@@ -56,6 +57,9 @@ func (e *Engine) Metrics() Metrics {
 	open, used := e.views.count()
 	m.ViewsInUse, m.ViewsIdle, m.ScratchBytes = used, open-used, e.scratch.bytes()
 
+	e.cleaned.mu.Lock()
+	m.Cleaned = e.cleaned.CleanReport
+	e.cleaned.mu.Unlock()
 	e.clients.Lock()
 	defer e.clients.Unlock()
 	e.gate.RLock()

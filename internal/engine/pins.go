@@ -29,9 +29,12 @@ func (p *pinSet) remove(m uint64) {
 	}
 }
 
-func (p *pinSet) has(m uint64) bool {
-	_, ok := slices.BinarySearch(p.at, m)
-	return ok
+// count is how many pins hold a moment.
+func (p *pinSet) count(m uint64) int {
+	if i, ok := slices.BinarySearch(p.at, m); ok {
+		return p.n[i]
+	}
+	return 0
 }
 
 // pinRange are the pins that keep something: from the first at or after its
@@ -62,6 +65,7 @@ type hold struct {
 // holdMoment needs d.mu.
 func (e *Engine) holdMoment(d *dataset, lsn, from uint64) *hold {
 	d.lineAt(lsn).dataPins.add(lsn)
+	d.lineAt(lsn).views.add(lsn)
 	d.lineAt(from).nodePins.add(from)
 	return &hold{e: e, d: d, lsn: lsn, from: from}
 }
@@ -83,6 +87,7 @@ func (h *hold) drop() {
 	}
 	h.over = true
 	h.d.lineAt(h.lsn).dataPins.remove(h.lsn)
+	h.d.lineAt(h.lsn).views.remove(h.lsn)
 	h.d.lineAt(h.from).nodePins.remove(h.from)
 	h.e.touch(h.d)
 }

@@ -134,7 +134,7 @@ func (e *Engine) Set(c Caller, name, key, value string) (Done, error) {
 		switch {
 		case check == nil:
 			slices.Sort(known)
-			return nil, fail.New(fail.Invalid, "a %s has no property %s", d.kind, key).WithHint("it has %s", strings.Join(known, ", "))
+			return nil, fail.New(fail.Invalid, "%s is a %s; it has no property %s", name, d.kind, key).WithHint("it has %s", strings.Join(known, ", "))
 		case len(value) > maxProperty:
 			return nil, fail.New(fail.TooBig, "a property has at most %d bytes", maxProperty)
 		case value == "":

@@ -43,7 +43,7 @@ func (e *Engine) Prune(c Caller, dataset string, o PruneOptions) ([]PruneReport,
 	}
 	if !o.DryRun {
 		e.wakeCheckpoint()
-		e.wakeRetain()
+		e.mayGain()
 	}
 	return out, nil
 }
@@ -123,7 +123,7 @@ func (e *Engine) wouldFree(p plan) (int64, error) {
 func (l *line) dataPinsNow() []uint64 {
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
-	return slices.Clone(l.dataPins.at)
+	return slices.DeleteFunc(slices.Clone(l.dataPins.at), func(m uint64) bool { return l.dataPins.count(m) == l.views.count(m) })
 }
 
 // without returns pins less that of a snapshot, unless something else pins the
@@ -135,17 +135,13 @@ func (e *Engine) without(pins []uint64, p plan, l *line, s *snapshot) []uint64 {
 	if d.lineAt(s.lsn) != l {
 		return pins
 	}
-	i, ok := slices.BinarySearch(l.dataPins.at, s.lsn)
-	if !ok {
-		return pins
-	}
 	going := 0
 	for _, x := range p.snaps {
 		if x.lsn == s.lsn {
 			going++
 		}
 	}
-	if l.dataPins.n[i] > going {
+	if l.dataPins.count(s.lsn)-l.views.count(s.lsn) > going {
 		return pins
 	}
 	return slices.DeleteFunc(pins, func(m uint64) bool { return m == s.lsn })

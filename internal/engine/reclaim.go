@@ -2,10 +2,12 @@ package engine
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 	"time"
 
 	"varve/internal/fail"
+	"varve/internal/segstore"
 )
 
 // freeDrops frees the nodes of the pool tree that the last super root named as
@@ -44,7 +46,8 @@ const (
 
 const (
 	punchLeast  = 16   // blocks in a row: a shorter hole costs the file system more than it gives
-	compactLive = 0.25 // segments of which less is alive are compacted
+	compactLive = 0.25 // segments of which less is alive are compacted;
+	scarceLive  = 0.6  // and of which less than this, when hardly anything is free
 )
 
 // reclaim is one round of giving back what is free. With force it goes on
@@ -52,7 +55,7 @@ const (
 func (e *Engine) reclaim(force bool) (r CleanReport, err error) {
 	e.cleaning.Lock()
 	defer e.cleaning.Unlock()
-	defer func() { e.cleaned.add(r) }()
+	defer func() { e.cleaned.note(r) }()
 	before, err := e.store.Space()
 	if err != nil {
 		return r, err
@@ -60,18 +63,19 @@ func (e *Engine) reclaim(force bool) (r CleanReport, err error) {
 	if r.Retired, err = e.retireDead(); err != nil {
 		return r, err
 	}
-	short := percentFree(before.Free, before.Capacity)
+	short := e.percentFree(before)
 	switch {
 	case short < lowWater:
 		e.needy.Store(true)
 	case short >= highWater:
 		e.needy.Store(false)
 	}
+	scarce := short < lowWater/2
 	if force || e.needy.Load() {
-		if r.PunchedBytes, err = e.punchDead(); err != nil {
+		if r.PunchedBytes, err = e.punchDead(scarce); err != nil {
 			return r, err
 		}
-		if err = e.compactDead(&r, short < lowWater/2, force); err != nil {
+		if err = e.compactDead(&r, scarce, force); err != nil {
 			return r, err
 		}
 	}
@@ -84,11 +88,12 @@ func (e *Engine) reclaim(force bool) (r CleanReport, err error) {
 	return r, err
 }
 
-func percentFree(free, capacity int64) int {
-	if capacity <= 0 {
+// percentFree is how much of the capacity writers may still use.
+func (e *Engine) percentFree(s segstore.Space) int {
+	if s.Capacity <= 0 {
 		return 100
 	}
-	return int(free * 100 / capacity)
+	return int(max(0, s.Free-e.log.Reserve()) * 100 / s.Capacity)
 }
 
 // recordsFrom is the first segment whose records anybody may need.
@@ -140,17 +145,13 @@ type hole struct {
 	block, n int
 }
 
-// holes returns the runs of dead blocks that were not punched yet, and counts
-// them as punched.
-func (m *freeMap) holes() (out []hole) {
+// holes returns the runs of at least least dead blocks that were not punched yet,
+// and counts them as punched.
+func (m *freeMap) holes(least int) (out []hole) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for seg, s := range m.segs {
-		if s.dead == s.punchedDead {
-			continue
-		}
-		s.punchedDead = s.dead
-		runsOf(s.ready, punchLeast, func(block, n int) {
+		runsOf(s.ready, least, func(block, n int) {
 			for b := block; b < block+n; b++ {
 				if !bitOf(s.punched, b) {
 					out = append(out, hole{seg: seg, block: block, n: n})
@@ -158,7 +159,13 @@ func (m *freeMap) holes() (out []hole) {
 				}
 			}
 		})
-		s.punched = s.ready
+	}
+	for _, h := range out {
+		s := m.segs[h.seg]
+		s.punched = slices.Grow(s.punched, max(0, len(s.ready)-len(s.punched)))[:max(len(s.punched), len(s.ready))]
+		for b := h.block; b < h.block+h.n; b++ {
+			s.punched[b/64] |= 1 << (b % 64)
+		}
 	}
 	slices.SortFunc(out, func(a, b hole) int { return cmp.Compare(a.seg, b.seg) })
 	return out
@@ -166,8 +173,12 @@ func (m *freeMap) holes() (out []hole) {
 
 // punchDead frees runs of dead blocks inside segments, and returns how many
 // bytes.
-func (e *Engine) punchDead() (bytes int64, err error) {
-	for _, h := range e.space.holes() {
+func (e *Engine) punchDead(scarce bool) (bytes int64, err error) {
+	least := punchLeast
+	if scarce {
+		least = 1
+	}
+	for _, h := range e.space.holes(least) {
 		err := e.store.PunchHole(h.seg, int64(h.block)*BlockSize, int64(h.n)*BlockSize)
 		if fail.Is(err, fail.NotFound) {
 			continue
@@ -186,7 +197,9 @@ func (m *freeMap) unreturned() (bytes int64) {
 	defer m.mu.Unlock()
 	for _, s := range m.segs {
 		punched := 0
-		runsOf(s.punched, punchLeast, func(_, n int) { punched += n })
+		for _, w := range s.punched {
+			punched += bits.OnesCount64(w)
+		}
 		bytes += int64(s.free-punched) * BlockSize
 	}
 	return bytes

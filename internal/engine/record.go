@@ -213,6 +213,7 @@ func parseLine(d *dataset, id uint64, v []byte) (l *line, dataset, parent uint64
 	for r.Bad = r.Bad || n == 0; n > 0 && !r.Bad; n-- {
 		l.spans = append(l.spans, stretch{r.Uvarint(), r.Uvarint()})
 	}
+	l.led.fork = l.fork
 	l.estate.init()
 	return l, dataset, parent, recordEnd(&r, "line", id)
 }

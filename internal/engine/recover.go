@@ -11,6 +11,14 @@ import (
 	"varve/internal/tree"
 )
 
+// A part of the pool's capacity, or four segments if that is more, is kept for
+// what frees space, and the last two of these for checkpoints alone. A pool of
+// few segments has half of that.
+const (
+	reservePart = 20
+	smallPool   = 16 // segments
+)
+
 var emptyRef tree.Ref
 
 // progressEvery is how often recovery says how far it is.
@@ -22,6 +30,12 @@ func (e *Engine) segmentOptions() segment.Options {
 		Logger: e.logger, MaxFrame: e.opt.MaxFrame,
 		ObserveCommit: e.timer(CommitTime), ObserveSync: e.timer(SyncTime),
 	}
+	o.LastReserve = e.store.SegmentSize()
+	if sp, err := e.store.Space(); err == nil && sp.Capacity >= smallPool*o.LastReserve {
+		o.LastReserve *= 2
+		o.Reserve = sp.Capacity / reservePart
+	}
+	o.Reserve = max(o.Reserve, 2*o.LastReserve)
 	if e.opt.Segment != nil {
 		e.opt.Segment(&o)
 	}

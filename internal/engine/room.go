@@ -15,14 +15,17 @@ import (
 // round at a time; who comes meanwhile shares it.
 type roomMaker struct {
 	mu     sync.Mutex
-	rounds uint64    // that found something
-	failed time.Time // the last round that found nothing
+	rounds uint64        // that found something
+	until  time.Time     // no round before it: the last one found nothing
+	rest   time.Duration // doubles while rounds find nothing
 }
 
 const (
-	roomTries = 8               // rounds that one writer waits for
-	roomRest  = 2 * time.Second // after a round that found nothing, before the next is tried
-	shorten   = 50              // part of the capacity that one shortening of history frees, at the least: 1/50
+	roomTries    = 8               // rounds that one writer waits for
+	shortenTries = 8               // times that one round shortens history
+	roomRest     = 2 * time.Second // after a round that found nothing, before the next is tried;
+	roomSleep    = 5 * time.Minute // it doubles up to this: each costs checkpoints, which take space
+	shorten      = 50              // part of the capacity that one shortening of history frees, at the least: 1/50
 )
 
 // roomFor makes room on a full pool, for an operation that was refused: what is
@@ -34,27 +37,47 @@ func (e *Engine) roomFor(seen uint64, refused error) error {
 	if e.room.rounds != seen {
 		return nil // somebody else's round made some
 	}
-	if time.Since(e.room.failed) < roomRest || e.opt.CheckpointEvery < 0 {
+	if time.Now().Before(e.room.until) || e.opt.CheckpointEvery < 0 || e.gain() < e.store.SegmentSize() {
 		return refused
 	}
 	e.needy.Store(true)
-	freed, err := e.giveBack()
-	if err == nil && freed == 0 {
+	enough, err := e.giveBack()
+	for tries := 0; err == nil && !enough && tries < shortenTries; tries++ {
 		var cut bool
-		if cut, err = e.shortenHistory(); err == nil && cut {
-			freed, err = e.giveBack()
-			freed = max(freed, 1) // it may take more than one round until it shows
+		if cut, err = e.shortenHistory(); !cut {
+			break
+		}
+		if err == nil {
+			enough, err = e.giveBack()
 		}
 	}
-	if err != nil || freed == 0 {
-		if err != nil {
-			e.logger.Warn("making room", "err", err)
-		}
-		e.room.failed = time.Now()
+	if err != nil || !enough {
+		e.logger.Warn("the pool is full, and nothing that may be forgotten is left", "err", err)
+		e.room.rest = min(max(roomRest, 2*e.room.rest), roomSleep)
+		e.room.until = time.Now().Add(e.room.rest)
 		return refused
 	}
 	e.room.rounds++
+	e.room.rest = 0
 	return nil
+}
+
+// gain is the most that a round could give back: bytes.
+func (e *Engine) gain() int64 {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	s := e.poolSpace()
+	return s.Dead + s.History
+}
+
+// mayGain lets the next writer that finds the pool full try at once: something
+// was destroyed or forgotten.
+func (e *Engine) mayGain() {
+	e.room.mu.Lock()
+	e.room.until, e.room.rest = time.Time{}, 0
+	e.room.mu.Unlock()
+	e.wakeCheckpoint()
+	e.wakeRetain()
 }
 
 func (r *roomMaker) seen() uint64 {
@@ -64,15 +87,41 @@ func (r *roomMaker) seen() uint64 {
 }
 
 // giveBack takes the checkpoints after which the store may have what is free
-// now, and gives it back: bytes.
-func (e *Engine) giveBack() (int64, error) {
-	for range 3 { // one files, the next hands over; a third where the first had more to do
-		if err := e.checkpoint(true); err != nil {
-			return 0, err
+// now, and gives it back. It tells whether writers can have a segment then.
+func (e *Engine) giveBack() (enough bool, err error) {
+	if err := e.settleDead(func() error { return nil }); err != nil {
+		return false, err
+	}
+	if _, err := e.reclaim(true); err != nil {
+		return false, err
+	}
+	sp, err := e.store.Space()
+	return sp.Free >= e.log.Reserve()+e.store.SegmentSize(), err
+}
+
+// settleMost bounds the checkpoints that settleDead takes.
+const settleMost = 64
+
+// settleDead empties the dying lists, and takes checkpoints until all that nobody
+// needs is the store's to give back. step is told of each.
+func (e *Engine) settleDead(step func() error) error {
+	for e.DrainStep() {
+		if err := step(); err != nil {
+			return err
 		}
 	}
-	r, err := e.reclaim(true)
-	return r.FreedBytes, err
+	for i := 0; i < settleMost; i++ { // one files; more, where there is more than one can do
+		if err := e.checkpoint(true); err != nil {
+			return err
+		}
+		if err := step(); err != nil {
+			return err
+		}
+		if !e.moreToDo.Load() {
+			break
+		}
+	}
+	return e.checkpoint(true) // hands over
 }
 
 // shortenHistory forgets the oldest part of history, of the dataset whose history
@@ -142,19 +191,25 @@ func (e *Engine) Clean(ctx context.Context, progress func(done, total int64)) (C
 	if err := e.writable(); err != nil {
 		return CleanReport{}, err
 	}
-	const steps = 4
-	for i := range int64(steps - 1) {
-		progress(i, steps)
-		if err := e.checkpoint(true); err != nil {
-			return CleanReport{}, err
-		}
-		if err := ctx.Err(); err != nil {
-			return CleanReport{}, fail.Wrap(fail.Canceled, err, "cleaning")
-		}
+	const steps = 2
+	progress(0, steps)
+	first, err := e.reclaim(true) // a full pool may need this before it can take a checkpoint
+	if err != nil {
+		return first, err
 	}
-	progress(steps-1, steps)
+	err = e.settleDead(func() error {
+		if err := ctx.Err(); err != nil {
+			return fail.Wrap(fail.Canceled, err, "cleaning")
+		}
+		return nil
+	})
+	if err != nil {
+		return first, err
+	}
+	progress(1, steps)
 	r, err := e.reclaim(true)
 	progress(steps, steps)
+	r.add(first)
 	return r, err
 }
 

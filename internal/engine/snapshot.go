@@ -155,6 +155,7 @@ func (e *Engine) addSnapshot(d *dataset, s *snapshot) {
 // DestroySnapshot removes a snapshot's name; its moment stays reachable while
 // it is within history.
 func (e *Engine) DestroySnapshot(c Caller, dataset, name string) (Done, error) {
+	defer e.mayGain()
 	op := &oplog.Op{Kind: oplog.DestroySnapshot, Client: e.client(c)}
 	return e.change(op, true, func() (*prepared, error) {
 		d, s, err := e.findSnapshot(dataset, name)

@@ -76,18 +76,22 @@ type ClockInfo struct {
 type cleanerTotals struct {
 	mu sync.Mutex
 	CleanReport
-	rounds int
 }
 
-func (t *cleanerTotals) add(r CleanReport) {
+func (t *cleanerTotals) note(r CleanReport) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.rounds++
-	t.FreedBytes += r.FreedBytes
-	t.Retired += r.Retired
-	t.PunchedBytes += r.PunchedBytes
-	t.Compacted += r.Compacted
-	t.CopiedBytes += r.CopiedBytes
-	t.Damaged += r.Damaged
-	t.RemainingBytes = r.RemainingBytes
+	left := r.RemainingBytes
+	t.CleanReport.add(r)
+	t.RemainingBytes = left
+}
+
+// add adds what another round did.
+func (r *CleanReport) add(o CleanReport) {
+	r.FreedBytes += o.FreedBytes
+	r.Retired += o.Retired
+	r.PunchedBytes += o.PunchedBytes
+	r.Compacted += o.Compacted
+	r.CopiedBytes += o.CopiedBytes
+	r.Damaged += o.Damaged
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"varve/internal/segstore"
 )
 
 // warnPercent is the part of a limit from which on it is warned of.
@@ -26,11 +28,14 @@ func (d *dataset) spaceInfo() (s SpaceInfo) {
 	lines := slices.Clone(d.lines)
 	forks := d.forks()
 	held := d.heldMoments()
+	for _, l := range lines {
+		s.History += l.led.blocks
+	}
 	d.mu.RUnlock()
 	var free int64
 	for _, l := range lines {
 		l.estate.mu.RLock()
-		s.History += l.estate.historyBlocks
+		s.History += l.estate.historyBlocks + l.estate.unfiled
 		s.Snapshots += l.estate.data.blocks
 		for r, b := range l.estate.data.all {
 			if within(held, r) {
@@ -69,7 +74,7 @@ func (d *dataset) forks() (out []uint64) {
 			snaps[s.lsn]++
 		}
 		for i, m := range l.dataPins.at {
-			if l.dataPins.n[i] > snaps[m] {
+			if l.dataPins.n[i]-l.views.count(m) > snaps[m] {
 				out = append(out, m)
 			}
 		}
@@ -109,7 +114,7 @@ func (d *dataset) snapshotSpace(s *snapshot) (used, referenced int64) {
 	if r := d.rootAt(s.lsn); r != nil {
 		referenced = r.mapped * BlockSize
 	}
-	if i, ok := slices.BinarySearch(l.dataPins.at, s.lsn); !ok || l.dataPins.n[i] > 1 {
+	if l.dataPins.count(s.lsn)-l.views.count(s.lsn) > 1 {
 		return 0, referenced // something else keeps it as well
 	}
 	if b := l.estate.data.all[pinRange{s.lsn, s.lsn}]; b != nil {
@@ -171,8 +176,8 @@ func (e *Engine) warnings(s *Status) (out []string) {
 			}
 		}
 	}
-	if s.CapacityBytes > 0 && percentFree(s.FreeBytes, s.CapacityBytes) < lowWater {
-		out = append(out, fmt.Sprintf("%d %% of the pool is free", percentFree(s.FreeBytes, s.CapacityBytes)))
+	if n := e.percentFree(segstore.Space{Free: s.FreeBytes, Capacity: s.CapacityBytes}); n < lowWater {
+		out = append(out, fmt.Sprintf("%d %% of the pool is free", n))
 	}
 	if s.Clock.Suspect {
 		out = append(out, fmt.Sprintf("the machine's clock jumped by %s: nothing is forgotten until varve clock confirm", s.Clock.Jump.Round(time.Second)))

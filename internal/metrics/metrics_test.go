@@ -163,7 +163,7 @@ func TestNames(t *testing.T) {
 		return Sample{
 			Metrics: engine.Metrics{Volumes: []engine.VolumeMetrics{{Name: "a"}}},
 			Catalog: []engine.DatasetInfo{{Name: "a", Limits: []engine.LimitInfo{{Name: "quota"}}}},
-			Cleaned: &engine.CleanReport{}, Clients: map[string]int{"nbd": 1},
+			Clients: map[string]int{"nbd": 1},
 		}, true
 	})
 	documented := namesInTable(t)

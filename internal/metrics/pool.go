@@ -12,8 +12,7 @@ import (
 type Sample struct {
 	engine.Metrics
 	Catalog []engine.DatasetInfo
-	Cleaned *engine.CleanReport // since the server began; nil where nobody counts
-	Clients map[string]int      // connections by protocol
+	Clients map[string]int // connections by protocol
 }
 
 // figure is a metric that is read off a T.

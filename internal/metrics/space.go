@@ -51,9 +51,7 @@ func collectSpace(ch chan<- prometheus.Metric, s *Sample) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
 	}
 	send(ch, spaceFigures, s)
-	if s.Cleaned != nil {
-		send(ch, cleanerFigures, s.Cleaned)
-	}
+	send(ch, cleanerFigures, &s.Cleaned)
 	for keeper, n := range map[string]int64{
 		"live": s.Space.Live, "history": s.Space.History, "snapshots": s.Space.Snapshots, "destroyed": s.Space.Destroyed,
 	} {

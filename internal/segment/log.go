@@ -30,6 +30,7 @@ type Options struct {
 	MaxUnwritten int64         // bytes appended but not yet written, beyond which Admit waits; default 16 MiB
 	MaxUnsynced  int64         // bytes appended but not yet durable, beyond which Admit waits; default 64 MiB
 	Reserve      int64         // bytes of the store's last space, for Admit with reserve only; default two segments
+	LastReserve  int64         // of these, bytes for AdmitLast only; default none
 
 	// Told how long each wait for durability, and each sync, took. They are
 	// called under the log's lock and must not wait; nil: nobody is told.

@@ -25,7 +25,7 @@ type room struct {
 
 	making   bool      // somebody makes a segment, and alone may give numbers
 	asked    bool      // somebody waits for a segment
-	pressing bool      // and may have it out of the reserve
+	leave    int64     // and may have it, where the store has so many bytes more
 	tries    uint64    // attempts begun
 	done     sync.Cond // an attempt has ended, or room has changed
 	lastErr  error     // of the last attempt
@@ -60,6 +60,18 @@ const (
 // Errors: NoSpace, which changes nothing, and later calls may succeed; others
 // of the store's Create; FailStopped; Canceled after Close.
 func (l *Log) Admit(blocks int, reserve bool) error {
+	if reserve {
+		return l.admit(blocks, l.opts.LastReserve)
+	}
+	return l.admit(blocks, l.opts.Reserve)
+}
+
+// AdmitLast is Admit that may use all of the store's space: for checkpoints,
+// without which nothing can be freed.
+func (l *Log) AdmitLast(blocks int) error { return l.admit(blocks, 0) }
+
+// admit leaves so many bytes of the store alone.
+func (l *Log) admit(blocks int, leave int64) error {
 	n := max(1, blocks)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,11 +86,11 @@ func (l *Log) Admit(blocks int, reserve bool) error {
 			l.syncWork.Signal()
 			l.room.admit.Wait()
 			l.room.waiters--
-		case l.hasRoom(n, reserve):
+		case l.hasRoom(n, leave):
 			l.room.held += n
 			return nil
 		default:
-			if err := l.ask(func() bool { return l.hasRoom(n, reserve) }, reserve); err != nil {
+			if err := l.ask(func() bool { return l.hasRoom(n, leave) }, leave); err != nil {
 				return err
 			}
 		}
@@ -113,19 +125,18 @@ func (l *Log) need(n int) int { return 2*n + l.maxPiece + minFrameBlocks }
 // that does not fit into the end goes to the next segment.
 func (l *Log) usable(rest int) int { return max(0, rest-l.maxPiece-2) }
 
-// hasRoom reports whether n more blocks have room. mu is held.
-func (l *Log) hasRoom(n int, reserve bool) bool {
+// hasRoom reports whether n more blocks have room, when so many bytes of the
+// store are left alone. mu is held.
+func (l *Log) hasRoom(n int, leave int64) bool {
 	have := l.usable(l.segBlocks-l.openBlock-l.payload) + len(l.room.ready)*l.usable(l.segBlocks)
-	if !reserve {
-		have -= int(max(0, l.opts.Reserve-l.room.free) / BlockSize)
-	}
+	have -= int(max(0, leave-l.room.free) / BlockSize)
 	return l.need(l.room.held+n) <= have
 }
 
 // ask waits until an attempt to make a segment that begins after this call has
 // ended, or enough is true. It returns that attempt's error. mu is held, and
 // let go while waiting.
-func (l *Log) ask(enough func() bool, reserve bool) error {
+func (l *Log) ask(enough func() bool, leave int64) error {
 	r := &l.room
 	ticket := r.tries + 1
 	for l.err == nil && !l.stopped && !enough() {
@@ -133,7 +144,10 @@ func (l *Log) ask(enough func() bool, reserve bool) error {
 			return r.lastErr
 		}
 		if r.tries < ticket {
-			r.asked, r.pressing = true, r.pressing || reserve
+			if !r.asked || leave < r.leave {
+				r.leave = leave
+			}
+			r.asked = true
 			r.wanted.Signal()
 		}
 		r.done.Wait()
@@ -144,7 +158,7 @@ func (l *Log) ask(enough func() bool, reserve bool) error {
 // awaitSegment waits until a segment is ready, for an Append that was
 // admitted: the log stops if there is none. mu is held, and let go meanwhile.
 func (l *Log) awaitSegment() error {
-	if err := l.ask(func() bool { return len(l.room.ready) > 0 }, true); err != nil {
+	if err := l.ask(func() bool { return len(l.room.ready) > 0 }, 0); err != nil {
 		l.fail(fail.Wrap(fail.Other, err, "no segment for admitted blocks"))
 	}
 	if l.err == nil && l.stopped {
@@ -202,8 +216,11 @@ func (l *Log) wantAhead() bool {
 // meanwhile.
 func (l *Log) makeSegment() {
 	r := &l.room
-	pressing := r.asked && r.pressing
-	r.asked, r.pressing = false, false
+	leave := l.opts.Reserve
+	if r.asked {
+		leave = r.leave
+	}
+	r.asked = false
 	r.tries++
 	filled := r.prefill.pays()
 	free := r.free
@@ -214,8 +231,8 @@ func (l *Log) makeSegment() {
 		}
 		free = space.Free
 		size := l.store.SegmentSize()
-		if !pressing && free-size < l.opts.Reserve {
-			return fail.New(fail.NoSpace, "no space for another segment: %d bytes are free, %d of them in reserve", free, l.opts.Reserve)
+		if leave > 0 && free-size < leave {
+			return fail.New(fail.NoSpace, "no space for another segment: %d bytes are free, %d of them in reserve", free, leave)
 		}
 		if err := l.store.Create(n, filled); err != nil {
 			return err

@@ -20,7 +20,7 @@ func (l *Log) SuperRoot(payload []byte) (Addr, error) {
 	if err := l.CommitAll(); err != nil { // so that little is left to do while others wait below
 		return 0, err
 	}
-	if err := l.Admit(blocks, true); err != nil {
+	if err := l.AdmitLast(blocks); err != nil {
 		return 0, err
 	}
 	l.mu.Lock()

@@ -32,6 +32,27 @@ func (e *Engine) relocated() map[uint64]bool {
 	return out
 }
 
+// tellSlots repeats to the store, which does not remember it, which of the
+// segments that it moved are gone.
+func (e *Engine) tellSlots() error {
+	store, ok := e.store.(compactor)
+	if !ok {
+		return nil
+	}
+	if err := store.Finish(); err != nil {
+		return err
+	}
+	for _, seg := range store.Relocated() {
+		if e.space.knows(seg) {
+			continue
+		}
+		if err := e.store.Remove(seg); err != nil && !fail.Is(err, fail.NotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
 // compactDead moves what is alive of mostly dead segments together, until none
 // is worth it or, without force, enough is free.
 func (e *Engine) compactDead(r *CleanReport, short, force bool) error {

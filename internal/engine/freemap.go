@@ -94,6 +94,13 @@ func (s *segmentSpace) set(b uint64) bool {
 
 func (s *segmentSpace) has(b uint64) bool { return bitOf(s.bits, int(b)) }
 
+// knows reports whether a segment is there.
+func (m *freeMap) knows(seg uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.segs[seg] != nil
+}
+
 // isFree reports whether a block is free.
 func (m *freeMap) isFree(a segment.Addr) bool {
 	m.mu.Lock()

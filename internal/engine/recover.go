@@ -61,6 +61,9 @@ func Open(o Options) (*Engine, error) {
 		e.release()
 		return nil, err
 	}
+	if err := e.tellSlots(); err != nil { // nothing is lost by it but space
+		e.logger.Warn("finishing what the cleaner began", "err", err)
+	}
 	e.progress("writing a checkpoint")
 	switch err := e.checkpoint(true); {
 	case fail.Is(err, fail.NoSpace): // a full pool can be read, and emptied

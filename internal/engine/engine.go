@@ -313,7 +313,12 @@ func (e *Engine) endBackground() {
 	e.background.Wait()
 }
 
+// release frees the memory. A checkpoint that runs has ended by then, and none
+// begins any more.
 func (e *Engine) release() {
+	e.ckpt.Lock()
+	defer e.ckpt.Unlock()
+	e.broken.CompareAndSwap(nil, fail.New(fail.Canceled, "the pool is closed"))
 	e.cache.Close()
 	e.scratch.close()
 }

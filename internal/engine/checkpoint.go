@@ -14,7 +14,7 @@ const (
 	checkpointLog  = 256 << 20 // bytes of log since the last one, at the least
 	checkpointMost = 1 << 30   // bytes of log that force one
 	smallLog       = 4 << 20   // below this the timer backs off
-	worthwhile     = 3         // and while the log grew less than this many times the dirty nodes
+	worthwhile     = 4         // and while the log, which got the last one's nodes too, grew less than this many times the dirty nodes
 	backOff        = 12        // times the interval
 )
 

@@ -15,6 +15,7 @@ const (
 	checkpointLog  = 256 << 20 // bytes of log since the last one, at the least
 	checkpointMost = 1 << 30   // bytes of log that force one
 	smallLog       = 4 << 20   // below this the timer backs off
+	worthwhile     = 4         // and while the log, which got the last one's nodes too, grew less than this many times the dirty nodes
 	backOff        = 12        // times the interval
 )
 
@@ -499,7 +500,7 @@ func (e *Engine) checkpointer() {
 			return
 		case <-e.ckptWake:
 		case now = <-tick.C:
-			if !e.checkpointDue(now.Sub(last)) {
+			if !e.opt.checkpointDue(now.Sub(last), e.log.Appended()-e.ckptLog.Load(), e.cache.DirtyBytes()) {
 				continue
 			}
 		}
@@ -510,19 +511,18 @@ func (e *Engine) checkpointer() {
 	}
 }
 
-// checkpointDue decides by what a checkpoint would save and what it costs.
-func (e *Engine) checkpointDue(since time.Duration) bool {
-	grown := e.log.Appended() - e.ckptLog.Load()
-	dirty := e.cache.DirtyBytes()
+// checkpointDue decides by what a checkpoint would save and what it costs: by the
+// time since the last one, and the bytes of log and of dirty nodes since.
+func (o *Options) checkpointDue(since time.Duration, grown, dirty int64) bool {
 	switch {
-	case grown >= checkpointMost, dirty >= e.opt.CacheBytes/2:
+	case grown >= checkpointMost, dirty >= o.CacheBytes/2:
 		return true
 	case grown >= checkpointLog && grown >= 5*dirty:
 		return true
-	case grown < smallLog:
-		return since >= backOff*e.opt.CheckpointEvery
+	case grown < smallLog, grown < worthwhile*dirty:
+		return since >= backOff*o.CheckpointEvery
 	}
-	return since >= e.opt.CheckpointEvery
+	return since >= o.CheckpointEvery
 }
 
 func (e *Engine) wakeCheckpoint() {

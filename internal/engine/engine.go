@@ -41,7 +41,7 @@ type Options struct {
 	Elapsed         func() time.Duration // since any moment, monotonic, suspended time included; default: by Now
 	Rand            io.Reader
 	CheckpointEvery time.Duration               // default 5 s; negative: nothing runs in the background, for tests
-	CacheBytes      int64                       // memory for tree nodes; default 128 MiB
+	CacheBytes      int64                       // memory for tree nodes; default 256 MiB
 	BaseOps         uint64                      // operations between bases; default 250,000
 	BaseAge         time.Duration               // time between bases; default 10 min
 	KickTimeout     time.Duration               // for clients that a forced operation disconnects; default 10 s
@@ -67,7 +67,7 @@ func (o *Options) defaults() {
 		o.CheckpointEvery = 5 * time.Second
 	}
 	if o.CacheBytes == 0 {
-		o.CacheBytes = 128 << 20
+		o.CacheBytes = 256 << 20
 	}
 	if o.BaseOps == 0 {
 		o.BaseOps = 250_000

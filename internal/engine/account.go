@@ -17,6 +17,7 @@ type account struct {
 	need, owed blockSet
 	free       blockSet
 	died       []tree.Drop
+	payload    map[uint64]int // by segments that nobody writes any more
 	estates    []books
 }
 
@@ -26,6 +27,9 @@ type books struct {
 	name   string
 	runs   []deathRun
 	deaths []death // in memory only
+
+	history, data, nodes int64 // blocks, as the counters say
+	counted              [lostList + 1]int64
 }
 
 // blockSet is a bit for each block, by segment.
@@ -55,17 +59,26 @@ func (c *account) take(d *dataset) {
 	for _, l := range d.lines {
 		es := &l.estate
 		b := books{id: d.id, name: d.name}
+		b.history, b.data, b.nodes = es.historyBlocks, es.data.blocks, es.nodes.blocks
 		add := func(runs []*deathRun) {
 			for _, x := range runs {
 				b.runs = append(b.runs, *x)
+				b.counted[x.list] += x.data + x.nodes
 			}
 		}
+		count := func(list deathList, ds []death) {
+			for _, x := range ds {
+				b.counted[list] += int64(x.count)
+			}
+		}
+		count(historyList, es.newHistory)
 		add(es.history)
 		add(es.foreign)
 		add(es.lost)
 		for _, bs := range []*buckets{&es.data, &es.nodes} {
 			for _, k := range bs.all {
 				add(k.runs)
+				count(bs.list, k.fresh)
 				b.deaths = append(b.deaths, k.fresh...)
 			}
 		}
@@ -89,6 +102,7 @@ func (c *checker) account() error {
 		}
 	}
 	for _, seg := range slices.Sorted(maps.Keys(c.crcs)) {
+		c.payload(seg)
 		for block, sum := range c.crcs[seg] {
 			if sum.kind == segment.Data || sum.kind == segment.Node || sum.kind == segment.Deaths || sum.kind == anyKind {
 				c.judge(segment.MakeAddr(seg, uint32(block)), sum.kind)
@@ -101,6 +115,14 @@ func (c *checker) account() error {
 // books marks what one dataset's lists keep.
 func (c *checker) books(b books) error {
 	a := &c.acct
+	for _, x := range []struct {
+		what      string
+		says, has int64
+	}{{"history", b.history, b.counted[historyList]}, {"snapshots", b.data, b.counted[dataBucket]}, {"nodes", b.nodes, b.counted[nodeBucket]}} {
+		if x.says != x.has {
+			c.damage("counters of "+b.name, fail.New(fail.Corrupt, "%d blocks are said to be kept for %s; it is %d", x.says, x.what, x.has))
+		}
+	}
 	for _, x := range b.runs {
 		a.need.mark(x.addr, uint64(len(x.crc)))
 		ds, err := c.e.readRun(b.id, &x)
@@ -119,6 +141,43 @@ func (c *checker) books(b books) error {
 		a.owed.mark(y.addr, uint64(y.count))
 	}
 	return nil
+}
+
+// payload compares how many blocks of payload a segment is said to have with what
+// is there. Segments of which the last checkpoint did not see the end are still
+// being counted.
+func (c *checker) payload(seg uint64) {
+	says, ok := c.acct.payload[seg]
+	if !ok {
+		return
+	}
+	has := 0
+	for _, sum := range c.crcs[seg] {
+		if sum.kind == anyKind {
+			return // it was moved: only what was alive then is there
+		}
+		if sum.kind == segment.Data || sum.kind == segment.Node || sum.kind == segment.Deaths {
+			has++
+		}
+	}
+	if says != has {
+		c.damage(fmt.Sprintf("segment %d", seg), fail.New(fail.Corrupt, "%d blocks of payload are said to be there; it is %d", says, has))
+	}
+}
+
+// figures compares what a head is said to have mapped with its tree.
+func (c *checker) figures(r rootToCheck) error {
+	if !r.whole || r.rough {
+		return nil
+	}
+	mapped, own, err := countMapped(r.vers, r.d.created.lsn)
+	if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) {
+		return nil // the tree's own check has said so
+	}
+	if err == nil && (mapped != r.mapped || own != r.own) {
+		c.damage("counters of "+r.name, fail.New(fail.Corrupt, "%d blocks are said to be mapped, %d of them its own; it is %d and %d", r.mapped, r.own, mapped, own))
+	}
+	return err
 }
 
 // judge says what is wrong with one block of payload.

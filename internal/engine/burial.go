@@ -279,6 +279,7 @@ func (e *Engine) recordFloor(c *cut) segment.Position {
 		}
 	}
 	lower(e.lastCkpt.Load().(checkpointRecord).pos)
+	e.reads.each(lower)
 	for _, d := range e.datasets {
 		d.mu.Lock()
 		if r := d.rootBefore(d.horizon.lsn, true); r != nil && !d.gone && d.changed > d.horizon.lsn {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"varve/internal/fail"
 	"varve/internal/oplog"
@@ -38,14 +39,16 @@ type blockSum struct {
 
 // rootToCheck names one tree for the report.
 type rootToCheck struct {
-	name   string
-	vers   *tree.Version
-	pool   bool // the pool tree
-	d      *dataset
-	size   uint64 // of a volume: bytes
-	whole  bool   // a share's links and names are checked as well
-	seed   uint64
-	inodes int64
+	name        string
+	vers        *tree.Version
+	pool        bool // the pool tree
+	d           *dataset
+	size        uint64 // of a volume: bytes
+	whole       bool   // a share's links and names are checked as well
+	seed        uint64
+	inodes      int64
+	mapped, own int64
+	rough       bool // they count what a dying list still holds
 }
 
 // Check verifies the pool while it is served, as of a checkpoint that it takes
@@ -115,6 +118,9 @@ func (e *Engine) check(ctx context.Context, data bool, progress func(done, total
 		if err := c.share(r); err != nil {
 			return c.report, err
 		}
+		if err := c.figures(r); err != nil {
+			return c.report, err
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return c.report, err
@@ -146,13 +152,15 @@ func (c *checker) roots() []rootToCheck {
 		}
 		c.acct.take(d)
 		head := d.freeze(e.lastLSN(), segment.Position{})
-		out = append(out, rootToCheck{name: d.name, vers: head.vers, d: d, size: d.head.size, whole: true, seed: d.head.seed, inodes: d.head.inodes})
+		out = append(out, rootToCheck{name: d.name, vers: head.vers, d: d, size: d.head.size, whole: true, seed: d.head.seed, inodes: d.head.inodes,
+			mapped: d.head.mapped, own: d.head.own, rough: d.head.rough || slices.ContainsFunc(d.dying, func(y *dying) bool { return y.counts })})
 		d.mu.Unlock()
 	}
 	if e.log != nil {
 		c.upTo = e.log.Cut().Seq
 	}
 	c.acct.free, c.acct.died = e.space.all(), e.died
+	c.acct.payload = e.space.payloads(last.pos.Addr.Segment())
 	return out
 }
 

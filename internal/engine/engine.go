@@ -131,10 +131,12 @@ type Engine struct {
 	opened      time.Duration // age of the pool when it was opened
 	clock       *poolclock.Clock
 	behind      time.Duration // what was confirmed: how far the machine's clock is behind
+	reads       logReads
 	room        roomMaker
-	draining    sync.Mutex  // one step at a time
-	cleaning    sync.Mutex  // one round of giving back space at a time
-	needy       atomic.Bool // free space is between the watermarks, and was below the low one
+	draining    sync.Mutex     // one step at a time
+	cleaning    sync.Mutex     // one round of giving back space at a time
+	needy       atomic.Bool    // free space is between the watermarks, and was below the low one
+	warned      map[string]int // threshold last logged, by dataset and limit; the retainer's
 	cleaned     cleanerTotals
 	moreToDo    atomic.Bool // the next checkpoint has something to do though nothing was logged
 	closing     chan struct{}
@@ -150,7 +152,7 @@ func newEngine(o Options) *Engine {
 		opt: o, logger: o.Logger, store: o.Store, started: o.Now(),
 		datasets: make(map[uint64]*dataset), names: make(map[string]*dataset), nextDataset: 1,
 		records: make(map[tree.Key][]byte), fenced: make(map[*dataset]bool),
-		space: newFreeMap(), ends: make(map[*line]struct{}), ckptWake: make(chan struct{}, 1), drainWake: make(chan struct{}, 1), retainWake: make(chan struct{}, 1), closing: make(chan struct{}),
+		space: newFreeMap(), ends: make(map[*line]struct{}), warned: make(map[string]int), ckptWake: make(chan struct{}, 1), drainWake: make(chan struct{}, 1), retainWake: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 	e.clock = poolclock.New(poolclock.Options{Wall: e.opt.Now, Elapsed: e.opt.Elapsed})
 	e.lastCkpt.Store(checkpointRecord{})

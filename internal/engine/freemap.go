@@ -160,6 +160,19 @@ func (m *freeMap) hand(segs map[uint64][]uint64) {
 	}
 }
 
+// payloads returns how many payload blocks the segments below one have.
+func (m *freeMap) payloads(below uint64) map[uint64]int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[uint64]int{}
+	for n, s := range m.segs {
+		if n < below {
+			out[n] = s.payload
+		}
+	}
+	return out
+}
+
 // all returns the bits of every segment.
 func (m *freeMap) all() map[uint64][]uint64 {
 	m.mu.Lock()

@@ -146,6 +146,7 @@ func (e *Engine) scanFrom(c checkpointRecord, lsn uint64, fn func(*oplog.Op) boo
 	if err := e.storeHas(lsn); err != nil {
 		return err
 	}
+	defer e.reads.begin(c.pos)()
 	var dec oplog.Decoder
 	var op oplog.Op
 	err := segment.Read(e.store, e.super.pool, c.pos, lsn, func(f *segment.Frame) error {

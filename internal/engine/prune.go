@@ -51,6 +51,10 @@ func (e *Engine) Prune(c Caller, dataset string, o PruneOptions) ([]PruneReport,
 // prunePlans are the policies' plans, with a horizon at a moment at the least.
 func (e *Engine) prunePlans(name string, before *when.Spec) ([]plan, error) {
 	now := time.Unix(0, e.poolTime())
+	sp, err := e.store.Space()
+	if err != nil {
+		return nil, err
+	}
 	e.gate.RLock()
 	var sets []*dataset
 	if name != "" {
@@ -68,7 +72,7 @@ func (e *Engine) prunePlans(name string, before *when.Spec) ([]plan, error) {
 	slices.SortFunc(sets, func(a, b *dataset) int { return cmp.Compare(a.name, b.name) })
 	var plans []plan
 	for _, d := range sets {
-		p := e.planFor(d, now)
+		p := e.planFor(d, now, sp.Capacity)
 		p.point = ""
 		plans = append(plans, p)
 	}

@@ -25,6 +25,7 @@ func (e *Engine) replayTo(d *dataset, lsn uint64, spill bool) (*overlay, error) 
 	if err != nil || start.lsn >= lsn {
 		return im, err
 	}
+	defer e.reads.begin(start.pos)()
 	im.tree.Blocking(true)
 	im.spills = spill && start.vers == nil // else it shares pages with the head
 	if err := e.replay(im, d, start.pos, start.lsn, lsn); err != nil {

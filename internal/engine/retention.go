@@ -51,10 +51,10 @@ func (p *plan) empty() bool {
 	return p.horizon.lsn <= p.d.horizon.lsn && len(p.snaps) == 0 && p.point == "" && !p.gone
 }
 
-// planFor decides what the policy of d says at this time. The gate is held,
-// shared at least.
-func (e *Engine) planFor(d *dataset, now time.Time) plan {
-	p := plan{d: d, horizon: e.horizonByPolicy(d)}
+// planFor decides what the policy of d says at this time, in a pool of so many
+// bytes. The gate is held, shared at least.
+func (e *Engine) planFor(d *dataset, now time.Time, capacity int64) plan {
+	p := plan{d: d, horizon: e.horizonByPolicy(d, capacity)}
 	if d.destroyed.lsn != 0 {
 		p.gone = !d.gone && d.destroyed.lsn <= p.horizon.lsn
 		return p
@@ -99,16 +99,14 @@ func (e *Engine) planFor(d *dataset, now time.Time) plan {
 
 // horizonByPolicy is where history may begin by age and by share of the pool:
 // at a checkpoint's cut. The gate is held.
-func (e *Engine) horizonByPolicy(d *dataset) stamp {
+func (e *Engine) horizonByPolicy(d *dataset, capacity int64) stamp {
 	h := d.policyOf().history
 	to := d.horizon
 	if age, limited := h.AgeLimit(); limited {
 		to = later(to, e.cutBefore(func(c checkpointRecord) bool { return c.age <= e.age()-age }))
 	}
-	if sp, err := e.store.Space(); err == nil {
-		if bytes, limited := h.ByteLimit(sp.Capacity); limited {
-			to = later(to, e.horizonForBytes(d, bytes))
-		}
+	if bytes, limited := h.ByteLimit(capacity); limited {
+		to = later(to, e.horizonForBytes(d, bytes))
 	}
 	if d.changed <= d.horizon.lsn && d.destroyed.lsn == 0 {
 		return d.horizon // nothing of it is behind
@@ -171,11 +169,15 @@ func (e *Engine) Retain() (bool, error) {
 		return false, nil
 	}
 	now := time.Unix(0, e.poolTime())
+	sp, err := e.store.Space()
+	if err != nil {
+		return false, err
+	}
 	e.gate.RLock()
 	var plans []plan
 	for _, d := range e.datasets {
 		if !d.gone {
-			if p := e.planFor(d, now); !p.empty() {
+			if p := e.planFor(d, now, sp.Capacity); !p.empty() {
 				plans = append(plans, p)
 			}
 		}
@@ -263,6 +265,7 @@ func (e *Engine) retainer() {
 		case <-e.retainWake:
 		case <-tick.C:
 		}
+		e.warnOfLimits()
 		if _, err := e.Retain(); err != nil && e.writable() == nil {
 			e.logger.Error("forgetting", "err", err)
 		}

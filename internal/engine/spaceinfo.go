@@ -107,6 +107,27 @@ func (d *dataset) limitInfos() (out []LimitInfo) {
 	return out
 }
 
+// warnOfLimits logs each limit once when it comes to a threshold.
+func (e *Engine) warnOfLimits() {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	for _, name := range e.sortedNames() {
+		d := e.names[name]
+		for _, l := range d.limitInfos() {
+			level := 0
+			for _, at := range []int{warnPercent, 95, 100} {
+				if l.Percent >= at {
+					level = at
+				}
+			}
+			if was := e.warned[name+" "+l.Name]; level > was {
+				e.logger.Warn("a limit is nearly reached", "dataset", name, "limit", l.Name, "bytes", l.Limit, "percent", l.Percent)
+			}
+			e.warned[name+" "+l.Name] = level
+		}
+	}
+}
+
 // snapshotSpace returns what only one snapshot of its moment keeps, and what it
 // refers to: bytes. d.mu is held.
 func (d *dataset) snapshotSpace(s *snapshot) (used, referenced int64) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"varve/internal/fail"
@@ -15,7 +16,7 @@ import (
 // round at a time; who comes meanwhile shares it.
 type roomMaker struct {
 	mu     sync.Mutex
-	rounds uint64        // that found something
+	rounds atomic.Uint64 // that found something; who reads it does not wait
 	until  time.Time     // no round before it: the last one found nothing
 	rest   time.Duration // doubles while rounds find nothing
 }
@@ -34,7 +35,7 @@ const (
 func (e *Engine) roomFor(seen uint64, refused error) error {
 	e.room.mu.Lock()
 	defer e.room.mu.Unlock()
-	if e.room.rounds != seen {
+	if e.room.rounds.Load() != seen {
 		return nil // somebody else's round made some
 	}
 	if time.Now().Before(e.room.until) || e.opt.CheckpointEvery < 0 || e.gain() < e.store.SegmentSize() {
@@ -57,7 +58,7 @@ func (e *Engine) roomFor(seen uint64, refused error) error {
 		e.room.until = time.Now().Add(e.room.rest)
 		return refused
 	}
-	e.room.rounds++
+	e.room.rounds.Add(1)
 	e.room.rest = 0
 	return nil
 }
@@ -78,12 +79,6 @@ func (e *Engine) mayGain() {
 	e.room.mu.Unlock()
 	e.wakeCheckpoint()
 	e.wakeRetain()
-}
-
-func (r *roomMaker) seen() uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.rounds
 }
 
 // giveBack takes the checkpoints after which the store may have what is free

@@ -247,11 +247,11 @@ func (e *Engine) admit(room int, reserve bool) error {
 			return err
 		}
 	}
-	seen := e.room.seen()
+	seen := e.room.rounds.Load()
 	err := e.log.Admit(room, reserve)
 	for tries := 0; fail.Is(err, fail.NoSpace) && !reserve && tries < roomTries; tries++ {
 		if err = e.roomFor(seen, err); err == nil {
-			seen = e.room.seen()
+			seen = e.room.rounds.Load()
 			err = e.log.Admit(room, reserve)
 		}
 	}

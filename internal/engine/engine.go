@@ -4,13 +4,20 @@
 //
 // Locks, in the order in which they are taken:
 //
-//	Engine.ckpt      one checkpoint at a time
+//	roomMaker.mu     one round of making room on a full pool
+//	  Engine.draining  one step of emptying a dying list
+//	  Engine.cleaning  one round of giving back space; takes the gate, never ckpt
+//	Engine.ckpt      one checkpoint at a time; estates change under it alone
 //	Engine.clients   attached front ends
 //	Engine.gate      held shared by data operations, exclusively by operations
 //	                 on the catalog and for the short pause of a checkpoint
-//	dataset.mu       a head and its ledger; readers share it
-//	Engine.touchMu   leaf
-//	segment.Log      its own, inside Append
+//	viewCache.mu     which views are open; dropping one takes dataset.mu
+//	dataset.mu       a head, its ledgers and pins; readers share it; of one
+//	                 dataset at a time
+//	  estate.mu        for who reads counters beside a checkpoint
+//	  freeMap.mu, logReads.mu, Engine.touchMu
+//	                   leaves
+//	  segment.Log      its own, inside Append
 //
 // No disk is waited for while gate or dataset.mu is held: an operation that
 // misses a tree node drops its locks, loads the node and begins again.

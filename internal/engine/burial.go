@@ -281,6 +281,11 @@ func (e *Engine) recordFloor(c *cut) segment.Position {
 		}
 		d.mu.Unlock()
 	}
+	for _, k := range slices.Backward(e.checkpoints) { // times of moments are looked up from a checkpoint on
+		if k.pos.Seq <= floor.Seq {
+			return k.pos
+		}
+	}
 	return floor
 }
 

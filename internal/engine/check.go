@@ -146,7 +146,7 @@ func (c *checker) roots() []rootToCheck {
 		}
 		c.acct.take(d)
 		head := d.freeze(e.lastLSN(), segment.Position{})
-		out = append(out, rootToCheck{name: d.name, vers: head.vers, d: d, size: d.head.size, whole: true, seed: d.head.seed, inodes: d.head.inodes})
+		out = append(out, rootToCheck{name: d.name, vers: head.vers, d: d, size: d.head.size, whole: !d.gone, seed: d.head.seed, inodes: d.head.inodes})
 		d.mu.Unlock()
 	}
 	if e.log != nil {

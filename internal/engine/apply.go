@@ -248,10 +248,16 @@ func (e *Engine) applyDestroy(d *dataset, op *oplog.Op, pos segment.Position) {
 	e.dropBases(d)
 }
 
-// dropBases lets bases go that history does not start from any more. d.mu and
-// the gate are held.
+// dropBases lets bases go that history does not start from any more. The root
+// that it starts from now is one: whatever else kept that may end. d.mu and the
+// gate are held.
 func (e *Engine) dropBases(d *dataset) {
 	first := d.rootBefore(d.horizon.lsn, true)
+	if first != nil && !first.base && !d.gone {
+		if first.base = true; first.vers == nil {
+			e.record(itemKey(tagRoot, d.id, first.lsn), rootRecord(first))
+		}
+	}
 	for _, r := range slices.Clone(d.roots) {
 		if !d.gone && (first == nil || r.lsn >= first.lsn) {
 			return

@@ -188,7 +188,7 @@ func (f *filing) own() error {
 	es := f.es
 	es.mu.Lock()
 	runs, ds := es.foreign, es.newForeign
-	es.foreign, es.newForeign, es.foreignBlocks = nil, nil, 0
+	es.foreign, es.newForeign, es.foreignBlocks, es.foreignData = nil, nil, 0, 0
 	es.mu.Unlock()
 	for _, x := range runs {
 		more, err := f.read(x)
@@ -286,6 +286,11 @@ func (e *Engine) recordFloor(c *cut) segment.Position {
 			lower(r.pos)
 		}
 		d.mu.Unlock()
+	}
+	for _, k := range slices.Backward(e.checkpoints) { // times of moments are looked up from a checkpoint on
+		if k.pos.Seq <= floor.Seq {
+			return k.pos
+		}
 	}
 	return floor
 }

@@ -152,7 +152,7 @@ func (c *checker) roots() []rootToCheck {
 		}
 		c.acct.take(d)
 		head := d.freeze(e.lastLSN(), segment.Position{})
-		out = append(out, rootToCheck{name: d.name, vers: head.vers, d: d, size: d.head.size, whole: true, seed: d.head.seed, inodes: d.head.inodes,
+		out = append(out, rootToCheck{name: d.name, vers: head.vers, d: d, size: d.head.size, whole: !d.gone, seed: d.head.seed, inodes: d.head.inodes,
 			mapped: d.head.mapped, own: d.head.own, rough: d.head.rough || slices.ContainsFunc(d.dying, func(y *dying) bool { return y.counts })})
 		d.mu.Unlock()
 	}

@@ -92,7 +92,8 @@ func (e *Engine) flip(always bool) *cut {
 	e.gate.Lock()
 	defer e.gate.Unlock()
 	lsn := e.log.LastLSN()
-	if lsn == last.cut && !always && !e.moreToDo.Swap(false) {
+	more := e.moreToDo.Swap(false)
+	if lsn == last.cut && !always && !more {
 		return nil
 	}
 	c := &cut{
@@ -181,6 +182,7 @@ func (e *Engine) takeBack(c *cut) {
 			e.records[k] = v
 		}
 	}
+	e.moreToDo.Store(true)
 	e.space.redo(c.freed)
 	for _, s := range c.sets {
 		d := s.d

@@ -33,6 +33,7 @@ type estate struct {
 	absorbing []ancestor  // whose foreign deaths are still to be taken over
 
 	historyBlocks, foreignBlocks, lostBlocks int64
+	foreignData                              int64 // of foreignBlocks
 	unfiled                                  int64 // own data that a checkpoint is about to file
 }
 
@@ -136,6 +137,9 @@ func (f *filing) file(x death) error {
 		f.es.mu.Lock()
 		f.es.newForeign = append(f.es.newForeign, x)
 		f.es.foreignBlocks += int64(x.count)
+		if x.kind == dataDeath {
+			f.es.foreignData += int64(x.count)
+		}
 		f.es.mu.Unlock()
 		return nil
 	case x.kind == nodeDeath:
@@ -342,6 +346,7 @@ func (es *estate) adopt(x *deathRun) (moved, ok bool) {
 	case foreignList:
 		es.foreign = append(es.foreign, x)
 		es.foreignBlocks += x.data + x.nodes
+		es.foreignData += x.data
 	case lostList:
 		es.lost = append(es.lost, x)
 		es.lostBlocks += x.data + x.nodes

@@ -176,15 +176,18 @@ func (e *Engine) Recount() bool { return e.recount() }
 var ExtentBlocks = extentBlocks
 
 // FreeBlocks reads a pool, and returns what tells which blocks of payload nobody
-// needs.
-func FreeBlocks(store segstore.Store) (func(segment.Addr) bool, error) {
+// needs, and the frame at which the records begin that somebody does.
+func FreeBlocks(store segstore.Store) (free func(segment.Addr) bool, records segment.Addr, err error) {
 	e := newEngine(Options{Store: store})
 	defer e.release()
 	if _, _, err := e.readState(false, 0, 0); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return e.space.isFree, nil
+	return e.space.isFree, e.checkpoints[0].pos.Addr, nil
 }
+
+// IsFree reports whether nobody needs a block of payload.
+func (e *Engine) IsFree(a segment.Addr) bool { return e.space.isFree(a) }
 
 // Reclaim gives back what is free, as the background does.
 func (e *Engine) Reclaim(force bool) error {

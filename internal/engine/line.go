@@ -1,6 +1,10 @@
 package engine
 
-import "varve/internal/tree"
+import (
+	"slices"
+
+	"varve/internal/tree"
+)
 
 // line is a stretch of a dataset's history without a way back: from where it was
 // made, or from a rollback, to the next rollback or now. A rollback ends one and
@@ -91,6 +95,22 @@ func (l *line) addFork(c *line, n int) {
 func (l *line) dropFork(fork, from uint64) {
 	l.dataPins.remove(fork)
 	l.nodePins.remove(from)
+}
+
+// continues reports whether l went on from another line of its dataset: what it
+// drops of that one is history of the same dataset.
+func (l *line) continues() bool { return l.parent != nil && l.parent.d == l.d }
+
+// waiting returns the runs of deaths that wait for the horizon, and how many
+// blocks of data there are: those of the line before among them. estate.mu is
+// held.
+func (l *line) waiting() (runs []*deathRun, blocks int64) {
+	es := &l.estate
+	runs, blocks = es.history, es.historyBlocks+es.unfiled
+	if l.continues() {
+		runs, blocks = slices.Concat(runs, es.foreign), blocks+es.foreignData
+	}
+	return runs, blocks
 }
 
 // over reports whether l has no head any more.

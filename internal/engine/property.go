@@ -139,7 +139,7 @@ func (e *Engine) Set(c Caller, name, key, value string) (Done, error) {
 			return nil, fail.New(fail.TooBig, "a property has at most %d bytes", maxProperty)
 		case value == "":
 			return nil, nil
-		case key == "on-full" && value == "reset" && !d.kept(d.created.lsn):
+		case key == "on-full" && value == "reset" && d.rootAt(d.created.lsn) == nil:
 			return nil, fail.New(fail.OutsideHistory, "history does not reach back to when %s was made", name).WithHint("set on-full=reset sooner, or clone anew")
 		}
 		if err := check(value); err != nil {

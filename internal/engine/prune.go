@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -85,8 +86,10 @@ func (e *Engine) prunePlans(name string, before *when.Spec) ([]plan, error) {
 		if err != nil {
 			return nil, err
 		}
-		plans[i].horizon = later(plans[i].horizon, stamp{m.LSN, m.Time.UnixNano()})
+		e.gate.RLock()
+		plans[i].moveTo(stamp{m.LSN, m.Time.UnixNano()})
 		plans[i].expireGuards()
+		e.gate.RUnlock()
 	}
 	return plans, nil
 }
@@ -103,19 +106,11 @@ func (p *plan) expireGuards() {
 // wouldFree counts the payload that nobody needs once a plan is carried out:
 // bytes. What a clone gave up of its origin counts when the origin goes.
 func (e *Engine) wouldFree(p plan) (int64, error) {
-	e.ckpt.Lock()
+	e.ckpt.Lock() // the lists stay as they are
 	defer e.ckpt.Unlock()
 	blocks := int64(0)
-	for _, l := range p.d.lines {
-		pins := slices.Clone(l.dataPinsNow())
-		for _, s := range p.snaps {
-			pins = e.without(pins, p, l, s)
-		}
-		horizon := p.horizon.lsn
-		if l.end() != 0 && l.end() <= horizon {
-			horizon = ^uint64(0)
-		}
-		n, err := e.freedBy(l, pins, horizon)
+	for _, f := range e.foresee(p) {
+		n, err := e.freedBy(f)
 		if err != nil {
 			return 0, err
 		}
@@ -124,61 +119,99 @@ func (e *Engine) wouldFree(p plan) (int64, error) {
 	return blocks * BlockSize, nil
 }
 
-func (l *line) dataPinsNow() []uint64 {
-	l.d.mu.Lock()
-	defer l.d.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(l.dataPins.at), func(m uint64) bool { return l.dataPins.count(m) == l.views.count(m) })
+// foresight is what a plan makes of one line.
+type foresight struct {
+	l       *line
+	pins    []uint64 // that stay, views apart
+	horizon uint64
+	merges  bool     // it takes over the lines before it: what it dropped of them is its own then,
+	fork    uint64   // if born after this,
+	others  []uint64 // and their pins count too
 }
 
-// without returns pins less that of a snapshot, unless something else pins the
-// same moment.
-func (e *Engine) without(pins []uint64, p plan, l *line, s *snapshot) []uint64 {
-	d := p.d
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.lineAt(s.lsn) != l {
-		return pins
+// foresee tells what becomes of the lines of a plan's dataset.
+func (e *Engine) foresee(p plan) (out []foresight) {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	p.d.mu.Lock()
+	defer p.d.mu.Unlock()
+	over := func(l *line) bool { return l.end() != 0 && l.end() <= p.horizon.lsn }
+	for _, l := range p.d.lines {
+		f := foresight{l: l, pins: p.stay(l), horizon: p.horizon.lsn, fork: l.fork}
+		if over(l) {
+			f.horizon = math.MaxUint64
+		}
+		for x := l; x.continues() && over(x.parent) && x.parent.children == 1; x = x.parent {
+			f.merges, f.fork = true, x.parent.fork
+			for _, m := range p.stay(x.parent) {
+				if m != x.fork || x.parent.dataPins.count(m)-x.parent.views.count(m) > 1 {
+					f.others = append(f.others, m)
+				}
+			}
+		}
+		slices.Sort(f.others)
+		out = append(out, f)
 	}
-	going := 0
-	for _, x := range p.snaps {
-		if x.lsn == s.lsn {
-			going++
+	return out
+}
+
+// stay returns the pins of a line that a plan leaves, views apart. d.mu is held.
+func (p *plan) stay(l *line) (out []uint64) {
+	going := map[uint64]int{}
+	for _, s := range p.snaps {
+		if p.d.lineAt(s.lsn) == l {
+			going[s.lsn]++
 		}
 	}
-	if l.dataPins.count(s.lsn)-l.views.count(s.lsn) > going {
-		return pins
+	for i, m := range l.dataPins.at {
+		if l.dataPins.n[i]-l.views.count(m) > going[m] {
+			out = append(out, m)
+		}
 	}
-	return slices.DeleteFunc(pins, func(m uint64) bool { return m == s.lsn })
+	return out
 }
 
-// freedBy counts the blocks of l's lists that neither pins nor a history from
-// horizon on need. ckpt is held.
-func (e *Engine) freedBy(l *line, pins []uint64, horizon uint64) (blocks int64, err error) {
-	es := &l.estate
+// freedBy counts the blocks of a line's lists that nobody needs then. ckpt is
+// held.
+func (e *Engine) freedBy(f foresight) (blocks int64, err error) {
+	es := &f.l.estate
 	for r, b := range es.data.all {
-		if _, ok := rangeOf(pins, r.first, r.last+1); !ok {
+		if _, ok := rangeOf(f.pins, r.first, r.last+1); !ok {
 			blocks += b.blocks
 		}
 	}
-	count := func(ds []death) {
+	count := func(ds []death, foreign bool) {
 		for _, x := range ds {
-			if _, ok := rangeOf(pins, x.birth, x.death); !ok && x.death <= horizon {
+			if x.kind != dataDeath || x.death > f.horizon || foreign && x.birth <= f.fork {
+				continue
+			}
+			_, kept := rangeOf(f.pins, x.birth, x.death)
+			if foreign && !kept {
+				_, kept = rangeOf(f.others, x.birth, x.death)
+			}
+			if !kept {
 				blocks += int64(x.count)
 			}
 		}
 	}
-	for _, x := range es.history {
-		if x.first > horizon {
-			continue
+	scan := func(runs []*deathRun, foreign bool) {
+		for _, x := range runs {
+			if x.first > f.horizon || err != nil {
+				continue
+			}
+			var ds []death
+			if ds, err = e.readRun(f.l.d.id, x); err == nil {
+				count(ds, foreign)
+			}
 		}
-		ds, err := e.readRun(l.d.id, x)
-		if err != nil {
-			return blocks, err
-		}
-		count(ds)
 	}
-	count(es.newHistory)
-	return blocks, nil
+	scan(es.history, false)
+	count(es.newHistory, false)
+	if f.merges {
+		scan(es.foreign, true)
+		count(es.newForeign, true)
+	}
+	return blocks, err
 }
 
 // Reclaimable returns how many bytes of payload destroying these snapshots of

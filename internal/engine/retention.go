@@ -44,17 +44,23 @@ type plan struct {
 	snaps   []*snapshot // that expired, or that the schedule does not need any more
 	point   string      // a kept point that is due, "" if none
 	gone    bool        // it was destroyed, and its history is over
+	moves   bool        // the horizon does
 }
 
 // empty reports whether nothing is to be done.
-func (p *plan) empty() bool {
-	return p.horizon.lsn <= p.d.horizon.lsn && len(p.snaps) == 0 && p.point == "" && !p.gone
+func (p *plan) empty() bool { return !p.moves && len(p.snaps) == 0 && p.point == "" && !p.gone }
+
+// moveTo lets history begin at a moment, if that is later. The gate is held.
+func (p *plan) moveTo(to stamp) {
+	p.horizon = later(p.horizon, to)
+	p.moves = p.horizon.lsn > p.d.horizon.lsn
 }
 
 // planFor decides what the policy of d says at this time, in a pool of so many
 // bytes. The gate is held, shared at least.
 func (e *Engine) planFor(d *dataset, now time.Time, capacity int64) plan {
-	p := plan{d: d, horizon: e.horizonByPolicy(d, capacity)}
+	p := plan{d: d, horizon: d.horizon}
+	p.moveTo(e.horizonByPolicy(d, capacity))
 	if d.destroyed.lsn != 0 {
 		p.gone = !d.gone && d.destroyed.lsn <= p.horizon.lsn
 		return p
@@ -138,8 +144,9 @@ func (e *Engine) horizonForBytes(d *dataset, bytes int64) stamp {
 	var total int64
 	for _, l := range d.lines {
 		l.estate.mu.RLock()
-		runs = append(runs, l.estate.history...)
-		total += l.estate.historyBlocks * BlockSize
+		more, blocks := l.waiting()
+		runs = append(runs, more...)
+		total += blocks * BlockSize
 		l.estate.mu.RUnlock()
 	}
 	slices.SortFunc(runs, func(a, b *deathRun) int { return cmp.Compare(a.last, b.last) })
@@ -240,7 +247,7 @@ func (e *Engine) carryOut(c Caller, p plan) (Done, error) {
 			return there()
 		})
 	}
-	if p.horizon.lsn > p.d.horizon.lsn {
+	if p.moves {
 		do(&oplog.Op{Kind: oplog.Horizon, At: p.horizon.lsn, Size: uint64(p.horizon.time)}, func() error {
 			if p.horizon.lsn <= p.d.horizon.lsn {
 				return errOvertaken

@@ -146,18 +146,20 @@ func (e *Engine) shortenHistory() (bool, error) {
 	var total int64
 	for _, l := range oldest.d.lines {
 		l.estate.mu.RLock()
-		total += l.estate.historyBlocks * BlockSize
+		_, blocks := l.waiting()
+		total += blocks * BlockSize
 		l.estate.mu.RUnlock()
 	}
-	to := e.horizonForBytes(oldest.d, max(0, total-max(sp.Capacity/shorten, 2*e.store.SegmentSize())))
-	e.gate.RUnlock()
-	p := plan{d: oldest.d, horizon: to}
+	p := plan{d: oldest.d, horizon: oldest.d.horizon}
+	from := p.horizon
+	p.moveTo(e.horizonForBytes(oldest.d, max(0, total-max(sp.Capacity/shorten, 2*e.store.SegmentSize()))))
 	p.expireGuards()
-	if to.lsn <= oldest.d.horizon.lsn {
+	e.gate.RUnlock()
+	if !p.moves {
 		return false, nil
 	}
 	e.logger.Warn("the pool is full: history is shortened", "dataset", oldest.d.name,
-		"from", oldest.d.horizon.wall().Format(time.RFC3339), "to", to.wall().Format(time.RFC3339))
+		"from", from.wall().Format(time.RFC3339), "to", p.horizon.wall().Format(time.RFC3339))
 	_, err = e.carryOut(Caller{}, p)
 	return err == nil, err
 }
@@ -167,7 +169,8 @@ func (e *Engine) shortenHistory() (bool, error) {
 func (d *dataset) oldestRun() (oldest *deathRun) {
 	for _, l := range d.lines {
 		l.estate.mu.RLock()
-		for _, x := range l.estate.history {
+		runs, _ := l.waiting()
+		for _, x := range runs {
 			if oldest == nil || x.last < oldest.last {
 				oldest = x
 			}

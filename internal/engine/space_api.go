@@ -31,7 +31,7 @@ type PoolSpace struct {
 	History   int64 `json:"history"`   // dropped, kept by history
 	Snapshots int64 `json:"snapshots"` // kept by snapshots, kept points and clones
 	Held      int64 `json:"held"`      // of Snapshots
-	Destroyed int64 `json:"destroyed"` // of destroyed datasets that can come back: live, history and snapshots
+	Destroyed int64 `json:"destroyed"` // of destroyed datasets, that can come back or are being taken apart: live, history and snapshots
 	Nodes     int64 `json:"nodes"`     // tree nodes and the records of retention
 	Dead      int64 `json:"dead"`      // freed, and not yet given back to the file system
 	Reserve   int64 `json:"reserve"`   // of what is free: only destroy, prune and the like may use it

@@ -35,7 +35,8 @@ func (d *dataset) spaceInfo() (s SpaceInfo) {
 	var free int64
 	for _, l := range lines {
 		l.estate.mu.RLock()
-		s.History += l.estate.historyBlocks + l.estate.unfiled
+		_, waiting := l.waiting()
+		s.History += waiting
 		s.Snapshots += l.estate.data.blocks
 		for r, b := range l.estate.data.all {
 			if within(held, r) {

@@ -154,7 +154,7 @@ var faults = []fault{
 	},
 	{
 		name: "rollback-frees-nothing", what: "what a rollback leaves is not recorded as dead",
-		edits: []edit{{"internal/engine/apply.go", "	e.addDying(d, &dying{id: op.LSN, root: old, end: tree.MaxKey, born: op.At})\n", ""}},
+		edits: []edit{{"internal/engine/apply.go", "	e.addDying(d, &dying{id: op.LSN, root: old, end: tree.MaxKey, born: born})\n", ""}},
 		tests: poolDeaths,
 	},
 	{
@@ -235,7 +235,7 @@ var faults = []fault{
 	},
 	{
 		name: "clone-hashes-anew", what: "a clone does not inherit the seed of the names it inherits",
-		edits: []edit{{"internal/engine/apply.go", "	return e.applyCreate(op, pos, &pre.im.image)\n", "	pre.im.seed++\n	return e.applyCreate(op, pos, &pre.im.image)\n"}},
+		edits: []edit{{"internal/engine/apply.go", "	return e.applyCreate(op, pos, &pre.im.image, pre.im.from)\n", "	pre.im.seed++\n	return e.applyCreate(op, pos, &pre.im.image, pre.im.from)\n"}},
 		tests: shareMoments,
 	},
 	{
@@ -255,7 +255,7 @@ var faults = []fault{
 	},
 	{
 		name: "mapped-not-kept", what: "the number of mapped blocks is not written to disk",
-		edits: []edit{{"internal/engine/record.go", "putUvarints(b, f.size, uint64(f.mapped))", "putUvarints(b, f.size, 0)"}},
+		edits: []edit{{"internal/engine/record.go", "putUvarints(b, f.size, uint64(f.mapped), ", "putUvarints(b, f.size, 0, "}},
 		tests: shareMoments,
 	},
 	{

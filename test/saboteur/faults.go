@@ -154,7 +154,7 @@ var faults = []fault{
 	},
 	{
 		name: "rollback-frees-nothing", what: "what a rollback leaves is not recorded as dead",
-		edits: []edit{{"internal/engine/apply.go", "	e.addDying(d, &dying{id: op.LSN, root: old, end: tree.MaxKey, born: born})\n", ""}},
+		edits: []edit{{"internal/engine/apply.go", "	e.addDying(d, &dying{id: op.LSN, root: old, end: tree.MaxKey, born: born})\n", "	_ = born\n"}},
 		tests: poolDeaths,
 	},
 	{

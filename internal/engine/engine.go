@@ -112,6 +112,7 @@ type Engine struct {
 
 	views   viewCache
 	scratch scratchSpace
+	around  around
 
 	verifier    writeVerifier
 	recovery    Recovery
@@ -136,6 +137,7 @@ func newEngine(o Options) *Engine {
 		ckptWake: make(chan struct{}, 1), drainWake: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 	e.lastCkpt.Store(checkpointRecord{})
+	e.around.credit.Store(maxCredit)
 	e.cache = tree.NewCache(nodeSource{e}, o.CacheBytes)
 	e.scratch.open = o.Scratch
 	return e

@@ -197,3 +197,13 @@ func (e *Engine) Recount() bool { return e.recount() }
 
 // ExtentBlocks is what package inode counts the blocks of an extent with.
 var ExtentBlocks = extentBlocks
+
+// SpendReadAround takes all credit for reading ahead around misses.
+func (e *Engine) SpendReadAround() { e.around.credit.Store(0) }
+
+// EarnReadAround tells of n reads that found their blocks in memory.
+func (e *Engine) EarnReadAround(n int) {
+	for range n {
+		e.around.hit()
+	}
+}

@@ -280,7 +280,7 @@ func (l *Log) start(seg uint64, t Tail) (*Log, error) {
 	}
 	l.marker.timer = time.AfterFunc(time.Hour, l.markerDue)
 	l.marker.timer.Stop()
-	for _, run := range []func(){l.writer, l.syncer, l.provisioner} {
+	for _, run := range []func(){l.writer, l.writer, l.syncer, l.provisioner} {
 		l.goroutines.Go(run)
 	}
 	return l, nil

@@ -126,6 +126,7 @@ type Engine struct {
 
 	views   viewCache
 	scratch scratchSpace
+	around  around
 
 	verifier    writeVerifier
 	recovery    Recovery
@@ -163,6 +164,7 @@ func newEngine(o Options) *Engine {
 	}
 	e.clock = poolclock.New(poolclock.Options{Wall: e.opt.Now, Elapsed: e.opt.Elapsed})
 	e.lastCkpt.Store(checkpointRecord{})
+	e.around.credit.Store(maxCredit)
 	e.cache = tree.NewCache(nodeSource{e}, o.CacheBytes)
 	e.scratch.open = o.Scratch
 	return e

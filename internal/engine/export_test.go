@@ -198,3 +198,13 @@ func (e *Engine) Reclaim(force bool) error {
 // MoreToDo reports whether the next checkpoint has something to do though
 // nothing was logged.
 func (e *Engine) MoreToDo() bool { return e.moreToDo.Load() }
+
+// SpendReadAround takes all credit for reading ahead around misses.
+func (e *Engine) SpendReadAround() { e.around.credit.Store(0) }
+
+// EarnReadAround tells of n reads that found their blocks in memory.
+func (e *Engine) EarnReadAround(n int) {
+	for range n {
+		e.around.hit()
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"varve/internal/fail"
 	"varve/internal/inode"
 	"varve/internal/oplog"
+	"varve/internal/segment"
 	"varve/internal/tree"
 )
 
@@ -108,16 +109,24 @@ func (h *Head) Change(op *oplog.Op, judge func(inode.Reader) error, after func(i
 	return err
 }
 
+// Memory is memory of the log for the payload of one write, to spare a copy.
+type Memory = segment.Memory
+
+// Lend returns memory for one WriteFile: see segment.Memory. Whoever lends it
+// bounds how much.
+func (e *Engine) Lend() Memory { return e.log.Lend() }
+
 // WriteFile is Change for a write of p, at most MaxWrite bytes, at op.Off of
-// file op.Ino; its edges are merged with what is there.
-func (h *Head) WriteFile(op *oplog.Op, p []byte, judge func(inode.Reader) error, after func(inode.Reader)) error {
+// file op.Ino; its edges are merged with what is there. m is the memory that p
+// came in, if the engine lent it, or nil; the log may take it over.
+func (h *Head) WriteFile(op *oplog.Op, m *Memory, p []byte, judge func(inode.Reader) error, after func(inode.Reader)) error {
 	if !h.IsShare() {
 		return errNoFile
 	}
 	op.Kind, op.Dataset, op.Len = oplog.WriteFile, h.d.id, uint64(len(p))
 	e := edgePool.Get().(*edges)
 	defer edgePool.Put(e)
-	return h.merged(op, judge, after, func() ([][]byte, []Expect, error) { return h.merge(e, op.Ino, p, op.Off) })
+	return h.merged(op, m, judge, after, func() ([][]byte, []Expect, error) { return h.merge(e, op.Ino, p, op.Off) })
 }
 
 // Truncate is Change for a Setattr of a file's size.
@@ -129,19 +138,19 @@ func (h *Head) Truncate(op *oplog.Op, judge func(inode.Reader) error, after func
 	e := edgePool.Get().(*edges)
 	defer edgePool.Put(e)
 	size := op.Attr.Size
-	return h.merged(op, judge, after, func() ([][]byte, []Expect, error) { return h.cutEdge(e, op.Ino, size) })
+	return h.merged(op, nil, judge, after, func() ([][]byte, []Expect, error) { return h.cutEdge(e, op.Ino, size) })
 }
 
 // merged runs an operation with payload, anew each time that its edges changed
 // under it.
-func (h *Head) merged(op *oplog.Op, judge func(inode.Reader) error, after func(inode.Reader), blocks func() ([][]byte, []Expect, error)) error {
+func (h *Head) merged(op *oplog.Op, m *Memory, judge func(inode.Reader) error, after func(inode.Reader), blocks func() ([][]byte, []Expect, error)) error {
 	for {
 		bufs, expect, err := blocks()
 		if err != nil {
 			return err
 		}
 		r := h.requestOf(op)
-		r.judge, r.after, r.expect = judge, after, expect
+		r.judge, r.after, r.expect, r.memory = judge, after, expect, m
 		first := op.Off / BlockSize
 		if op.Kind == oplog.Setattr {
 			first = op.Attr.Size / BlockSize

@@ -76,7 +76,7 @@ func BenchmarkFileWrite(b *testing.B) {
 	for b.Loop() {
 		off := rng.Uint64N(1<<18) * block
 		*op = oplog.Op{Ino: ino, Off: off}
-		if err := h.WriteFile(op, p, func(inode.Reader) error { return nil }, nil); err != nil {
+		if err := h.WriteFile(op, nil, p, func(inode.Reader) error { return nil }, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

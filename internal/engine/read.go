@@ -79,17 +79,6 @@ func (r *reader) add(k tree.Key, v []byte) bool {
 	return true
 }
 
-// prefetch lets the disk begin with all runs, so that a range whose blocks lie
-// far apart is not read one by one.
-func (r *reader) prefetch(e *Engine) {
-	if e.log == nil || len(r.runs) < 2 {
-		return
-	}
-	for _, x := range r.runs {
-		e.log.Prefetch(segment.Addr(x.addr), int(x.n))
-	}
-}
-
 // fill reads the bytes [off, off+len(p)) by the runs that find noted.
 // Without wait it returns false where the disk would have to be waited for.
 func (r *reader) fill(e *Engine, p []byte, off uint64, spans *[]Span, wait bool) (bool, error) {
@@ -211,10 +200,7 @@ func (e *Engine) read(s source, ino uint64, p []byte, off uint64, spans *[]Span,
 	for {
 		err := s.find(r, ino, lo, hi, nil)
 		if err == nil {
-			if wait {
-				r.prefetch(e)
-			}
-			return r.fill(e, p, off, spans, wait)
+			return e.fill(r, p, off, spans, wait)
 		}
 		var miss *tree.Miss
 		if !errors.As(err, &miss) {
@@ -227,6 +213,18 @@ func (e *Engine) read(s source, ino uint64, p []byte, off uint64, spans *[]Span,
 			return true, err
 		}
 	}
+}
+
+// fill is reader.fill for a client, who may be back for what lies nearby.
+func (e *Engine) fill(r *reader, p []byte, off uint64, spans *[]Span, wait bool) (ok bool, err error) {
+	if wait {
+		r.prefetch(e)
+		return r.fill(e, p, off, spans, true)
+	}
+	if ok, err = r.fill(e, p, off, spans, false); ok && err == nil {
+		e.around.hit()
+	}
+	return ok, err
 }
 
 // readJudged reads what judge says of file ino into p, both of one state. judge
@@ -252,10 +250,7 @@ func (e *Engine) readJudged(s source, ino uint64, p []byte, off uint64, wait boo
 			return 0, true, err
 		}
 	}
-	if wait {
-		r.prefetch(e)
-	}
-	if ok, err = r.fill(e, p[:n], off, nil, wait); !ok || err != nil {
+	if ok, err = e.fill(r, p[:n], off, nil, wait); !ok || err != nil {
 		return 0, ok, err
 	}
 	return n, true, nil

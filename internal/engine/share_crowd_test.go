@@ -94,7 +94,7 @@ func (h hand) rename(dir uint64, name string, dir2 uint64, name2 string) error {
 }
 
 func (h hand) write(ino, off uint64, p []byte) error {
-	return h.WriteFile(&oplog.Op{Ino: ino, Off: off}, p, func(r inode.Reader) error {
+	return h.WriteFile(&oplog.Op{Ino: ino, Off: off}, nil, p, func(r inode.Reader) error {
 		_, err := inode.Load(r, ino)
 		return err
 	}, nil)

@@ -134,7 +134,7 @@ func (s *scribe) do(phase string, op *oplog.Op, p []byte) {
 	}
 	switch {
 	case op.Kind == oplog.WriteFile:
-		err = h.WriteFile(op, p, judge, nil)
+		err = h.WriteFile(op, nil, p, judge, nil)
 	case op.Kind == oplog.Setattr && op.Attr.Mask&oplog.SetSize != 0:
 		err = h.Truncate(op, judge, nil)
 	default:

@@ -34,6 +34,7 @@ type request struct {
 	crc    []uint32
 	ext    []oplog.Extent
 	expect []Expect
+	memory *segment.Memory          // in which the payload may lie, or nil
 	judge  func(inode.Reader) error // of an operation on files
 	after  func(inode.Reader)
 }
@@ -54,7 +55,7 @@ func (h *Head) requestOf(op *oplog.Op) *request {
 	}
 	r.rec = opRecord{e: h.e, op: r.op}
 	r.pieces, r.crc, r.ext = r.pieces[:0], r.crc[:0], r.ext[:0]
-	r.judge, r.after, r.expect = nil, nil, nil
+	r.judge, r.after, r.expect, r.memory = nil, nil, nil, nil
 	return r
 }
 
@@ -69,7 +70,7 @@ func (r *request) dropOld() {
 func (r *request) put() {
 	r.dropOld()
 	clear(r.pieces[:cap(r.pieces)])
-	r.op, r.judge, r.after, r.expect = nil, nil, nil, nil
+	r.op, r.judge, r.after, r.expect, r.memory = nil, nil, nil, nil, nil
 	requests.Put(r)
 }
 
@@ -164,7 +165,7 @@ func (h *Head) attempt(r *request) error {
 	if err := h.prepare(r); err != nil {
 		return err
 	}
-	if _, err := e.log.Append(r.pieces, r); err != nil {
+	if _, err := e.log.AppendIn(r.memory, r.pieces, r); err != nil {
 		return err
 	}
 	if err := e.applyData(d, r.op, &r.pre); err != nil {

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"varve/internal/engine"
 	"varve/internal/inode"
 	"varve/internal/oplog"
 )
@@ -30,6 +31,7 @@ type Call struct {
 	Client   *oplog.Client  // as the log shows it; nil: the server itself
 	Req      *oplog.Request // if the client may send it again
 	ReadOnly bool           // the export is
+	Memory   *engine.Memory // in which the payload of a Write came, and which that may take over; or nil
 }
 
 // Attr are the attributes of an object. Mode, whose type bits are

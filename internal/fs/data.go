@@ -95,7 +95,7 @@ type writer struct {
 func (w *writer) write(p []byte, off uint64) (lsn uint64, err error) {
 	op := newOp(w.c, oplog.WriteFile)
 	op.Ino, op.Off = w.handle.Ino, off
-	err = w.share.head.WriteFile(op, p,
+	err = w.share.head.WriteFile(op, w.c.Memory, p,
 		func(r inode.Reader) error { return w.judge(r, off, uint64(len(p))) },
 		func(r inode.Reader) { w.wcc.after(&w.place, r, op.Ino) })
 	if err != nil {

@@ -103,6 +103,10 @@ func (f *FS) Flush(h Handle) error {
 	return s.head.Flush()
 }
 
+// Lend returns memory for the payload of one Write: see engine.Memory. Whoever
+// lends it bounds how much.
+func (f *FS) Lend() engine.Memory { return f.e.Lend() }
+
 // Verifier changes whenever changes that were not committed may be lost.
 func (f *FS) Verifier() uint64 { return f.e.Verifier() }
 

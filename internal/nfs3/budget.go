@@ -33,33 +33,67 @@ func (c *conn) take(n int) (*buffer, error) {
 	if b := c.tryTake(n); b != nil {
 		return b, nil
 	}
-	charge := chargeOf(n)
-	c.flushReplies()
-	if err := c.own.Acquire(c.ctx, charge); err != nil {
-		return nil, errCut
+	if err := c.payLate(chargeOf(n)); err != nil {
+		return nil, err
 	}
-	return c.paid(n, charge, false), nil
+	return c.paid(c.srv.buffers.get(n), chargeOf(n), false), nil
 }
 
 // tryTake is take for who does not wait: it returns nil instead.
 func (c *conn) tryTake(n int) *buffer {
-	charge := chargeOf(n)
-	switch {
-	case c.own.TryAcquire(charge):
-		return c.paid(n, charge, false)
-	case !c.memory.TryAcquire(charge):
-		return nil
-	case !c.srv.memory.TryAcquire(charge):
-		c.memory.Release(charge)
+	ok, shared := c.pay(chargeOf(n))
+	if !ok {
 		return nil
 	}
-	return c.paid(n, charge, true)
+	return c.paid(c.srv.buffers.get(n), chargeOf(n), shared)
+}
+
+// takeLent is take of memory of the log, which that may take over, and returns
+// where in it the n bytes begin: at, or the front of other memory if that of the
+// log is too short. It is paid for until the call ends; what the log has taken
+// is the log's to bound.
+func (c *conn) takeLent(n, at int) (*buffer, int, error) {
+	charge := chargeOf(n)
+	ok, shared := c.pay(charge)
+	if !ok {
+		if err := c.payLate(charge); err != nil {
+			return nil, 0, err
+		}
+	}
+	m := c.srv.files.Lend()
+	if len(m.Bytes()) < at+n {
+		m.Return()
+		return c.paid(c.srv.buffers.get(n), charge, shared), 0, nil
+	}
+	return c.paid(c.srv.buffers.shell(m), charge, shared), at, nil
+}
+
+// pay takes from a budget, if one has as much now.
+func (c *conn) pay(charge int64) (ok, shared bool) {
+	switch {
+	case c.own.TryAcquire(charge):
+		return true, false
+	case !c.memory.TryAcquire(charge):
+		return false, false
+	case !c.srv.memory.TryAcquire(charge):
+		c.memory.Release(charge)
+		return false, false
+	}
+	return true, true
+}
+
+// payLate waits for the connection's own memory.
+func (c *conn) payLate(charge int64) error {
+	c.flushReplies()
+	if c.own.Acquire(c.ctx, charge) != nil {
+		return errCut
+	}
+	return nil
 }
 
 func chargeOf(n int) int64 { return 1 << classOf(n) }
 
-func (c *conn) paid(n int, charge int64, shared bool) *buffer {
-	b := c.srv.buffers.get(n)
+func (c *conn) paid(b *buffer, charge int64, shared bool) *buffer {
 	b.charge, b.shared = charge, shared
 	return b
 }

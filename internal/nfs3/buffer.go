@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+
+	"varve/internal/engine"
 )
 
 const (
@@ -24,9 +26,11 @@ type buffer struct {
 	mem      []byte
 	from, to int
 	class    int
-	charge   int64        // bytes taken from a budget, given back with the buffer
-	shared   bool         // from that of all connections
-	fixed    bool         // a connection's reply buffer
+	charge   int64 // bytes taken from a budget, given back with the buffer
+	shared   bool  // from that of all connections
+	fixed    bool  // a connection's reply buffer
+	lent     bool  // mem is of memory, which is the log's or was
+	memory   engine.Memory
 	refs     atomic.Int32 // of a buffer of calls: who uses it
 }
 
@@ -39,6 +43,7 @@ func (b *buffer) tail(n int) []byte { return b.mem[b.to : b.to : b.to+n] }
 // bufferPool recycles buffers by size class, the powers of two.
 type bufferPool struct {
 	classes [maxClass + 1]sync.Pool
+	shells  sync.Pool // buffers without memory, for what is lent
 }
 
 // classOf returns the class of buffers with room for n bytes.
@@ -56,4 +61,23 @@ func (p *bufferPool) get(n int) *buffer {
 	return b
 }
 
-func (p *bufferPool) put(b *buffer) { p.classes[b.class].Put(b) }
+func (p *bufferPool) put(b *buffer) {
+	if b.lent {
+		b.memory.Return()
+		b.mem = nil
+		p.shells.Put(b)
+		return
+	}
+	p.classes[b.class].Put(b)
+}
+
+// shell returns a buffer for what m holds.
+func (p *bufferPool) shell(m engine.Memory) *buffer {
+	b, ok := p.shells.Get().(*buffer)
+	if !ok {
+		b = &buffer{lent: true}
+	}
+	b.from, b.to, b.charge, b.shared = 0, 0, 0, false
+	b.memory, b.mem = m, m.Bytes()
+	return b
+}

@@ -52,6 +52,9 @@ func (t *task) write() {
 		t.settle(&t.wcc, t.h)
 		return
 	}
+	if t.in.lent {
+		t.call.Memory = &t.in.memory // if it is taken, so is what is left of the call
+	}
 	w, lsn, err := t.c.srv.files.Write(&t.call, t.h, p, off)
 	t.wcc = w
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"varve/internal/engine"
 )
 
 const (
@@ -16,6 +18,12 @@ const (
 	// longer one gets a buffer of its own, and the bytes of it that came along
 	// with its length are copied.
 	inPlace = 64 << 10
+
+	// lendFrom is the shortest call that is received in memory of the log, where
+	// that may take it over; longHead is as much of it as tells, for a client
+	// with groups and a long name.
+	lendFrom = 512<<10 + longHead
+	longHead = 512
 
 	// afterBulk limits the read that follows a call of its own buffer: the next
 	// is probably one more of that kind, and this is what we would have to copy
@@ -66,12 +74,12 @@ func (c *conn) record() ([]byte, *buffer, error) {
 		return c.in.next(n), c.in.buf, nil
 	}
 	k := min(n, maxRecord)
-	b, err := c.take(k)
+	b, at, err := c.takeBulk(k)
 	if err != nil {
 		return nil, nil, err
 	}
 	b.refs.Store(1)
-	if err = c.receive(b.mem[:k]); err == nil {
+	if err = c.receive(b.mem[at : at+k]); err == nil {
 		err = c.discard(n - k)
 	}
 	if err != nil {
@@ -79,7 +87,48 @@ func (c *conn) record() ([]byte, *buffer, error) {
 		return nil, nil, err
 	}
 	c.in.bulk = true
-	return b.mem[:k:k], b, nil
+	return b.mem[at : at+k : at+k], b, nil
+}
+
+// takeBulk returns a buffer for a call of n bytes, and where in it the call is
+// to begin. If that is a long WRITE of whole blocks the buffer is memory of the
+// log, and its payload comes where the log wants it:
+//
+//	block 0       | block 1 ...
+//	... call head | payload
+func (c *conn) takeBulk(n int) (b *buffer, at int, err error) {
+	if n >= lendFrom {
+		if err := c.fill(min(n, longHead)); err != nil {
+			return nil, 0, err
+		}
+		in := &c.in
+		if head := headOfWrite(in.buf.mem[in.r : in.r+longHead]); head > 0 {
+			return c.takeLent(n, engine.BlockSize-head)
+		}
+	}
+	b, err = c.take(n)
+	return b, 0, err
+}
+
+// headOfWrite returns how many bytes of a call precede its payload, if it is a
+// WRITE of many whole blocks; else 0. p are its first bytes.
+func headOfWrite(p []byte) int {
+	d := decoder{p: p}
+	d.u32() // XID
+	if d.u32() != msgCall || d.u32() != rpcVersion || d.u32() != progNFS || d.u32() != versNFS || d.u32() != procWrite {
+		return 0
+	}
+	for range 2 { // credential and verifier
+		d.u32()
+		d.opaque(maxAuth)
+	}
+	d.opaque(maxHandle)
+	off, count := d.u64(), d.u32()
+	d.u32()
+	if d.u32() != count || d.bad || off%engine.BlockSize != 0 || count%engine.BlockSize != 0 || count < lendFrom-longHead {
+		return 0
+	}
+	return len(p) - len(d.p)
 }
 
 // fragment receives the length of a fragment, in bytes.

@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"time"
 
+	"varve/internal/engine"
 	"varve/internal/fs"
 )
 
@@ -106,4 +107,5 @@ type files interface {
 	Commit(lsn uint64, h fs.Handle) error
 	Flush(h fs.Handle) error
 	Verifier() uint64
+	Lend() engine.Memory
 }

@@ -3,6 +3,7 @@ package nfs3
 import (
 	"fmt"
 
+	"varve/internal/engine"
 	"varve/internal/fs"
 )
 
@@ -33,6 +34,7 @@ func (s *still) Getattr(*fs.Call, fs.Handle) (fs.Attr, error) { return s.attr, n
 func (s *still) Commit(uint64, fs.Handle) error               { return nil }
 func (s *still) Flush(fs.Handle) error                        { return nil }
 func (s *still) Verifier() uint64                             { return 7 }
+func (s *still) Lend() engine.Memory                          { return engine.Memory{} }
 func (s *still) Statfs(*fs.Call, fs.Handle) (fs.Stat, error)  { return fs.Stat{Attr: s.attr}, nil }
 
 func (s *still) Walk(*fs.Call, string) (fs.Handle, fs.Attr, error) {

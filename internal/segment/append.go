@@ -36,6 +36,14 @@ type Record interface {
 // Errors: FailStopped, Canceled after Close; Invalid or TooBig for pieces or a
 // record that no frame can take. With any of them no operation was logged.
 func (l *Log) Append(pieces []Piece, rec Record) (lsn uint64, err error) {
+	return l.AppendIn(nil, pieces, rec)
+}
+
+// AppendIn is Append of pieces that lie in memory that the log has lent, from
+// its second block on. Many blocks are not copied: the memory becomes their
+// frame, which is sealed at once, and m is the log's then, also where an error
+// is returned. m may be nil.
+func (l *Log) AppendIn(m *Memory, pieces []Piece, rec Record) (lsn uint64, err error) {
 	used := 0
 	for i := range pieces {
 		if err := l.checkPiece(&pieces[i]); err != nil {
@@ -48,19 +56,19 @@ func (l *Log) Append(pieces []Piece, rec Record) (lsn uint64, err error) {
 	if err := l.refusal(); err != nil {
 		return 0, err
 	}
-	for i := range pieces {
-		p := &pieces[i]
-		for !l.fits(len(p.CRC), -1) {
-			if err := l.advance(); err != nil {
-				return 0, err
-			}
+	adopted := l.adopt(m, pieces, used)
+	if !adopted {
+		if err := l.copyIn(pieces); err != nil {
+			return 0, err
 		}
-		l.place(p)
 	}
 	if rec != nil {
 		if lsn, err = l.logRecord(rec); err != nil {
 			return 0, err
 		}
+	}
+	if adopted {
+		l.sealOps()
 	}
 	l.room.held = max(0, l.room.held-max(1, used))
 	return lsn, nil
@@ -74,6 +82,21 @@ func (l *Log) checkPiece(p *Piece) error {
 		return fail.New(fail.Invalid, "a piece of %d bytes with %d checksums", len(p.Data), n)
 	case p.Kind != Data && p.Kind != Node && p.Kind != Deaths:
 		return fail.New(fail.Invalid, "no piece is of kind %s", p.Kind)
+	}
+	return nil
+}
+
+// copyIn copies pieces into the open frame and those that follow. mu is held,
+// and let go if advance has to wait.
+func (l *Log) copyIn(pieces []Piece) error {
+	for i := range pieces {
+		p := &pieces[i]
+		for !l.fits(len(p.CRC), -1) {
+			if err := l.advance(); err != nil {
+				return err
+			}
+		}
+		l.place(p)
 	}
 	return nil
 }
@@ -144,7 +167,7 @@ func (l *Log) grow(n int64) {
 // fits reports whether blocks of payload and a record of n bytes (n < 0: none)
 // have room in the open frame. mu is held.
 func (l *Log) fits(blocks, n int) bool {
-	limit := min(l.opts.MaxFrame, l.segBlocks-l.openBlock)
+	limit := min(l.openLimit, l.segBlocks-l.openBlock)
 	return 1+l.payload+blocks+summaryBlocks(l.sum.size(blocks, n)) <= limit
 }
 
@@ -199,7 +222,7 @@ func (l *Log) seal(kind FrameKind, prev [16]byte) {
 	l.openSeq++
 	l.openBlock += blocks
 	l.room.prefill.sealed(blocks)
-	l.openBuf, l.payload = nil, 0
+	l.openBuf, l.payload, l.openLimit = nil, 0, l.opts.MaxFrame
 	l.sum.reset()
 	if l.wantAhead() {
 		l.room.wanted.Signal()

@@ -7,9 +7,10 @@ import "golang.org/x/sys/unix"
 // the disk directly. The most recently used buffer is given first: it is in
 // the processor's cache. Log.mu guards it.
 type bufferPool struct {
-	size int      // bytes of a buffer
-	idle [][]byte // at most keepBuffers
-	all  int      // buffers mapped
+	size  int      // bytes of a buffer
+	idle  [][]byte // at most keepBuffers
+	all   int      // buffers mapped
+	freed bool     // what comes back is unmapped
 }
 
 // keepBuffers is how many idle buffers stay mapped: what Options.MaxUnwritten
@@ -39,15 +40,16 @@ func (p *bufferPool) put(b []byte) {
 		return
 	}
 	b = b[:p.size]
-	if len(p.idle) < keepBuffers {
+	if len(p.idle) < keepBuffers && !p.freed {
 		p.idle = append(p.idle, b)
 		return
 	}
 	p.unmap(b)
 }
 
-// free unmaps the idle buffers.
+// free unmaps the idle buffers, and the others when they come back.
 func (p *bufferPool) free() {
+	p.freed = true
 	for _, b := range p.idle {
 		p.unmap(b)
 	}

@@ -123,9 +123,18 @@ func (w *world) step(l *Log, rng *rand.Rand, roots bool) error {
 	if err := l.Admit(blocks, false); err != nil {
 		return err
 	}
-	n := note{pieces: pieces, text: []byte(text)}
+	mine := pieces
+	var m *Memory
+	if rng.IntN(2) == 0 {
+		m, mine = lent(l, pieces)
+		defer m.Return()
+	}
+	n := note{pieces: mine, text: []byte(text)}
 	w.mu.Lock() // so that the model grows in the order of LSNs
-	lsn, err := l.Append(pieces, &n)
+	lsn, err := l.AppendIn(m, mine, &n)
+	for i := range mine {
+		pieces[i].Addr = mine[i].Addr
+	}
 	if err == nil {
 		if lsn != uint64(len(w.ops)+1) {
 			w.t.Errorf("lsn %d after %d operations", lsn, len(w.ops))

@@ -7,10 +7,10 @@
 //	Append --copy--> open frame --seal--> queue --write--> store --sync--> durable
 //	                 (one buffer)         (in sequence order)
 //
-// Append fills the open frame in memory. Sealing gives it a header, and with
-// that its place in the chain. Sealed frames are claimed and written in order,
-// by the writer goroutine or by whoever commits; several may be in flight. A
-// round of group commit has one leader, who holds the sync token
+// Append fills the open frame in memory, or makes memory that it had lent the
+// open frame (Memory). Sealing gives it a header, and with that its place in
+// the chain. Sealed frames are claimed and written in order, by the writer
+// goroutines or by whoever commits; several may be in flight. A round of group commit has one leader, who holds the sync token
 // (Log.syncing), and makes a whole prefix of the queue durable; all others
 // wait for that round or the next. A frame leaves the queue when it is durable
 // together with all before it.

@@ -97,6 +97,9 @@ type Log struct {
 	segBlocks int
 	maxPiece  int
 	maxRecord int
+	// frameBlocks is the most that a frame can have: one more than MaxFrame, so
+	// that a write of a whole MaxFrame can be one.
+	frameBlocks int
 
 	// memLow is the lowest address that is not in the store yet. It only
 	// rises; reads below it need no lock.
@@ -116,6 +119,7 @@ type Log struct {
 	openSeg   uint64
 	openBlock int // where in openSeg it is, or will be if it fits there
 	openBuf   []byte
+	openLimit int // blocks that it may have
 	payload   int // blocks
 	sum       summary
 	scratch   []byte // the record being encoded
@@ -140,7 +144,7 @@ type Log struct {
 	inflight int      // calls of the store on behalf of callers and goroutines
 
 	wrote    sync.Cond // written has moved, or inflight has
-	work     sync.Cond // the writer goroutine has something to do
+	work     sync.Cond // the writer goroutines have something to do
 	syncWork sync.Cond // the syncer goroutine may have something to do
 
 	room      room
@@ -248,7 +252,9 @@ func newLog(o Options) (*Log, error) {
 	l := &Log{opts: o, store: o.Store, segBlocks: int(o.Store.SegmentSize() / BlockSize)}
 	l.maxPiece = min(maxPieceBlocks, o.MaxFrame-1)
 	l.maxRecord = min(maxRecordBytes, (o.MaxFrame-1)*BlockSize-16)
-	l.buffers.size = o.MaxFrame * BlockSize
+	l.frameBlocks = min(o.MaxFrame+1, l.segBlocks, maxFrameBlocks)
+	l.openLimit = o.MaxFrame
+	l.buffers.size = l.frameBlocks * BlockSize
 	for _, c := range []*sync.Cond{&l.rounds[0], &l.rounds[1], &l.wrote, &l.work, &l.syncWork,
 		&l.room.admit, &l.room.wanted, &l.room.done} {
 		c.L = &l.mu
@@ -281,7 +287,7 @@ func (l *Log) start(seg uint64, t Tail) (*Log, error) {
 	}
 	l.marker.timer = time.AfterFunc(time.Hour, l.markerDue)
 	l.marker.timer.Stop()
-	for _, run := range []func(){l.writer, l.syncer, l.provisioner} {
+	for _, run := range []func(){l.writer, l.writer, l.syncer, l.provisioner} {
 		l.goroutines.Go(run)
 	}
 	return l, nil

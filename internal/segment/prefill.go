@@ -34,7 +34,7 @@ func (p *prefill) pays() bool { return p.credit >= wantCredit }
 
 // prefillFrom returns the first block to fill. Sealed frames and the open one
 // end before it. mu is held.
-func (l *Log) prefillFrom() int { return max(l.room.prefill.next, l.openBlock+l.opts.MaxFrame) }
+func (l *Log) prefillFrom() int { return max(l.room.prefill.next, l.openBlock+l.frameBlocks) }
 
 // wantPrefill reports whether there is something to fill. mu is held.
 func (l *Log) wantPrefill() bool {

@@ -18,11 +18,15 @@ func (l *Log) TryReadAt(a Addr, p []byte) (ok bool, err error) {
 	return l.read(a, p, l.store.TryReadAt)
 }
 
-// Prefetch says that n blocks from a on, of one segment, will be read soon.
-func (l *Log) Prefetch(a Addr, n int) {
-	if uint64(a)+uint64(n) <= l.memLow.Load() {
-		l.store.Prefetch(a.Segment(), a.offset(), int64(n)*BlockSize)
+// Prefetch says that n blocks from a on, of one segment, will be read soon. It
+// returns false where that is of no use: they are not all written yet, or there
+// are no such blocks.
+func (l *Log) Prefetch(a Addr, n int) bool {
+	if uint64(a)+uint64(n) > l.memLow.Load() || int(a.Block())+n > l.segBlocks {
+		return false
 	}
+	l.store.Prefetch(a.Segment(), a.offset(), int64(n)*BlockSize)
+	return true
 }
 
 func (l *Log) mustRead(n uint64, p []byte, off int64) (bool, error) {

@@ -11,6 +11,7 @@ type Stats struct {
 
 	Prefilled       int64 // bytes of zeros written ahead of frames
 	Frames, Markers int64 // sealed; markers are frames
+	Adopted         int64 // frames in the memory that their payload came in
 	Segments        int64 // entered
 	Syncs           int64 // rounds that made frames durable, in the background too
 	DirectSyncs     int64 // of those, the ones that were one durable write

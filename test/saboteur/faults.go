@@ -4,6 +4,7 @@ package main
 var (
 	logCrashes   = suite{pkg: "./internal/segment", run: "^(TestCrashes|TestAcknowledgedMeansDurable)$"}
 	logTests     = suite{pkg: "./internal/segment", run: "^Test"}
+	lentMemory   = suite{pkg: "./internal/segment", run: "^TestAppendIn$"}
 	poolCrashes  = suite{pkg: "./internal/engine", run: "^TestCrash$", env: "VARVE_CRASHES=400 VARVE_SEED=1"}
 	poolMoments  = suite{pkg: "./internal/engine", run: "^(TestMetamorphic|TestEveryMoment)$", env: "VARVE_SEEDS=1"}
 	poolDeaths   = suite{pkg: "./internal/engine", run: "^TestDeaths"}
@@ -28,6 +29,16 @@ var faults = []fault{
 		name: "commit-without-sync", what: "a commit writes and does not sync",
 		edits: []edit{{"internal/segment/commit.go", "if err = l.store.Sync(n); err != nil {", "if _ = n; err != nil {"}},
 		tests: logCrashes,
+	},
+	{
+		name: "lent-memory-kept", what: "memory that the log has taken over is given to the next who asks",
+		edits: []edit{{"internal/segment/memory.go", "l.openBuf, m.buf = m.buf, nil", "l.openBuf = m.buf"}},
+		tests: lentMemory,
+	},
+	{
+		name: "lent-memory-unlike-pieces", what: "payload is taken to lie in lent memory as it would in a frame, unseen",
+		edits: []edit{{"internal/segment/memory.go", " || &m.buf[at] != &p[0]", ""}},
+		tests: lentMemory,
 	},
 	{
 		name: "direct-write-not-durable", what: "the short way of a commit, one durable write, is an ordinary write",

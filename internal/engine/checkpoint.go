@@ -49,6 +49,7 @@ type lineCut struct {
 	deaths             []death
 	dataPins, nodePins []uint64
 	absorbed           []ancestor // that it takes over
+	returned           []ancestor // that gave back what they had of it
 }
 
 // Checkpoint writes everything as of now and the super root that names it.
@@ -157,12 +158,12 @@ func (l *line) cut(c *cut) *lineCut {
 	x := &lineCut{
 		l: l, fork: l.fork, horizon: l.d.horizon.lsn, deaths: l.led.deaths,
 		dataPins: slices.Clone(l.dataPins.at), nodePins: slices.Clone(l.nodePins.at),
-		absorbed: l.estate.absorbing,
+		absorbed: l.estate.absorbing, returned: l.estate.returning,
 	}
 	if l.d.gone || l.end() != 0 && l.end() <= x.horizon {
 		x.horizon = math.MaxUint64
 	}
-	l.led.deaths, l.estate.absorbing = nil, nil
+	l.led.deaths, l.estate.absorbing, l.estate.returning = nil, nil, nil
 	c.records[itemKey(tagLine, l.d.id, l.id)] = lineRecord(l)
 	return x
 }
@@ -183,6 +184,7 @@ func (e *Engine) takeBack(c *cut) {
 		d.mu.Lock()
 		for _, x := range s.lines {
 			x.l.estate.absorbing = append(x.absorbed, x.l.estate.absorbing...)
+			x.l.estate.returning = append(x.returned, x.l.estate.returning...)
 			x.l.led.deaths = append(x.deaths, x.l.led.deaths...)
 		}
 		d.retired = append(s.retired[:len(s.retired)-1], d.retired...) // the last one is the head's

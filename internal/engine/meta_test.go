@@ -24,6 +24,8 @@ var configs = []config{
 	{name: "everything", segment: 512 << 10, frame: 40, cache: 1 << 17, checkpoint: 5, reopen: 20, drain: 3, baseOps: 25},
 	{name: "views spill", cache: 1 << 17, checkpoint: 12, drain: 9, spill: true},
 	{name: "no checkpoint but at close", reopen: 60},
+	{name: "forgetful", segment: 512 << 10, checkpoint: 10, drain: 4, forget: 6, baseOps: 30},
+	{name: "forgetful, everything", segment: 512 << 10, frame: 40, cache: 1 << 17, checkpoint: 5, reopen: 25, drain: 3, forget: 4, baseOps: 15},
 }
 
 func memStore(c config) segstore.Store {
@@ -66,6 +68,7 @@ func TestMetamorphic(t *testing.T) {
 				s.compareAll("live", 25)
 				s.joinCheckpoint()
 				s.settle("settled")
+				s.rest()
 				checkClean(t, s)
 				s.must("close", s.e.Close(context.Background()))
 				s.openEngine()

@@ -313,7 +313,7 @@ func (c *checker) tree(r rootToCheck) error {
 			return err
 		}
 		if n.Ref.Addr != 0 {
-			if c.seen[n.Ref.Addr] {
+			if c.seen[n.Ref.Addr] && !(r.behind && len(r.dying) > 0) { // else its own lists say what of it counts
 				return tree.SkipNode
 			}
 			c.seen[n.Ref.Addr] = true

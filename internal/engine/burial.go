@@ -222,7 +222,7 @@ func (f *filing) inherit(p ancestor) error {
 			continue
 		}
 		for _, y := range ds {
-			if y.death <= p.fork {
+			if y.death <= p.fork && y.kind == dataDeath || y.death <= p.forkFrom { // else it is in the tree that this line began with
 				f.x.deaths = append(f.x.deaths, y)
 			}
 		}

@@ -64,6 +64,9 @@ func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error 
 		d.mu.Lock()
 		if op.At > d.horizon.lsn {
 			d.horizon = stamp{op.At, int64(op.Size)}
+			if !d.gone && d.changed <= op.At { // nothing of it keeps records: they may go before it changes again
+				e.keep(d, d.addRoot(d.freeze(op.At, pos)))
+			}
 			e.dropBases(d)
 		}
 		d.mu.Unlock()

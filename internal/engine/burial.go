@@ -372,7 +372,7 @@ func (e *Engine) recordFloor(c *cut) segment.Position {
 	for _, d := range e.datasets {
 		d.mu.Lock()
 		if r := d.rootBefore(d.horizon.lsn, true); r != nil && !d.gone && d.changed > d.horizon.lsn {
-			lower(r.pos)
+			lower(e.replayFrom(r.pos))
 		}
 		d.mu.Unlock()
 	}
@@ -382,6 +382,16 @@ func (e *Engine) recordFloor(c *cut) segment.Position {
 		}
 	}
 	return floor
+}
+
+// replayFrom is where the operations after a root are read from. What was
+// forgotten of the log between the two was of others: of a dataset that changes,
+// all is kept from its root on. The gate is held.
+func (e *Engine) replayFrom(p segment.Position) segment.Position {
+	if len(e.checkpoints) > 0 && p.Addr != 0 && p.Seq < e.checkpoints[0].pos.Seq {
+		return e.checkpoints[0].pos
+	}
+	return p
 }
 
 // thinCheckpoints forgets the checkpoints whose operations nobody can read any
@@ -394,5 +404,6 @@ func (e *Engine) thinCheckpoints(c *cut) {
 	}
 	if n > 0 {
 		e.checkpoints = slices.Clone(e.checkpoints[n:])
+		e.firstRecords.Store(e.checkpoints[0].pos)
 	}
 }

@@ -67,7 +67,7 @@ func TestCrash(t *testing.T) {
 	for _, p := range []string{
 		"write", "large trim", "flush", "checkpoint", "rollback", "snapshot", "clone", "drain", "open", "close",
 		"file create", "file write", "file rename", "rename over", "file remove", "link", "setattr", "truncate",
-		"large remove", "large truncate", "large rename",
+		"large remove", "large truncate", "large rename", "prune", "retire", "gone", "bury",
 	} {
 		if total.phases[p] == 0 {
 			t.Errorf("no crash in phase %q", p)

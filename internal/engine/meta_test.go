@@ -105,6 +105,7 @@ func (x *tried) enough(t *testing.T) {
 		"write", "trim", "large trim", "snapshot", "clone", "rollback", "drain", "checkpoint", "reopen", "set",
 		"file create", "mkdir", "symlink", "mknod", "link", "file remove", "rmdir", "file rename", "rename over",
 		"setattr", "truncate", "xattr", "file write", "large remove", "large truncate", "large rename",
+		"prune", "expire", "gone", "retire", "destroy snapshot", "segments retired at the beginning",
 	} {
 		if x.stats[what] == 0 {
 			t.Errorf("no script did %q", what)
@@ -131,6 +132,33 @@ func recoverStop(t *testing.T) {
 			t.Fatal(s.err)
 		}
 		panic(r)
+	}
+}
+
+// Whatever is forgotten, and in whatever order: the books are right after every
+// few steps, also while lines wait to be buried.
+func TestForgetting(t *testing.T) {
+	for seed := uint64(1); seed <= uint64(seeds(8)); seed++ {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			defer recoverStop(t)
+			c := config{segment: 512 << 10, checkpoint: 5, drain: 3, forget: 4, baseOps: 15, alone: true, volumes: seed%2 == 0}
+			s := newSim(t, c, memStore(c), seed)
+			for i := range 150 {
+				s.step()
+				s.between()
+				if i%5 == 4 {
+					checkClean(t, s)
+				}
+				if t.Failed() {
+					t.Fatalf("at step %d, in %s", i, s.phase)
+				}
+			}
+			s.rest()
+			checkClean(t, s)
+			s.compareAll("at rest", 20)
+			s.must("close", s.e.Close(context.Background()))
+		})
 	}
 }
 

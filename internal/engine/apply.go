@@ -64,6 +64,9 @@ func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error 
 		d.mu.Lock()
 		if op.At > d.horizon.lsn {
 			d.horizon = stamp{op.At, int64(op.Size)}
+			if !d.gone && d.changed <= op.At { // nothing of it keeps records: they may go before it changes again
+				e.keep(d, d.addRoot(d.freeze(op.At, pos)))
+			}
 			e.dropBases(d)
 		}
 		d.mu.Unlock()
@@ -171,8 +174,8 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	old := d.addRoot(d.freeze(op.LSN-1, pos))
 	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN - 1, time: op.Time, guard: true})
 	// What was born by the moment gone back to lives on, where that is on this line.
-	born, from := op.At, pre.im.from
-	if d.lineAt(op.At) != d.now() {
+	born, from, goesOn := op.At, pre.im.from, d.lineAt(op.At) == d.now()
+	if !goesOn {
 		born, from = 0, 0
 	}
 	e.addDying(d, &dying{id: op.LSN, root: old, end: tree.MaxKey, born: born})
@@ -183,7 +186,8 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	d.addLeft(&leftHead{root: old, born: from, at: op.LSN})
 	d.now().spans[len(d.now().spans)-1].to = op.LSN
 	e.ends[d.now()] = struct{}{}
-	pre.im.led = &d.begin(op.LSN, d.lineAt(op.At), op.At, pre.im.from).led
+	next := d.begin(op.LSN, d.lineAt(op.At), op.At, pre.im.from)
+	next.goesOn, pre.im.led = goesOn, &next.led
 	pre.im.hold.drop()
 	d.thaw()
 	d.head = pre.im.image

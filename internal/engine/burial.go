@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"varve/internal/fail"
 	"varve/internal/segment"
 )
 
@@ -75,6 +76,13 @@ func (e *Engine) bury(c *cut) {
 		switch {
 		case heir != nil:
 			e.takeOver(heir, l)
+		case l.unused() && l.goesOn:
+			if !l.parent.settled() {
+				continue // it is not known yet what is dead there
+			}
+			l.parent.estate.returning = append(l.parent.estate.returning, ancestor{l, l.fork, l.forkFrom})
+			l.parent.addFork(l, -1)
+			e.touch(l.parent.d)
 		case l.unused():
 			e.forgetRuns(c, l)
 			if l.parent != nil {
@@ -117,7 +125,7 @@ func (e *Engine) takeOver(heir, l *line) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	heir.estate.absorbing = append(heir.estate.absorbing, was)
-	heir.parent, heir.fork, heir.forkFrom, heir.led.fork = l.parent, l.fork, l.forkFrom, l.fork
+	heir.parent, heir.fork, heir.forkFrom, heir.goesOn, heir.led.fork = l.parent, l.fork, l.forkFrom, l.goesOn, l.fork
 	if l.d == d {
 		l.dropFork(was.fork, was.forkFrom)
 		heir.spans = append(slices.Clone(l.spans), heir.spans...)
@@ -161,7 +169,7 @@ func (e *Engine) forgetRuns(c *cut, l *line) {
 // held.
 func (e *Engine) wakeBurial() {
 	for l := range e.ends {
-		if l.settled() && (l.unused() || e.heir(l) != nil) {
+		if l.settled() && (l.unused() && (!l.goesOn || l.parent.settled()) || e.heir(l) != nil) {
 			e.moreToDo.Store(true)
 		}
 	}
@@ -219,7 +227,7 @@ func (f *filing) inherit(p ancestor) error {
 			continue
 		}
 		for _, y := range ds {
-			if y.death <= p.fork {
+			if y.death <= p.fork && y.kind == dataDeath || y.death <= p.forkFrom { // else it is in the tree that this line began with
 				f.x.deaths = append(f.x.deaths, y)
 			}
 		}
@@ -257,6 +265,93 @@ func (f *filing) inherit(p ancestor) error {
 	return nil
 }
 
+// takeBack enters what a buried line, which went on from this one, gave up: it
+// is dead here now, unless it was before that line began to go another way.
+func (f *filing) takeBack() error {
+	for ; len(f.x.returned) > 0; f.x.returned = f.x.returned[1:] {
+		c := f.x.returned[0]
+		theirs := filing{e: f.e, c: f.c, l: c.line, es: &c.estate}
+		dead, err := f.deadSince(c)
+		if err != nil {
+			return err
+		}
+		for len(c.estate.foreign) > 0 {
+			x := c.estate.foreign[0]
+			ds, err := theirs.read(x)
+			if err != nil {
+				return err
+			}
+			if ds != nil {
+				if err := theirs.forget(x); err != nil {
+					return err
+				}
+			}
+			c.estate.foreign = c.estate.foreign[1:]
+			for _, y := range ds {
+				f.x.deaths = append(f.x.deaths, dead.without(y)...)
+			}
+		}
+		for _, x := range c.estate.lost {
+			f.rename(c.line, x)
+			f.es.mu.Lock()
+			f.es.lost, f.es.lostBlocks = append(f.es.lost, x), f.es.lostBlocks+x.data+x.nodes
+			f.es.mu.Unlock()
+		}
+		c.estate.lost = nil
+	}
+	return nil
+}
+
+// deadSince returns the blocks that were there at a fork and died on this line
+// after it.
+func (f *filing) deadSince(c ancestor) (blockSet, error) {
+	dead := blockSet{}
+	note := func(ds []death) {
+		for _, y := range ds {
+			fork := c.fork
+			if y.kind == nodeDeath {
+				fork = c.forkFrom
+			}
+			if y.birth <= fork && fork < y.death {
+				dead.mark(y.addr, uint64(y.count))
+			}
+		}
+	}
+	var runs []*deathRun
+	for _, bs := range []*buckets{&f.es.data, &f.es.nodes} {
+		for _, b := range bs.all {
+			runs = append(runs, b.runs...)
+			note(b.fresh)
+		}
+	}
+	note(f.es.newForeign)
+	for _, x := range slices.Concat(runs, f.es.foreign) {
+		ds, err := f.e.readRun(f.l.d.id, x) // one that is damaged never frees what it lists
+		if err != nil && !fail.Is(err, fail.Corrupt) && !fail.Is(err, fail.IO) {
+			return nil, err
+		}
+		note(ds)
+	}
+	return dead, nil
+}
+
+// without returns the parts of a death whose blocks are not in b.
+func (b blockSet) without(y death) (out []death) {
+	for i := range y.count {
+		addr := y.addr + uint64(i)
+		switch n := len(out); {
+		case b.has(addr):
+		case n > 0 && out[n-1].addr+uint64(out[n-1].count) == addr:
+			out[n-1].count++
+		default:
+			z := y
+			z.addr, z.count = addr, 1
+			out = append(out, z)
+		}
+	}
+	return out
+}
+
 // rename makes a run of another line one of this line.
 func (f *filing) rename(from *line, x *deathRun) {
 	if from.d != f.l.d {
@@ -283,7 +378,7 @@ func (e *Engine) recordFloor(c *cut) segment.Position {
 	for _, d := range e.datasets {
 		d.mu.Lock()
 		if r := d.rootBefore(d.horizon.lsn, true); r != nil && !d.gone && d.changed > d.horizon.lsn {
-			lower(r.pos)
+			lower(e.replayFrom(r.pos))
 		}
 		d.mu.Unlock()
 	}
@@ -293,6 +388,16 @@ func (e *Engine) recordFloor(c *cut) segment.Position {
 		}
 	}
 	return floor
+}
+
+// replayFrom is where the operations after a root are read from. What was
+// forgotten of the log between the two was of others: of a dataset that changes,
+// all is kept from its root on. The gate is held.
+func (e *Engine) replayFrom(p segment.Position) segment.Position {
+	if len(e.checkpoints) > 0 && p.Addr != 0 && p.Seq < e.checkpoints[0].pos.Seq {
+		return e.checkpoints[0].pos
+	}
+	return p
 }
 
 // thinCheckpoints forgets the checkpoints whose operations nobody can read any
@@ -305,5 +410,6 @@ func (e *Engine) thinCheckpoints(c *cut) {
 	}
 	if n > 0 {
 		e.checkpoints = slices.Clone(e.checkpoints[n:])
+		e.firstRecords.Store(e.checkpoints[0].pos)
 	}
 }

@@ -48,7 +48,9 @@ type rootToCheck struct {
 	seed        uint64
 	inodes      int64
 	mapped, own int64
-	rough       bool // they count what a dying list still holds
+	rough       bool    // they count what a dying list still holds
+	behind      bool    // history starts from it, but does not show its moment: what it leads to may be free
+	dying       []dying // of that: what is still to be entered as dead
 }
 
 // Check verifies the pool while it is served, as of a checkpoint that it takes
@@ -111,6 +113,15 @@ func (e *Engine) check(ctx context.Context, data bool, progress func(done, total
 			return c.report, err
 		}
 	}
+	slices.SortStableFunc(roots, func(a, b rootToCheck) int { // a node is looked at once
+		switch {
+		case a.behind == b.behind:
+			return 0
+		case a.behind:
+			return 1
+		}
+		return -1
+	})
 	for _, r := range roots {
 		if err := c.tree(r); err != nil {
 			return c.report, err
@@ -148,7 +159,7 @@ func (c *checker) roots() []rootToCheck {
 		c.report.Snapshots += len(d.snaps)
 		d.mu.Lock()
 		for _, r := range d.roots {
-			out = append(out, rootToCheck{name: fmt.Sprintf("%s@lsn:%d", d.name, r.lsn), vers: r.version(e.cache), d: d, size: r.size})
+			out = append(out, rootToCheck{name: fmt.Sprintf("%s@lsn:%d", d.name, r.lsn), vers: r.version(e.cache), d: d, size: r.size, behind: !d.holdsMoment(r.lsn), dying: d.dyingOf(r)})
 		}
 		c.acct.take(d)
 		head := d.freeze(e.lastLSN(), segment.Position{})
@@ -312,7 +323,7 @@ func (c *checker) tree(r rootToCheck) error {
 			return err
 		}
 		if n.Ref.Addr != 0 {
-			if c.seen[n.Ref.Addr] {
+			if c.seen[n.Ref.Addr] && !(r.behind && len(r.dying) > 0) { // else its own lists say what of it counts
 				return tree.SkipNode
 			}
 			c.seen[n.Ref.Addr] = true
@@ -320,7 +331,7 @@ func (c *checker) tree(r rootToCheck) error {
 			c.acct.need.mark(n.Ref.Addr, 1)
 		}
 		c.report.Nodes++
-		if n.Level > 0 || r.pool {
+		if n.Level > 0 || r.pool || r.behind && len(r.dying) == 0 {
 			return nil
 		}
 		if n.Ref.Addr == 0 { // in memory only: as the log says since the last checkpoint
@@ -348,6 +359,9 @@ func (c *checker) leaf(r rootToCheck, leaf *tree.Version, from tree.Key, n int) 
 			return true
 		}
 		x, err := parseExtent(k, v)
+		if err == nil && r.behind && !slices.ContainsFunc(r.dying, func(y dying) bool { return y.has(k, x) }) {
+			return true
+		}
 		if x.ino != ino {
 			ino, end = x.ino, 0
 		}
@@ -369,6 +383,22 @@ func (c *checker) leaf(r rootToCheck, leaf *tree.Version, from tree.Key, n int) 
 		}
 		return true
 	})
+}
+
+// dyingOf returns the dying lists that are still to be read from a root. d.mu is
+// held.
+func (d *dataset) dyingOf(r *root) (out []dying) {
+	for _, y := range d.dying {
+		if y.root == r {
+			out = append(out, *y)
+		}
+	}
+	return out
+}
+
+// has reports whether an extent of the old tree is still to be entered.
+func (y *dying) has(k tree.Key, x extent) bool {
+	return !k.Less(y.next) && k.Less(y.end) && x.birth > y.born
 }
 
 // checkSum compares what a tree says of a block with what its frame says.

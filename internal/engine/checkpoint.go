@@ -50,6 +50,7 @@ type lineCut struct {
 	deaths             []death
 	dataPins, nodePins []uint64
 	absorbed           []ancestor // that it takes over
+	returned           []ancestor // that gave back what they had of it
 }
 
 // Checkpoint writes everything as of now and the super root that names it.
@@ -159,7 +160,7 @@ func (l *line) cut(c *cut) *lineCut {
 	x := &lineCut{
 		l: l, fork: l.fork, horizon: l.d.horizon.lsn, deaths: l.led.deaths,
 		dataPins: slices.Clone(l.dataPins.at), nodePins: slices.Clone(l.nodePins.at),
-		absorbed: l.estate.absorbing,
+		absorbed: l.estate.absorbing, returned: l.estate.returning,
 	}
 	if l.d.gone || l.end() != 0 && l.end() <= x.horizon {
 		x.horizon = math.MaxUint64
@@ -167,7 +168,7 @@ func (l *line) cut(c *cut) *lineCut {
 	l.estate.mu.Lock()
 	l.estate.unfiled += l.led.blocks
 	l.estate.mu.Unlock()
-	l.led.deaths, l.led.blocks, l.estate.absorbing = nil, 0, nil
+	l.led.deaths, l.led.blocks, l.estate.absorbing, l.estate.returning = nil, 0, nil, nil
 	c.records[itemKey(tagLine, l.d.id, l.id)] = lineRecord(l)
 	return x
 }
@@ -189,6 +190,7 @@ func (e *Engine) takeBack(c *cut) {
 		d.mu.Lock()
 		for _, x := range s.lines {
 			x.l.estate.absorbing = append(x.absorbed, x.l.estate.absorbing...)
+			x.l.estate.returning = append(x.returned, x.l.estate.returning...)
 			x.l.led.deaths = append(x.deaths, x.l.led.deaths...)
 		}
 		d.retired = append(s.retired[:len(s.retired)-1], d.retired...) // the last one is the head's

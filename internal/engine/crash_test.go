@@ -67,7 +67,7 @@ func TestCrash(t *testing.T) {
 	for _, p := range []string{
 		"write", "large trim", "flush", "checkpoint", "rollback", "snapshot", "clone", "drain", "open", "close",
 		"file create", "file write", "file rename", "rename over", "file remove", "link", "setattr", "truncate",
-		"large remove", "large truncate", "large rename",
+		"large remove", "large truncate", "large rename", "prune", "retire", "gone", "bury",
 	} {
 		if total.phases[p] == 0 {
 			t.Errorf("no crash in phase %q", p)
@@ -80,6 +80,7 @@ var crashConfigs = []config{
 	{name: "small", segment: 512 << 10, frame: 40, cache: 1 << 17, checkpoint: 6, reopen: 30, drain: 3, baseOps: 25},
 	{name: "few checkpoints", segment: 1 << 20, checkpoint: 60, drain: 4, reopen: 50},
 	{name: "many checkpoints", segment: 1 << 20, checkpoint: 2, drain: 5},
+	{name: "forgetful", segment: 512 << 10, checkpoint: 8, drain: 4, forget: 5, baseOps: 30},
 }
 
 // crashScript runs one script with n power failures and returns in which
@@ -189,7 +190,13 @@ func (s *sim) judge(t *testing.T) {
 	if lsn < s.flushed {
 		t.Fatalf("after a crash in %s: recovered to lsn %d, but %d was acknowledged", s.phase, lsn, s.flushed)
 	}
-	if lsn == s.m.last()+1 && s.pending != nil {
+	for _, step := range s.steps { // one operation each
+		if lsn > s.m.last() {
+			s.m.push(s.pending)
+			step()
+		}
+	}
+	if lsn == s.m.last()+1 && s.pending != nil && s.steps == nil {
 		s.m.push(s.pending)
 		if s.made != nil {
 			s.made()
@@ -199,6 +206,9 @@ func (s *sim) judge(t *testing.T) {
 		t.Fatalf("recovered to lsn %d, but only %d happened", lsn, s.m.last())
 	}
 	s.m.truncate(lsn)
-	s.flushed, s.pending = lsn, nil
+	s.flushed, s.pending, s.steps = lsn, nil, nil
+	if s.conf.forget > 0 {
+		s.noteTime()
+	}
 	s.compareAll(fmt.Sprintf("after a crash in %s", s.phase), 4)
 }

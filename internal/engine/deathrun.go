@@ -110,7 +110,7 @@ func (e *Engine) readRun(dataset uint64, x *deathRun) ([]death, error) {
 			return nil, fail.New(fail.Corrupt, "segment %d block %d (deaths of dataset %d): checksum mismatch", a.Segment(), a.Block(), dataset)
 		}
 		var err error
-		if out, err = decodeDeaths(out, page, dataset); err != nil {
+		if out, err = decodeDeaths(out, page); err != nil {
 			return nil, err
 		}
 	}

@@ -110,19 +110,20 @@ type Engine struct {
 	touchMu     sync.Mutex
 	touchedSets []*dataset
 
-	ckpt     sync.Mutex
-	pool     *tree.Tree  // under ckpt
-	drops    []tree.Drop // of the pool tree, not yet in a super root
-	died     []tree.Drop // named by the last super root, not yet in the map of free blocks
-	space    freeMap
-	freed    map[uint64][]uint64 // bits of the last checkpoint, which the store gets after the next
-	floors   [2]segment.Position // where records begin that the last checkpoints need
-	ends     map[*line]struct{}  // over, and not buried yet; under gate
-	lastCkpt atomic.Value        // checkpointRecord
-	lastBase checkpointRecord
-	outcome  atomic.Value // checkpointOutcome
-	ckptWake chan struct{}
-	ckptLog  atomic.Int64 // log bytes at the last checkpoint
+	ckpt         sync.Mutex
+	pool         *tree.Tree  // under ckpt
+	drops        []tree.Drop // of the pool tree, not yet in a super root
+	died         []tree.Drop // named by the last super root, not yet in the map of free blocks
+	space        freeMap
+	freed        map[uint64][]uint64 // bits of the last checkpoint, which the store gets after the next
+	floors       [2]segment.Position // where records begin that the last checkpoints need
+	ends         map[*line]struct{}  // over, and not buried yet; under gate
+	lastCkpt     atomic.Value        // checkpointRecord
+	firstRecords atomic.Value        // segment.Position: of the oldest kept checkpoint
+	lastBase     checkpointRecord
+	outcome      atomic.Value // checkpointOutcome
+	ckptWake     chan struct{}
+	ckptLog      atomic.Int64 // log bytes at the last checkpoint
 
 	views   viewCache
 	scratch scratchSpace

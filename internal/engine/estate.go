@@ -31,6 +31,7 @@ type estate struct {
 
 	renamed   []*deathRun // whose bucket changed, or that nobody needs, when the pool was opened
 	absorbing []ancestor  // whose foreign deaths are still to be taken over
+	returning []ancestor  // lines that went on from this one, and are buried: what they gave up of it is dead here
 
 	historyBlocks, foreignBlocks, lostBlocks int64
 	foreignData                              int64 // of foreignBlocks
@@ -58,7 +59,7 @@ const horizonRuns = 256
 func (e *Engine) fileDeaths(c *cut, s *setCut) error {
 	for _, x := range s.lines {
 		f := filing{e, c, s, x, x.l, &x.l.estate}
-		for _, step := range []func() error{f.adopted, f.absorb, f.pins, f.deaths, f.horizon, f.write} {
+		for _, step := range []func() error{f.adopted, f.absorb, f.takeBack, f.pins, f.deaths, f.horizon, f.write} {
 			if err := step(); err != nil {
 				return err
 			}
@@ -360,7 +361,7 @@ func (es *estate) adopt(x *deathRun) (moved, ok bool) {
 
 // sorted reports whether all that is dead waits for pins only, or is foreign.
 func (es *estate) sorted() bool {
-	return len(es.history)+len(es.newHistory)+len(es.newForeign)+len(es.renamed)+len(es.absorbing) == 0
+	return len(es.history)+len(es.newHistory)+len(es.newForeign)+len(es.renamed)+len(es.absorbing)+len(es.returning) == 0
 }
 
 // empty reports whether moreover no pin keeps anything.

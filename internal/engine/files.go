@@ -229,7 +229,7 @@ func (v *View) MapFile(ino, off, n uint64, fn func(Span) bool) error {
 func (e *Engine) OpenViewID(id, lsn uint64) (*View, error) {
 	e.gate.RLock()
 	d := e.datasets[id]
-	if d == nil || d.gone || lsn > e.log.LastLSN() || lsn < e.oldest(d).lsn {
+	if d == nil || d.gone || lsn > e.log.LastLSN() || !d.kept(lsn) {
 		e.gate.RUnlock()
 		return nil, fail.New(fail.Stale, "moment lsn %d of dataset %d is not there", lsn, id)
 	}

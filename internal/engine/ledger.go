@@ -91,14 +91,16 @@ func encodeDeaths(page []byte, dataset uint64, ds []death) int {
 	return n
 }
 
-// decodeDeaths appends the deaths of one page to dst.
-func decodeDeaths(dst []death, page []byte, dataset uint64) ([]death, error) {
+// decodeDeaths appends the deaths of one page to dst. The page names the dataset
+// that wrote it; its run may be another's meanwhile, which absorbed that one, and
+// has the page's checksum.
+func decodeDeaths(dst []death, page []byte) ([]death, error) {
 	if len(page) != BlockSize || binary.LittleEndian.Uint32(page) != deathMagic {
 		return dst, fail.New(fail.Corrupt, "not a death page")
 	}
 	n := int(binary.LittleEndian.Uint16(page[4:]))
-	if n == 0 || n > deathsPerPage || binary.LittleEndian.Uint64(page[8:]) != dataset {
-		return dst, fail.New(fail.Corrupt, "death page of %d entries for dataset %d where dataset %d's was expected", n, binary.LittleEndian.Uint64(page[8:]), dataset)
+	if n == 0 || n > deathsPerPage {
+		return dst, fail.New(fail.Corrupt, "death page of %d entries", n)
 	}
 	for i := range n {
 		p := page[deathHeader+i*deathSize:]

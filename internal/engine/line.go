@@ -17,13 +17,15 @@ import (
 //
 // What was born up to the fork is the parent's: when the younger line drops it,
 // that death is foreign, and inert. When nothing but that one line needs the
-// parent any more, it absorbs it (bury), and the two are one line.
+// parent any more, it absorbs it (bury), and the two are one line. A line that is
+// buried itself leaves those deaths to the parent, if it went on from it.
 type line struct {
 	d              *dataset
 	id             uint64    // the operation that made it
 	spans          []stretch // of moments: its own, and those of the lines that it absorbed
 	parent         *line
 	fork, forkFrom uint64 // the moment of the parent, and the parent's root that the first tree was made from
+	goesOn         bool   // what lived on the parent at the fork, and when it ended, did not die there: it is here
 	children       int    // lines that forked from it
 
 	dataPins pinSet // moments whose data is needed

@@ -24,6 +24,8 @@ var configs = []config{
 	{name: "everything", segment: 512 << 10, frame: 40, cache: 1 << 17, checkpoint: 5, reopen: 20, drain: 3, baseOps: 25},
 	{name: "views spill", cache: 1 << 17, checkpoint: 12, drain: 9, spill: true},
 	{name: "no checkpoint but at close", reopen: 60},
+	{name: "forgetful", segment: 512 << 10, checkpoint: 10, drain: 4, forget: 6, baseOps: 30},
+	{name: "forgetful, everything", segment: 512 << 10, frame: 40, cache: 1 << 17, checkpoint: 5, reopen: 25, drain: 3, forget: 4, baseOps: 15},
 }
 
 func memStore(c config) segstore.Store {
@@ -66,6 +68,7 @@ func TestMetamorphic(t *testing.T) {
 				s.compareAll("live", 25)
 				s.joinCheckpoint()
 				s.settle("settled")
+				s.rest()
 				checkClean(t, s)
 				s.must("close", s.e.Close(context.Background()))
 				s.openEngine()
@@ -102,6 +105,7 @@ func (x *tried) enough(t *testing.T) {
 		"write", "trim", "large trim", "snapshot", "clone", "rollback", "drain", "checkpoint", "reopen", "set",
 		"file create", "mkdir", "symlink", "mknod", "link", "file remove", "rmdir", "file rename", "rename over",
 		"setattr", "truncate", "xattr", "file write", "large remove", "large truncate", "large rename",
+		"prune", "expire", "gone", "retire", "destroy snapshot", "segments retired at the beginning",
 	} {
 		if x.stats[what] == 0 {
 			t.Errorf("no script did %q", what)
@@ -128,6 +132,33 @@ func recoverStop(t *testing.T) {
 			t.Fatal(s.err)
 		}
 		panic(r)
+	}
+}
+
+// Whatever is forgotten, and in whatever order: the books are right after every
+// few steps, also while lines wait to be buried.
+func TestForgetting(t *testing.T) {
+	for seed := uint64(1); seed <= uint64(seeds(8)); seed++ {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			defer recoverStop(t)
+			c := config{segment: 512 << 10, checkpoint: 5, drain: 3, forget: 4, baseOps: 15, alone: true, volumes: seed%2 == 0}
+			s := newSim(t, c, memStore(c), seed)
+			for i := range 150 {
+				s.step()
+				s.between()
+				if i%5 == 4 {
+					checkClean(t, s)
+				}
+				if t.Failed() {
+					t.Fatalf("at step %d, in %s", i, s.phase)
+				}
+			}
+			s.rest()
+			checkClean(t, s)
+			s.compareAll("at rest", 20)
+			s.must("close", s.e.Close(context.Background()))
+		})
 	}
 }
 

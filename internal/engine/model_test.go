@@ -9,6 +9,7 @@ import "maps"
 type disk struct {
 	name      string
 	destroyed bool
+	gone      bool // for good
 	large     bool // a dying list had a part in it: its blocks may be counted too high
 
 	size   uint64 // of a volume
@@ -43,10 +44,11 @@ func (w world) with(id uint64, d *disk) world {
 // model is the history of worlds. lines tells how to find a moment of a clone
 // from before it was made.
 type model struct {
-	worlds []world // by LSN
-	origin map[uint64]fork
-	snaps  []map[string]uint64 // by LSN: the moment of each "id@snapshot"
-	times  []int64             // by LSN: Unix nanoseconds, 0 until somebody asks
+	worlds   []world // by LSN
+	origin   map[uint64]fork
+	snaps    []map[string]uint64 // by LSN: the moment of each "id@snapshot"
+	horizons []map[uint64]uint64 // by LSN: of each dataset that has one
+	times    []int64             // by LSN: Unix nanoseconds, 0 until somebody asks
 }
 
 type fork struct{ parent, at, made uint64 }
@@ -59,6 +61,7 @@ func (m *model) push(w world) {
 	m.worlds = append(m.worlds, w)
 	m.times = append(m.times, 0)
 	m.snaps = append(m.snaps, m.snaps[len(m.snaps)-1])
+	m.horizons = append(m.horizons, m.horizons[len(m.horizons)-1])
 }
 
 // setSnap notes a snapshot that the last operation made, or destroyed (lsn 0).
@@ -90,7 +93,7 @@ func (m *model) truncate(lsn uint64) {
 			delete(m.origin, id)
 		}
 	}
-	m.snaps, m.times = m.snaps[:lsn+1], m.times[:lsn+1]
+	m.snaps, m.times, m.horizons = m.snaps[:lsn+1], m.times[:lsn+1], m.horizons[:lsn+1]
 }
 
 func (d *disk) written(p []byte, off uint64) *disk {

@@ -197,7 +197,7 @@ func lineRecord(l *line) []byte {
 	if l.parent != nil {
 		dataset, parent = l.parent.d.id, l.parent.id
 	}
-	b := putUvarints(nil, dataset, parent, l.fork, l.forkFrom, uint64(len(l.spans)))
+	b := putUvarints(putBool(nil, l.goesOn), dataset, parent, l.fork, l.forkFrom, uint64(len(l.spans)))
 	for _, s := range l.spans {
 		b = putUvarints(b, s.from, s.to)
 	}
@@ -207,7 +207,7 @@ func lineRecord(l *line) []byte {
 // parseLine returns a line and where its parent is.
 func parseLine(d *dataset, id uint64, v []byte) (l *line, dataset, parent uint64, err error) {
 	r := varint.Reader{B: v}
-	l = &line{d: d, id: id}
+	l = &line{d: d, id: id, goesOn: r.Byte() != 0}
 	dataset, parent, l.fork, l.forkFrom = r.Uvarint(), r.Uvarint(), r.Uvarint(), r.Uvarint()
 	n := r.Uvarint()
 	for r.Bad = r.Bad || n == 0; n > 0 && !r.Bad; n-- {

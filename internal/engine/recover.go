@@ -296,6 +296,9 @@ func (e *Engine) loadPool(s *superRoot) error {
 	c := checkpointRecord{number: s.number, cut: s.cut, time: s.time, age: s.age, pos: s.pos}
 	e.lastCkpt.Store(c)
 	e.opened = s.age
+	if len(e.checkpoints) > 0 {
+		e.firstRecords.Store(e.checkpoints[0].pos)
+	}
 	for _, c := range e.checkpoints {
 		if c.base {
 			e.lastBase = c

@@ -28,7 +28,7 @@ func (e *Engine) replayTo(d *dataset, lsn uint64, spill bool) (*overlay, error) 
 	defer e.reads.begin(start.pos)()
 	im.tree.Blocking(true)
 	im.spills = spill && start.vers == nil // else it shares pages with the head
-	if err := e.replay(im, d, start.pos, start.lsn, lsn); err != nil {
+	if err := e.replay(im, d, e.readable(start.pos), start.lsn, lsn); err != nil {
 		im.close()
 		return nil, err
 	}
@@ -117,6 +117,14 @@ func (e *Engine) replay(im *overlay, d *dataset, pos segment.Position, from, to 
 		}
 		return nil
 	})
+}
+
+// readable is replayFrom for who may hold the gate, or not.
+func (e *Engine) readable(p segment.Position) segment.Position {
+	if first, ok := e.firstRecords.Load().(segment.Position); ok && p.Addr != 0 && p.Seq < first.Seq {
+		return first
+	}
+	return p
 }
 
 // storeHas makes sure that segment.Read finds the operations up to lsn. Those

@@ -35,6 +35,7 @@ type config struct {
 	baseOps    uint64
 	reopen     int           // one in so many closes and opens the pool
 	drain      int           // one in so many makes a drain step
+	forget     int           // one in so many lets go of something
 	marker     time.Duration // 0: no markers but by Close
 	spill      bool          // views go to a scratch file
 	volumes    bool          // no shares
@@ -84,6 +85,7 @@ type sim struct {
 	flushed uint64     // every operation up to it was acknowledged as durable
 	pending world      // what the operation under way leaves, if it happens
 	made    func()     // and what else the model then notes
+	steps   []func()   // where it is several operations, what the model notes of each
 	phase   string     // what a crash interrupts
 	begins  func()     // is told that a phase begins, if not nil
 	beside  chan error // of the checkpoint that runs beside the script
@@ -155,6 +157,9 @@ func (s *sim) did(what string, w world, durable bool) {
 	}
 	s.m.push(w)
 	s.stats[what]++
+	if s.conf.forget > 0 {
+		s.noteTime()
+	}
 	if durable {
 		s.flushed = lsn
 	}
@@ -163,7 +168,7 @@ func (s *sim) did(what string, w world, durable bool) {
 // intend notes what the operation under way will leave: a crash may come after
 // it was logged and before it was answered.
 func (s *sim) intend(phase string, w world, made func()) {
-	s.phase, s.pending, s.made = phase, w, made
+	s.phase, s.pending, s.made, s.steps = phase, w, made, nil
 	if s.begins != nil {
 		s.begins()
 	}
@@ -405,7 +410,7 @@ func (s *sim) moment(id uint64) uint64 {
 		if s.rng.IntN(3) == 0 {
 			lsn = s.m.last() - min(s.m.last(), s.rng.Uint64N(4))
 		}
-		if s.m.at(id, lsn) != nil {
+		if s.reach(id, lsn) == always {
 			return lsn
 		}
 	}
@@ -479,7 +484,7 @@ func (s *sim) undestroy() {
 	w := s.m.now()
 	for id := uint64(1); id <= uint64(len(w)); id++ {
 		d := w[id]
-		if d == nil || !d.destroyed {
+		if d == nil || !d.destroyed || d.gone {
 			continue
 		}
 		nd := *d
@@ -535,6 +540,9 @@ func (s *sim) between() {
 			s.must("drain", s.e.Flush()) // it says why it could not
 		}
 	}
+	if c := s.conf.forget; c > 0 && s.knob.IntN(c) == 0 {
+		s.forget()
+	}
 	if c := s.conf.reopen; c > 0 && s.knob.IntN(c) == 0 {
 		s.intend("close", nil, nil)
 		s.joinCheckpoint()
@@ -565,7 +573,7 @@ func (s *sim) openEngine() {
 func newSim(t testing.TB, conf config, store segstore.Store, seed uint64) *sim {
 	s := &sim{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), knob: rand.New(rand.NewPCG(seed, 2)), conf: conf,
-		m:     model{worlds: []world{{}}, origin: map[uint64]fork{}, snaps: []map[string]uint64{{}}, times: []int64{0}},
+		m:     model{worlds: []world{{}}, origin: map[uint64]fork{}, snaps: []map[string]uint64{{}}, horizons: []map[uint64]uint64{{}}, times: []int64{0}},
 		store: &gatedStore{Store: store}, clock: newClock(), stats: map[string]int{},
 	}
 	if err := engine.Format(store, s.clock.now(), seedReader{s.knob}); err != nil {

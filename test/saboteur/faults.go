@@ -10,6 +10,7 @@ var (
 	poolDeaths   = suite{pkg: "./internal/engine", run: "^TestDeaths"}
 	poolDamage   = suite{pkg: "./internal/engine", run: "^(TestLostLastSegment|TestDamagedCheckpoint)$"}
 	shareMoments = suite{pkg: "./internal/engine", run: "^TestMetamorphic$/^(plain|reopened_often|drained)$", env: "VARVE_SEEDS=2"}
+	forgetting   = suite{pkg: "./internal/engine", run: "^TestForgetting$", env: "VARVE_SEEDS=30"}
 	shareDeaths  = suite{pkg: "./internal/engine", run: "^TestDeathsSingleLine$"}
 	restarts     = suite{pkg: "./internal/engine", run: "^(TestRecent|TestVerifier)$"}
 	edges        = suite{pkg: "./internal/engine", run: "^TestEdgesGuarded$"}
@@ -353,6 +354,32 @@ var faults = []fault{
 		name: "groups-ignored", what: "the further groups of a user give no access",
 		edits: []edit{{"internal/fs/perm.go", "return c.GID == gid || slices.Contains(c.Groups, gid)", "_ = slices.Contains[[]uint32]; return c.GID == gid"}},
 		tests: nfsClients,
+	},
+	// Retention.
+	{
+		name: "later-pin-ignored", what: "destroying a pin frees what a later pin keeps",
+		edits: []edit{{"internal/engine/bucket.go", "if at == len(now) || to.first > to.last {", "if true {"}},
+		tests: forgetting,
+	},
+	{
+		name: "foreign-filed-as-own", what: "a line frees what is its ancestor's",
+		edits: []edit{{"internal/engine/estate.go", "case x.birth <= f.x.fork:", "case false:"}},
+		tests: forgetting,
+	},
+	{
+		name: "pins-not-asked", what: "what falls behind the horizon is freed whatever pins keep it",
+		edits: []edit{{"internal/engine/estate.go", "	kept := bs.place(x)\n", "	kept := bs.list == nodeBucket && bs.place(x)\n"}},
+		tests: forgetting,
+	},
+	{
+		name: "buried-with-deaths", what: "what a buried line gave up of the line it went on from is forgotten",
+		edits: []edit{{"internal/engine/burial.go", "case l.unused() && l.goesOn:", "case false:"}},
+		tests: forgetting,
+	},
+	{
+		name: "start-of-history-lost", what: "the root that history starts from goes with what else kept it",
+		edits: []edit{{"internal/engine/apply.go", "if first != nil && !first.base && !d.gone {", "if false {"}},
+		tests: forgetting,
 	},
 	// Slots.
 	{

@@ -195,3 +195,10 @@ func (e *Engine) Reclaim(force bool) error {
 // MoreToDo reports whether the next checkpoint has something to do though
 // nothing was logged.
 func (e *Engine) MoreToDo() bool { return e.moreToDo.Load() }
+
+// Cleaned is what the cleaner did since the pool was opened.
+func (e *Engine) Cleaned() CleanReport {
+	e.cleaned.mu.Lock()
+	defer e.cleaned.mu.Unlock()
+	return e.cleaned.CleanReport
+}

@@ -16,6 +16,10 @@ type compactor interface {
 	Pending() []uint64
 	Held(segment uint64) (slot uint64, blocks []compact.Range)
 	ReadAt(n uint64, p []byte, off int64) error
+	In(slot uint64) []uint64
+	Slots() ([]compact.SlotInfo, error)
+	PunchSlots(least int) (bytes int64, err error)
+	Dead() (bytes int64)
 	Finish() error
 }
 
@@ -53,55 +57,26 @@ func (e *Engine) tellSlots() error {
 	return nil
 }
 
-// compactDead moves what is alive of mostly dead segments together, until none
-// is worth it or, without force, enough is free.
-func (e *Engine) compactDead(r *CleanReport, short, force bool) error {
+// compactDead moves what is alive of mostly dead segments and slots together,
+// until enough is free or none is worth it. In a hurry it does not rest.
+func (e *Engine) compactDead(r *CleanReport, below float64, enough func() bool, hurry bool) error {
 	store, ok := e.store.(compactor)
 	if !ok {
 		return nil
 	}
 	tried := map[uint64]bool{}
-	for {
+	for !enough() {
 		began := time.Now()
-		victims := e.victims(store, tried, short)
-		if len(victims) < 2 { // one alone would only move
-			return nil
-		}
-		sums := map[uint64]map[int]uint32{}
-		for _, v := range victims {
-			tried[v.Segment] = true
-			sum, err := e.blockSums(v.Segment)
-			if err != nil {
-				return err
-			}
-			sums[v.Segment] = sum
-		}
-		res, err := store.Compact(victims, func(seg uint64, block int, data []byte) error {
-			if want, ok := sums[seg][block]; ok && segment.Checksum(data) != want {
-				return fail.New(fail.Corrupt, "segment %d block %d: checksum mismatch", seg, block)
-			}
-			return nil
-		})
-		r.Compacted += len(res.Taken)
-		r.CopiedBytes += int64(res.Blocks) * BlockSize
-		for _, d := range res.Damaged {
-			r.Damaged++
-			e.quarantined.Add(1)
-			e.logger.Error("a damaged block was not moved", "segment", d.Segment, "block", d.Block, "err", d.Err)
-		}
-		if err != nil && res.Slot != 0 {
-			err = store.Finish()
-		}
-		if err != nil {
+		victims, err := e.victims(store, tried, below, hurry)
+		if err != nil || len(victims) == 0 {
 			return err
 		}
-		if len(res.Taken) == 0 {
-			return nil
-		}
-		if sp, err := e.store.Space(); err != nil || !force && e.percentFree(sp) >= highWater {
+		slot, err := e.compact(store, r, victims)
+		if err != nil || slot == 0 {
 			return err
 		}
-		if !force && !short {
+		tried[slot] = true
+		if !hurry {
 			e.pace(time.Since(began))
 		}
 		select {
@@ -110,40 +85,110 @@ func (e *Engine) compactDead(r *CleanReport, short, force bool) error {
 		default:
 		}
 	}
+	return nil
 }
 
-// victims chooses segments to compact into one slot, and says what of them is
-// alive: all that the store may not have.
-func (e *Engine) victims(store compactor, tried map[uint64]bool, short bool) (out []compact.Victim) {
-	floor, moved := e.recordsFrom(), e.relocated()
-	size := int(e.store.SegmentSize() / BlockSize)
-	now := e.poolTime()
-	e.space.mu.Lock()
-	var all []compact.Candidate
-	for n, s := range e.space.segs {
-		if n < floor && !tried[n] && !moved[n] && s.payload > s.dead {
-			all = append(all, compact.Candidate{Number: n, Live: s.payload - s.dead, Blocks: size, Age: time.Duration(max(1, now-s.usage.LastTime))})
+// compact moves victims into a slot; 0: nothing was moved.
+func (e *Engine) compact(store compactor, r *CleanReport, victims []compact.Victim) (slot uint64, err error) {
+	sums, moved := map[uint64]map[int]uint32{}, e.relocated()
+	for _, v := range victims {
+		if moved[v.Segment] {
+			continue // the slot that it lies in has checksums
+		}
+		if sums[v.Segment], err = e.blockSums(v.Segment); err != nil {
+			return 0, err
 		}
 	}
-	e.space.mu.Unlock()
-	room := size - size/16 // the slot's table
-	below := compactLive
-	if short {
-		below = scarceLive
+	res, err := store.Compact(victims, func(seg uint64, block int, data []byte) error {
+		if want, ok := sums[seg][block]; ok && segment.Checksum(data) != want {
+			return fail.New(fail.Corrupt, "segment %d block %d: checksum mismatch", seg, block)
+		}
+		return nil
+	})
+	r.Compacted += len(res.Taken)
+	r.CopiedBytes += int64(res.Blocks) * BlockSize
+	for _, d := range res.Damaged {
+		r.Damaged++
+		e.quarantined.Add(1)
+		e.logger.Error("a damaged block was not moved", "segment", d.Segment, "block", d.Block, "err", d.Err)
 	}
-	for _, c := range compact.Choose(all, below, short) {
+	switch {
+	case err != nil && res.Slot != 0:
+		err = store.Finish()
+	case fail.Is(err, fail.NoSpace):
+		return 0, nil // there is no room to move anything
+	}
+	return res.Slot, err
+}
+
+// victims chooses segments and slots to compact into one slot, and says what of
+// them is alive: all that the store may not have.
+func (e *Engine) victims(store compactor, tried map[uint64]bool, below float64, short bool) (out []compact.Victim, err error) {
+	all, err := e.candidates(store, tried)
+	if err != nil {
+		return nil, err
+	}
+	size := int(e.store.SegmentSize() / BlockSize)
+	room := size - size/16 // the slot's table
+	chosen := compact.Choose(all, below, short)
+	for i, c := range chosen {
 		if room -= c.Live; room < 0 {
+			chosen = chosen[:i]
 			break
+		}
+	}
+	if len(chosen) < 2 {
+		return nil, nil // one alone would only move
+	}
+	for _, c := range chosen {
+		tried[c.Number] = true
+		if c.Number >= compact.SlotBase {
+			for _, seg := range store.In(c.Number) {
+				_, live := store.Held(seg)
+				out = append(out, compact.Victim{Segment: seg, Live: live})
+			}
+			continue
 		}
 		live, err := e.liveRanges(c.Number)
 		if err != nil {
 			e.logger.Error("a segment cannot be compacted", "segment", c.Number, "err", err)
-			tried[c.Number] = true
 			continue
 		}
 		out = append(out, compact.Victim{Segment: c.Number, Live: live})
 	}
-	return out
+	return out, nil
+}
+
+// candidates are the segments and slots of which something is dead: what is
+// alive of them, and how many blocks they occupy.
+func (e *Engine) candidates(store compactor, tried map[uint64]bool) (all []compact.Candidate, err error) {
+	floor, moved, now := e.recordsFrom(), e.relocated(), e.poolTime()
+	slots, err := store.Slots()
+	if err != nil {
+		return nil, err
+	}
+	size := int(e.store.SegmentSize() / BlockSize)
+	since := func(t int64) time.Duration { return time.Duration(max(1, now-t)) }
+	e.space.mu.Lock()
+	defer e.space.mu.Unlock()
+	for n, s := range e.space.segs {
+		if n < floor && !tried[n] && !moved[n] && s.payload > s.dead {
+			all = append(all, compact.Candidate{Number: n, Live: s.payload - s.dead, Blocks: size - s.holes, Age: since(s.usage.LastTime)})
+		}
+	}
+	for _, x := range slots {
+		if tried[x.Number] {
+			continue
+		}
+		last := int64(0)
+		for _, n := range store.In(x.Number) {
+			if s := e.space.segs[n]; s != nil {
+				last = max(last, s.usage.LastTime)
+			}
+		}
+		all = append(all, compact.Candidate{Number: x.Number, Live: x.Live, Blocks: x.Overhead + x.Blocks - x.Holes, Age: since(last)})
+	}
+	return all, nil
 }
 
 // liveRanges returns the payload blocks of a segment that the store may not have.

@@ -208,3 +208,10 @@ func (e *Engine) EarnReadAround(n int) {
 		e.around.hit()
 	}
 }
+
+// Cleaned is what the cleaner did since the pool was opened.
+func (e *Engine) Cleaned() CleanReport {
+	e.cleaned.mu.Lock()
+	defer e.cleaned.mu.Unlock()
+	return e.cleaned.CleanReport
+}

@@ -34,6 +34,7 @@ type segmentSpace struct {
 	ready   []uint64 // bits that the store may have
 	dead    int      // how many
 	punched []uint64 // bits that the store has made holes of
+	holes   int      // how many
 	payload int      // payload blocks, free ones too
 	nodes   int      // of these: tree nodes and pages of deaths
 	usage   segment.Usage

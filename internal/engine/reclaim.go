@@ -2,7 +2,6 @@ package engine
 
 import (
 	"cmp"
-	"math/bits"
 	"slices"
 	"time"
 
@@ -44,11 +43,22 @@ const (
 	highWater = 20
 )
 
-const (
-	punchLeast  = 16   // blocks in a row: a shorter hole costs the file system more than it gives
-	compactLive = 0.25 // segments of which less is alive are compacted;
-	scarceLive  = 0.6  // and of which less than this, when hardly anything is free
-)
+// effort is a stage of a round of the cleaner. Cheap ones come first, and each is
+// made only while less than until percent of the capacity are free. A hole costs
+// no copy, so stages punch before they move anything; but a short hole costs the
+// file system a call, and an extent more in its maps, like a long one.
+type effort struct {
+	until int     // percent
+	least int     // blocks in a row: shorter holes are not punched
+	below float64 // segments are compacted of whose space less is alive
+}
+
+var efforts = []effort{
+	{highWater, 16, 0.25},
+	{lowWater, 4, 0.25},
+	{lowWater, 1, 0.25},
+	{lowWater / 2, 1, 0.6},
+}
 
 // reclaim is one round of giving back what is free. With force it goes on
 // whatever the watermarks say.
@@ -70,22 +80,38 @@ func (e *Engine) reclaim(force bool) (r CleanReport, err error) {
 	case short >= highWater:
 		e.needy.Store(false)
 	}
-	scarce := short < lowWater/2
-	if force || e.needy.Load() {
-		if r.PunchedBytes, err = e.punchDead(scarce); err != nil {
-			return r, err
-		}
-		if err = e.compactDead(&r, scarce, force); err != nil {
+	for i, x := range efforts {
+		if err = e.exert(&r, x, force && i == 0, force); err != nil {
 			return r, err
 		}
 	}
 	after, err := e.store.Space()
 	r.FreedBytes = max(0, before.Used-after.Used)
-	r.RemainingBytes = e.space.unreturned()
+	r.RemainingBytes = e.unreturned()
 	if r.FreedBytes > 0 {
 		e.log.SpaceFreed()
 	}
 	return r, err
+}
+
+// exert makes an effort; always, whatever is free.
+func (e *Engine) exert(r *CleanReport, x effort, always, hurry bool) error {
+	if !always && !e.needy.Load() && !hurry {
+		return nil
+	}
+	enough := func() bool {
+		sp, err := e.store.Space()
+		return err != nil || !always && e.percentFree(sp) >= x.until
+	}
+	if enough() {
+		return nil
+	}
+	n, err := e.punchDead(x.least, enough)
+	r.PunchedBytes += n
+	if err != nil {
+		return err
+	}
+	return e.compactDead(r, x.below, enough, hurry || x.until < highWater)
 }
 
 // percentFree is how much of the capacity writers may still use.
@@ -146,61 +172,101 @@ type hole struct {
 }
 
 // holes returns the runs of at least least dead blocks that were not punched yet,
-// and counts them as punched.
-func (m *freeMap) holes(least int) (out []hole) {
+// by segment, those with most of them first. In segments that were moved every
+// run counts: only the store knows how long it is where it lies.
+func (m *freeMap) holes(least int, moved map[uint64]bool) (out [][]hole) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	gain := func(list []hole) (n int) {
+		for _, h := range list {
+			n += h.n
+		}
+		return n
+	}
 	for seg, s := range m.segs {
-		runsOf(s.ready, least, func(block, n int) {
+		if s.dead <= s.holes {
+			continue
+		}
+		var list []hole
+		shortest := least
+		if moved[seg] {
+			shortest = 1
+		}
+		runsOf(s.ready, shortest, func(block, n int) {
 			for b := block; b < block+n; b++ {
 				if !bitOf(s.punched, b) {
-					out = append(out, hole{seg: seg, block: block, n: n})
+					list = append(list, hole{seg, block, n})
 					return
 				}
 			}
 		})
-	}
-	for _, h := range out {
-		s := m.segs[h.seg]
-		s.punched = slices.Grow(s.punched, max(0, len(s.ready)-len(s.punched)))[:max(len(s.punched), len(s.ready))]
-		for b := h.block; b < h.block+h.n; b++ {
-			s.punched[b/64] |= 1 << (b % 64)
+		if len(list) > 0 {
+			out = append(out, list)
 		}
 	}
-	slices.SortFunc(out, func(a, b hole) int { return cmp.Compare(a.seg, b.seg) })
+	slices.SortFunc(out, func(a, b []hole) int {
+		return cmp.Or(cmp.Compare(gain(b), gain(a)), cmp.Compare(a[0].seg, b[0].seg))
+	})
 	return out
 }
 
-// punchDead frees runs of dead blocks inside segments, and returns how many
-// bytes.
-func (e *Engine) punchDead(scarce bool) (bytes int64, err error) {
-	least := punchLeast
-	if scarce {
-		least = 1
+// punch notes that a hole was punched, and returns how many blocks it gave.
+func (m *freeMap) punch(h hole) (gave int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.segs[h.seg]
+	if s == nil {
+		return 0
 	}
-	for _, h := range e.space.holes(least) {
-		err := e.store.PunchHole(h.seg, int64(h.block)*BlockSize, int64(h.n)*BlockSize)
-		if fail.Is(err, fail.NotFound) {
-			continue
+	if need := len(s.ready) - len(s.punched); need > 0 {
+		s.punched = append(s.punched, make([]uint64, need)...)
+	}
+	for b := h.block; b < h.block+h.n; b++ {
+		if !bitOf(s.punched, b) {
+			s.punched[b/64] |= 1 << (b % 64)
+			gave++
 		}
-		if err != nil {
-			return bytes, err
+	}
+	s.holes += gave
+	return gave
+}
+
+// punchDead frees runs of dead blocks inside segments until enough is free, and
+// returns how many bytes.
+func (e *Engine) punchDead(least int, enough func() bool) (bytes int64, err error) {
+	moved := e.relocated()
+	for _, list := range e.space.holes(least, moved) {
+		for _, h := range list {
+			err := e.store.PunchHole(h.seg, int64(h.block)*BlockSize, int64(h.n)*BlockSize)
+			if fail.Is(err, fail.NotFound) {
+				continue
+			}
+			if err != nil {
+				return bytes, err
+			}
+			bytes += int64(e.space.punch(h)) * BlockSize
 		}
-		bytes += int64(h.n) * BlockSize
+		if !moved[list[0].seg] && enough() {
+			break
+		}
+	}
+	if store, ok := e.store.(compactor); ok {
+		n, err := store.PunchSlots(least)
+		return bytes + n, err
 	}
 	return bytes, nil
 }
 
-// unreturned is how many bytes are free in segments that are still there.
-func (m *freeMap) unreturned() (bytes int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, s := range m.segs {
-		punched := 0
-		for _, w := range s.punched {
-			punched += bits.OnesCount64(w)
-		}
-		bytes += int64(s.free-punched) * BlockSize
+// unreturned is how many bytes are free in segments and slots that are still
+// there.
+func (e *Engine) unreturned() (bytes int64) {
+	if store, ok := e.store.(compactor); ok {
+		bytes = store.Dead()
+	}
+	e.space.mu.Lock()
+	defer e.space.mu.Unlock()
+	for _, s := range e.space.segs {
+		bytes += int64(s.free-s.holes) * BlockSize
 	}
 	return bytes
 }

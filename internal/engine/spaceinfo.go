@@ -161,7 +161,7 @@ func (e *Engine) poolSpace() (s PoolSpace) {
 	}
 	payload, free := e.space.totals()
 	s.Nodes = max(0, (payload-free)*BlockSize-s.Live-s.History-s.Snapshots-s.Destroyed)
-	s.Dead, s.Reserve = e.space.unreturned(), e.log.Reserve()
+	s.Dead, s.Reserve = e.unreturned(), e.log.Reserve()
 	return s
 }
 

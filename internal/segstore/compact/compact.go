@@ -293,6 +293,8 @@ type SlotInfo struct {
 	Number    uint64
 	Blocks    int   // that were copied into it
 	Live      int   // of them, those that were not freed
+	Holes     int   // of them, those that were given back to the store below
+	Overhead  int   // blocks besides: of the header and the table
 	Allocated int64 // bytes on the disk
 }
 
@@ -309,10 +311,20 @@ func (s *Store) Slots() ([]SlotInfo, error) {
 	var infos []SlotInfo
 	for _, seg := range list {
 		if sl := s.slots[seg.Number]; sl != nil {
-			infos = append(infos, SlotInfo{sl.number, sl.blocks, sl.live, seg.Allocated})
+			infos = append(infos, SlotInfo{sl.number, sl.blocks, sl.live, sl.holes, sl.first, seg.Allocated})
 		}
 	}
 	return infos, nil
+}
+
+// Dead is how much of the slots is dead and was not given back: bytes.
+func (s *Store) Dead() (bytes int64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, sl := range s.slots {
+		bytes += int64(sl.blocks-sl.live-sl.holes) * blockSize
+	}
+	return bytes
 }
 
 func (s *Store) lookup(n uint64) *home {

@@ -201,7 +201,7 @@ func TestCompact(t *testing.T) {
 		wantSegments(t, "relocated", s.Relocated(), 3, 4, 9)
 		wantSegments(t, "in the slot", s.In(slot), 3, 4, 9)
 		wantSegments(t, "pending", s.Pending())
-		if infos := slotsOf(t, s); len(infos) != 1 || infos[0] != (compact.SlotInfo{slot, 26, 26, segSize}) {
+		if infos := slotsOf(t, s); len(infos) != 1 || infos[0] != (compact.SlotInfo{Number: slot, Blocks: 26, Live: 26, Overhead: 2, Allocated: segSize}) {
 			t.Fatalf("slots %+v", infos)
 		}
 		for n, l := range live {

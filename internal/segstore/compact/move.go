@@ -194,6 +194,10 @@ func (s *Store) fill(slot uint64, victims []Victim, verify func(uint64, int, []b
 	if err := s.base.WriteAt(slot, rest, blockSize); err != nil {
 		return t, damaged, err
 	}
+	end := int64(t.first()+len(t.crcs)) * blockSize // the slot is as long as what is in it
+	if err := s.base.PunchHole(slot, end, s.SegmentSize()-end); err != nil {
+		return t, damaged, err
+	}
 	if err := s.base.Sync(slot); err != nil {
 		return t, damaged, err
 	}

@@ -8,7 +8,8 @@ import (
 )
 
 // minPunch is the shortest run of dead blocks that is given back to the store
-// below: 64 KiB. Shorter ones would cost more calls than they bring space.
+// below at once: 64 KiB. Shorter ones cost more calls than they bring space;
+// PunchSlots gives them back.
 const minPunch = 16
 
 // slot is a complete slot. What changes is guarded by Store.mu.
@@ -16,6 +17,7 @@ type slot struct {
 	number        uint64
 	first, blocks int // of the copied blocks
 	live          int // how many of them nobody has freed
+	holes         int // how many were given back to the store below
 	dead, punched bitmap
 }
 
@@ -49,10 +51,53 @@ func (s *slot) bury(at, blocks int) (holes []hole) {
 	if to-from < minPunch && !beside {
 		return nil
 	}
+	return []hole{s.punch(from, to)}
+}
+
+// punch marks dead blocks of which none is marked as given back.
+func (s *slot) punch(from, to int) hole {
 	for i := from; i < to; i++ {
 		s.punched.set(i)
 	}
-	return []hole{{s, s.first + from, to - from}}
+	s.holes += to - from
+	return hole{s, s.first + from, to - from}
+}
+
+// short returns the runs of at least least dead blocks that are not given back,
+// and marks them.
+func (s *slot) short(least int) (holes []hole) {
+	start := 0
+	for i := 0; i <= s.blocks; i++ {
+		if i < s.blocks && s.dead.has(i) && !s.punched.has(i) {
+			continue
+		}
+		if i-start >= max(1, least) {
+			holes = append(holes, s.punch(start, i))
+		}
+		start = i + 1
+	}
+	return holes
+}
+
+// PunchSlots gives back runs of dead blocks in slots that are too short to be
+// given back at once: those of at least least blocks. It returns how many bytes
+// they have. Errors: those of the store below.
+func (s *Store) PunchSlots(least int) (bytes int64, err error) {
+	if s.readOnly {
+		return 0, errReadOnly
+	}
+	s.mu.Lock()
+	var holes []hole
+	for _, sl := range s.slots {
+		if sl.live+sl.holes < sl.blocks {
+			holes = append(holes, sl.short(least)...)
+		}
+	}
+	s.mu.Unlock()
+	for _, h := range holes {
+		bytes += int64(h.blocks) * blockSize
+	}
+	return bytes, s.punch(holes)
 }
 
 // home is where a segment lies that was compacted. It never changes: whoever

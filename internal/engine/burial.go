@@ -105,8 +105,10 @@ func (e *Engine) removeLine(c *cut, l *line) {
 	c.records[itemKey(tagLine, d.id, l.id)] = nil
 	d.mu.Lock()
 	d.lines = slices.DeleteFunc(d.lines, func(x *line) bool { return x == l })
+	d.joinSpans()
 	d.mu.Unlock()
 	if len(d.lines) > 0 {
+		e.touch(d)
 		return
 	}
 	c.records[itemKey(tagDataset, d.id, 0)] = nil

@@ -198,3 +198,17 @@ func (e *Engine) Reclaim(force bool) error {
 // MoreToDo reports whether the next checkpoint has something to do though
 // nothing was logged.
 func (e *Engine) MoreToDo() bool { return e.moreToDo.Load() }
+
+// ReadyBlocks is how many blocks the store may have.
+func (e *Engine) ReadyBlocks() int64 {
+	e.space.mu.Lock()
+	defer e.space.mu.Unlock()
+	return e.space.ready
+}
+
+// FreeCount is how many blocks nobody needs.
+func (e *Engine) FreeCount() int64 {
+	e.space.mu.Lock()
+	defer e.space.mu.Unlock()
+	return e.space.blocks
+}

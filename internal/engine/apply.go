@@ -282,6 +282,11 @@ func (e *Engine) discard(records map[tree.Key][]byte, d *dataset, r *root) bool 
 		return false
 	}
 	records[itemKey(tagRoot, d.id, r.lsn)] = nil
+	if r.aside {
+		if from := d.rootAt(r.from); from != nil {
+			e.discard(records, d, from)
+		}
+	}
 	return true
 }
 

@@ -105,8 +105,10 @@ func (e *Engine) removeLine(c *cut, l *line) {
 	c.records[itemKey(tagLine, d.id, l.id)] = nil
 	d.mu.Lock()
 	d.lines = slices.DeleteFunc(d.lines, func(x *line) bool { return x == l })
+	d.joinSpans()
 	d.mu.Unlock()
 	if len(d.lines) > 0 {
+		e.touch(d)
 		return
 	}
 	c.records[itemKey(tagDataset, d.id, 0)] = nil
@@ -379,6 +381,11 @@ func (e *Engine) recordFloor(c *cut) segment.Position {
 		d.mu.Lock()
 		if r := d.rootBefore(d.horizon.lsn, true); r != nil && !d.gone && d.changed > d.horizon.lsn {
 			lower(e.replayFrom(r.pos))
+		}
+		for i := 0; d.asides > 0 && i < len(d.roots); i++ {
+			if d.roots[i].shared > 0 { // a clone of a snapshot of the past is replayed from it
+				lower(e.replayFrom(d.roots[i].pos))
+			}
 		}
 		d.mu.Unlock()
 	}

@@ -41,6 +41,7 @@ type dataset struct {
 	nextIno      uint64        // of a share: the next object's number; no rollback turns it back
 	dying        []*dying
 	roots        []*root // by LSN, the newest last
+	asides       int     // roots aside
 	fresh        []*root // of these, the ones not on disk yet
 	plain        []*root // of these, the last checkpoints'
 	horizon      stamp   // every moment from it on is kept
@@ -102,16 +103,17 @@ type leftHead struct {
 // root is a moment whose tree is at hand: replays start there.
 type root struct {
 	figures
-	lsn   uint64
-	pos   segment.Position // operations after lsn lie in frames after it
-	base  bool             // kept for the views of history
-	plain bool             // one of the last checkpoints'
-	aside bool             // replayed: the nodes made for it were never the head's
-	from  uint64           // of one aside: the root whose nodes it shares
-	snaps int              // snapshots of its moment
-	walks int              // dying lists and left heads that walk it
-	ref   tree.Ref         // its node on disk, valid when version is nil
-	vers  *tree.Version    // until it is written
+	lsn    uint64
+	pos    segment.Position // operations after lsn lie in frames after it
+	base   bool             // kept for the views of history
+	plain  bool             // one of the last checkpoints'
+	aside  bool             // replayed: the nodes made for it were never the head's
+	from   uint64           // of one aside: the root whose nodes it shares
+	shared int              // roots aside that were replayed from it: heads that begin at their moments are so again
+	snaps  int              // snapshots of its moment
+	walks  int              // dying lists and left heads that walk it
+	ref    tree.Ref         // its node on disk, valid when version is nil
+	vers   *tree.Version    // until it is written
 }
 
 // dying is a range of an old tree whose extents are dead and not yet entered
@@ -166,6 +168,10 @@ func (d *dataset) pinRoot(r *root) {
 	d.lineAt(r.lsn).nodePins.add(r.lsn)
 	if r.aside {
 		d.lineAt(r.from).nodePins.add(r.from)
+		d.asides++
+		if from := d.rootAt(r.from); from != nil {
+			from.shared++
+		}
 	}
 }
 
@@ -201,7 +207,7 @@ func (d *dataset) thin(r *root) (gone []*root) {
 // discard removes a root that nothing keeps. Whoever shares its nodes has a pin
 // of nodes there, which stays.
 func (d *dataset) discard(r *root) bool {
-	if r.base || r.plain || r.walks > 0 || r.snaps > 0 || r.vers != nil {
+	if r.base || r.plain || r.walks > 0 || r.snaps > 0 || r.shared > 0 || r.vers != nil {
 		return false
 	}
 	i := slices.Index(d.roots, r)
@@ -212,6 +218,10 @@ func (d *dataset) discard(r *root) bool {
 	d.lineAt(r.lsn).nodePins.remove(r.lsn)
 	if r.aside {
 		d.lineAt(r.from).nodePins.remove(r.from)
+		d.asides--
+		if from := d.rootAt(r.from); from != nil {
+			from.shared--
+		}
 	}
 	return true
 }

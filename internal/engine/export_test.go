@@ -215,3 +215,17 @@ func (e *Engine) Cleaned() CleanReport {
 	defer e.cleaned.mu.Unlock()
 	return e.cleaned.CleanReport
 }
+
+// ReadyBlocks is how many blocks the store may have.
+func (e *Engine) ReadyBlocks() int64 {
+	e.space.mu.Lock()
+	defer e.space.mu.Unlock()
+	return e.space.ready
+}
+
+// FreeCount is how many blocks nobody needs.
+func (e *Engine) FreeCount() int64 {
+	e.space.mu.Lock()
+	defer e.space.mu.Unlock()
+	return e.space.blocks
+}

@@ -59,6 +59,27 @@ func (d *dataset) lineAt(lsn uint64) *line {
 // end is where a line that a rollback ended ends; 0 for the present one.
 func (l *line) end() uint64 { return l.spans[len(l.spans)-1].to }
 
+// joinSpans makes one of two stretches of a line where no other line has a moment
+// between them: a line that absorbs one after another has few. d.mu is held.
+func (d *dataset) joinSpans() {
+	taken := func(from, to uint64) bool {
+		return slices.ContainsFunc(d.lines, func(l *line) bool {
+			return slices.ContainsFunc(l.spans, func(s stretch) bool { return from <= s.from && s.from < to })
+		})
+	}
+	for _, l := range d.lines {
+		out := []stretch{l.spans[0]}
+		for _, s := range l.spans[1:] {
+			if last := &out[len(out)-1]; taken(last.to, s.from) {
+				out = append(out, s)
+			} else {
+				last.to = s.to
+			}
+		}
+		l.spans = out
+	}
+}
+
 // lineOf is lineAt for who does not hold d.mu.
 func (d *dataset) lineOf(lsn uint64) *line {
 	d.mu.Lock()

@@ -86,13 +86,21 @@ func (e *Engine) SnapshotAt(c Caller, dataset, name string, w when.Spec) (Done, 
 		if e.names[dataset] != d {
 			return nil, fail.New(fail.NotFound, "%s is gone", dataset)
 		}
-		if !d.kept(m.LSN) {
+		if !d.kept(m.LSN) || !d.canShare(im) {
 			return nil, errForgotten(m)
 		}
 		return &prepared{im: im}, d.mayName(name)
 	})
 	done.Moment = &m
 	return done, err
+}
+
+// canShare reports whether the root that an image of the past was replayed from
+// is still listed: a clone of the moment is replayed from it again.
+func (d *dataset) canShare(im *overlay) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !im.aside || d.rootAt(im.from) != nil
 }
 
 // mayName says whether a snapshot of d may be called name. The gate is held.

@@ -381,6 +381,26 @@ var faults = []fault{
 		edits: []edit{{"internal/engine/apply.go", "if first != nil && !first.base && !d.gone {", "if false {"}},
 		tests: forgetting,
 	},
+	{
+		name: "orphans-left", what: "blocks of a checkpoint that a crash cut short are never freed",
+		edits: []edit{{"internal/engine/recover.go", "		err = left.free(&e.space)\n", "		err = (&orphans{}).free(&e.space)\n"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestDeathsAfterCrashes$"},
+	},
+	{
+		name: "fork-not-pinned", what: "what a line forked from is not kept for it",
+		edits: []edit{{"internal/engine/line.go", "		l.dataPins.add(c.fork)\n", "		l.dataPins.add(^uint64(0))\n"}},
+		tests: forgetting,
+	},
+	{
+		name: "records-not-kept", what: "a segment goes though a replay begins in it",
+		edits: []edit{{"internal/engine/burial.go", "			lower(e.replayFrom(r.pos))\n", ""}},
+		tests: forgetting,
+	},
+	{
+		name: "handed-over-early", what: "the store gets what is free while one of the last two super roots leads there",
+		edits: []edit{{"internal/engine/reclaim.go", "	e.space.hand(e.freed)\n", "	e.space.hand(c.freed)\n"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestHandOver$"},
+	},
 	// Slots.
 	{
 		name: "moved-unverified", what: "compaction copies a block without asking whether it is whole",

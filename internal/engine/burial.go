@@ -327,6 +327,7 @@ func (f *filing) deadSince(c ancestor) (blockSet, error) {
 		}
 	}
 	note(f.es.newForeign)
+	note(f.x.deaths) // what it has just taken over of an ancestor of its own
 	for _, x := range slices.Concat(runs, f.es.foreign) {
 		ds, err := f.e.readRun(f.l.d.id, x) // one that is damaged never frees what it lists
 		if err != nil && !fail.Is(err, fail.Corrupt) && !fail.Is(err, fail.IO) {

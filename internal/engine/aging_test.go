@@ -56,6 +56,7 @@ func (m *machine) jump(d time.Duration) {
 // which the test remembers which version of each block is where.
 type aged struct {
 	t        *testing.T
+	disk     *vfs.Mem
 	e        *engine.Engine
 	clock    *machine
 	v        *vol.Volume
@@ -72,26 +73,64 @@ const largeWrite = 64 << 10
 
 func newAged(t *testing.T, capacity, volume int64) *aged {
 	t.Helper()
-	disk := vfs.NewMem(1)
-	if err := dir.Make(disk, "pool", 1<<20, capacity); err != nil {
-		t.Fatal(err)
-	}
-	store, err := compact.Open(openDir(t, disk))
-	if err != nil {
-		t.Fatal(err)
-	}
 	a := &aged{
-		t: t, clock: newMachine(), rng: rand.New(rand.NewPCG(1, 2)), capacity: capacity, fullest: 100,
+		t: t, disk: vfs.NewMem(1), clock: newMachine(), rng: rand.New(rand.NewPCG(1, 2)), capacity: capacity, fullest: 100,
 		now: make([]uint32, volume/block), points: map[string][]uint32{}, buf: make([]byte, largeWrite),
 	}
-	a.e = newCrowd(t, engine.Options{Store: store, Now: a.clock.now, Elapsed: a.clock.since, CheckpointEvery: -1}).e
+	if err := dir.Make(a.disk, "pool", 1<<20, capacity); err != nil {
+		t.Fatal(err)
+	}
+	a.e = newCrowd(t, a.options()).e
 	if _, err := a.e.CreateVolume(tester, "d", uint64(volume)); err != nil {
 		t.Fatal(err)
 	}
-	if a.v, err = vol.Open(a.e, "d", nil, tester, func() {}); err != nil {
-		t.Fatal(err)
-	}
+	a.attach()
 	return a
+}
+
+func (a *aged) options() engine.Options {
+	a.t.Helper()
+	store, err := compact.Open(openDir(a.t, a.disk))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return engine.Options{Store: store, Now: a.clock.now, Elapsed: a.clock.since, CheckpointEvery: -1}
+}
+
+func (a *aged) attach() {
+	a.t.Helper()
+	var err error
+	if a.v, err = vol.Open(a.e, "d", nil, tester, func() {}); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// crash cuts the power while the cleaner works, and opens what is left.
+func (a *aged) crash() {
+	a.t.Helper()
+	if err := a.v.Flush(); err != nil {
+		a.t.Fatal(err)
+	}
+	a.v.Close()
+	a.disk.CrashAfter(1 + a.rng.IntN(150))
+	for range 3 {
+		if a.clean() != nil {
+			break
+		}
+	}
+	killed := a.disk
+	a.disk = killed.Crash(a.rng)
+	a.e.Abort()
+	var err error
+	if a.e, err = engine.Open(a.options()); err != nil {
+		a.t.Fatal(err)
+	}
+	a.attach()
+	a.remember()
+	a.compareAll()
+	for range 3 { // after so many checkpoints the cleaner may touch what is old
+		a.tend()
+	}
 }
 
 func (a *aged) set(key, value string) {
@@ -135,9 +174,8 @@ func (a *aged) random(bytes int64, singles bool) {
 	}
 }
 
-// tend does what the background does from time to time.
-func (a *aged) tend() {
-	a.t.Helper()
+// clean does what the background does from time to time.
+func (a *aged) clean() error {
 	for a.e.DrainStep() {
 	}
 	for _, step := range []func() error{
@@ -146,8 +184,17 @@ func (a *aged) tend() {
 		func() error { return a.e.Reclaim(false) },
 	} {
 		if err := step(); err != nil {
-			a.t.Fatal(err)
+			return err
 		}
+	}
+	return nil
+}
+
+// tend is clean where nothing may fail.
+func (a *aged) tend() {
+	a.t.Helper()
+	if err := a.clean(); err != nil {
+		a.t.Fatal(err)
 	}
 	s := a.e.Status()
 	a.fullest = min(a.fullest, int(s.FreeBytes*100/s.CapacityBytes))
@@ -208,6 +255,53 @@ func (a *aged) compareAll() {
 	}
 }
 
+// fill writes all of the volume in order.
+func (a *aged) fill() {
+	a.set("history", "30m")
+	a.set("keep", "hourly:3")
+	for at := 0; at < len(a.now); at += largeWrite / block {
+		a.write(at, largeWrite/block)
+		if at%(1<<20/block) == 0 {
+			a.clock.pass(time.Minute)
+			a.tend()
+		}
+	}
+}
+
+// TestAgingCrashes cuts the power while the cleaner of a nearly full pool works:
+// what was flushed and every kept point read back, and the pool goes on.
+func TestAgingCrashes(t *testing.T) {
+	const capacity = 32 << 20
+	a := newAged(t, capacity, capacity*55/100/largeWrite*largeWrite)
+	a.fill()
+	times := 60
+	if crashes() < 1000 {
+		times = 15
+	}
+	copied := int64(0)
+	for i := range times {
+		for range 4 {
+			a.random(256<<10, i%2 == 0)
+			a.clock.pass(20 * time.Minute)
+			a.tend()
+		}
+		copied += a.e.Cleaned().CopiedBytes
+		a.crash()
+	}
+	if copied == 0 {
+		t.Error("nothing was ever moved")
+	}
+	rep, err := a.e.Check(context.Background(), true, nil)
+	if err != nil || len(rep.Damage) > 0 {
+		t.Errorf("check: %v %+v", err, rep.Damage)
+	}
+	t.Logf("%d crashes, %d MiB moved, %d %% free at least", times, copied>>20, a.fullest)
+	a.v.Close()
+	if err := a.e.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestAging overwrites a pool five times at random, while kept points and history
 // come and go, and counts what its cleaner has to copy.
 func TestAging(t *testing.T) {
@@ -227,15 +321,7 @@ func TestAging(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			a := newAged(t, capacity, capacity*c.live/100/largeWrite*largeWrite)
-			a.set("history", "30m")
-			a.set("keep", "hourly:3")
-			for at := 0; at < len(a.now); at += largeWrite / block {
-				a.write(at, largeWrite/block)
-				if at%(1<<20/block) == 0 {
-					a.clock.pass(time.Minute)
-					a.tend()
-				}
-			}
+			a.fill()
 			before, filled := a.e.Cleaned(), a.e.Status()
 			for i := range times * capacity / step {
 				a.random(step, c.singles)

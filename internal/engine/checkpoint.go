@@ -511,6 +511,8 @@ func (e *Engine) checkpointer() {
 		last = now
 		if err := e.Checkpoint(); err != nil {
 			e.logger.Error("checkpoint", "err", err)
+		} else if e.short() {
+			e.wakeRetain() // it may give back what this one freed
 		}
 	}
 }

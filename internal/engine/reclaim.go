@@ -94,6 +94,12 @@ func (e *Engine) reclaim(force bool) (r CleanReport, err error) {
 	return r, err
 }
 
+// short reports whether the cleaner has to do.
+func (e *Engine) short() bool {
+	sp, err := e.store.Space()
+	return err == nil && (e.needy.Load() || e.percentFree(sp) < lowWater)
+}
+
 // exert makes an effort; always, whatever is free.
 func (e *Engine) exert(r *CleanReport, x effort, always, hurry bool) error {
 	if !always && !e.needy.Load() && !hurry {

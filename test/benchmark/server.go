@@ -52,8 +52,13 @@ func startVarve(_ context.Context, bin, dir string, size int64) (*server, error)
 
 // servePool makes a pool with a thin volume disk0 and serves it.
 func servePool(bin, dir string, size int64, args ...string) (*server, error) {
+	return servePoolOf(bin, dir, nil, size, args...)
+}
+
+// servePoolOf is servePool with more to say of how the pool is made.
+func servePoolOf(bin, dir string, init []string, size int64, args ...string) (*server, error) {
 	pool := daemon.Pool{Bin: bin, Dir: dir}
-	if _, err := pool.Run("init", pool.Dir); err != nil {
+	if _, err := pool.Run(append([]string{"init", pool.Dir}, init...)...); err != nil {
 		return nil, err
 	}
 	d, err := pool.Serve(args...)

@@ -41,7 +41,7 @@ func (e *Engine) replayTo(d *dataset, lsn uint64, spill bool) (*overlay, error) 
 // cloned that is its origin.
 func (d *dataset) owner(lsn uint64) (*dataset, uint64, error) {
 	for lsn < d.created.lsn {
-		if d.origin == nil || d.absorbed {
+		if d.origin == nil || d.absorbed && lsn > d.fork { // the line on which it was is gone
 			return nil, 0, fail.New(fail.OutsideHistory, "lsn %d is before %s was made", lsn, d.name).
 				WithHint("oldest moment %s (lsn %d)", d.created.wall().Format(time.RFC3339), d.created.lsn)
 		}

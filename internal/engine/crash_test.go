@@ -101,6 +101,9 @@ func crashScript(t *testing.T, seed uint64, n int) map[string]int {
 		if strings.HasPrefix(s.phase, "large") && luck.IntN(4) > 0 { // they are few, and short
 			disk.CrashAfter(1 + luck.IntN(3))
 		}
+		if (s.phase == "gone" || s.phase == "bury") && luck.IntN(2) > 0 { // these are few
+			disk.CrashAfter(1 + luck.IntN(8))
+		}
 	}
 	phases := map[string]int{}
 	for range n {

@@ -97,7 +97,7 @@ func (e *Engine) planFor(d *dataset, now time.Time, capacity int64) plan {
 	if n := len(kept); n > 0 {
 		since = kept[n-1].lsn
 	}
-	if d.changed > since && keep.Due(pol.points, last, now) {
+	if d.lastChange() > since && keep.Due(pol.points, last, now) {
 		p.point = keep.PointName(now)
 	}
 	return p
@@ -114,10 +114,17 @@ func (e *Engine) horizonByPolicy(d *dataset, capacity int64) stamp {
 	if bytes, limited := h.ByteLimit(capacity); limited {
 		to = later(to, e.horizonForBytes(d, bytes))
 	}
-	if d.changed <= d.horizon.lsn && d.destroyed.lsn == 0 {
+	if d.lastChange() <= d.horizon.lsn && d.destroyed.lsn == 0 {
 		return d.horizon // nothing of it is behind
 	}
 	return to
+}
+
+// lastChange is the last operation that changed the head. d.mu is not held.
+func (d *dataset) lastChange() uint64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.changed
 }
 
 func later(a, b stamp) stamp {

@@ -222,16 +222,17 @@ func (e *Engine) budgetWatch(d *dataset) {
 	if d.props["on-full"].value != "reset" || d.created.lsn == 0 || !d.resetting.CompareAndSwap(false, true) {
 		return
 	}
+	name := d.name
 	e.background.Go(func() {
 		defer d.resetting.Store(false)
-		e.logger.Warn("the budget is used up: reset to what it was when it was made", "dataset", d.name)
-		unfence, err := e.expel(d.name)
+		e.logger.Warn("the budget is used up: reset to what it was when it was made", "dataset", name)
+		unfence, err := e.expel(name)
 		if err == nil {
 			defer unfence()
-			_, err = e.rollbackTo(Caller{}, Moment{Dataset: d.name, LSN: d.created.lsn})
+			_, err = e.rollbackTo(Caller{}, Moment{Dataset: name, LSN: d.created.lsn})
 		}
 		if err != nil {
-			e.logger.Error("resetting", "dataset", d.name, "err", err)
+			e.logger.Error("resetting", "dataset", name, "err", err)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,13 +17,14 @@ import (
 
 // world is a pool with one share, "home", and its files.
 type world struct {
-	t     testing.TB
-	store segstore.Store
-	e     *engine.Engine
-	f     *FS
-	root  Handle
-	share uint64
-	clock time.Time // what every clock shows; each operation finds it later
+	t       testing.TB
+	store   segstore.Store
+	e       *engine.Engine
+	f       *FS
+	root    Handle
+	share   uint64
+	clockMu sync.Mutex
+	clock   time.Time // what every clock shows; each operation finds it later
 }
 
 func newWorld(t testing.TB) *world {
@@ -41,6 +43,8 @@ func newWorld(t testing.TB) *world {
 }
 
 func (w *world) now() time.Time {
+	w.clockMu.Lock() // the log has a timer of its own
+	defer w.clockMu.Unlock()
 	w.clock = w.clock.Add(time.Millisecond)
 	return w.clock
 }

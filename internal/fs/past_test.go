@@ -59,7 +59,7 @@ func TestPastByPath(t *testing.T) {
 	d := w.mkdir(w.root, "d", 0o755)
 	f := w.file(d, "f", "one")
 	lsn := w.snapshot("monday")
-	w.clock = w.clock.Add(time.Hour)
+	w.pass(time.Hour)
 	w.write(f, "two", 0)
 	_, _, err := w.f.Remove(root, d, "f")
 	w.ok(err)
@@ -202,13 +202,13 @@ func TestSnapshotDir(t *testing.T) {
 func TestSteadyMoment(t *testing.T) {
 	w := newWorld(t)
 	for range 1000 {
-		w.file(w.root, fmt.Sprint("f", w.clock.UnixNano()), "")
-		w.clock = w.clock.Add(3 * time.Second)
+		w.file(w.root, fmt.Sprint("f", w.pass(0).UnixNano()), "")
+		w.pass(3 * time.Second)
 	}
 	snap := w.lookup(w.root, SnapshotDir)
 	moments := map[uint64]int{}
 	for range 600 {
-		w.clock = w.clock.Add(50 * time.Millisecond)
+		w.pass(50 * time.Millisecond)
 		moments[w.lookup(snap, "10m-ago").Moment]++
 	}
 	if len(moments) > 2 {
@@ -217,7 +217,7 @@ func TestSteadyMoment(t *testing.T) {
 	h := w.lookup(snap, "10m-ago")
 	m, err := w.e.Resolve("home", lsnSpec(h.Moment))
 	w.ok(err)
-	if age := w.clock.Sub(m.Time); age < 10*time.Minute || age > 11*time.Minute+4*time.Second {
+	if age := w.pass(0).Sub(m.Time); age < 10*time.Minute || age > 11*time.Minute+4*time.Second {
 		t.Errorf("10m-ago is %v ago", age)
 	}
 }
@@ -268,7 +268,7 @@ func TestPastOfClone(t *testing.T) {
 	f := w.file(d, "f", "secret")
 	old := w.snapshot("monday")
 	w.write(f, "public", 0)
-	w.clock = w.clock.Add(time.Hour)
+	w.pass(time.Hour)
 	_, err := w.e.Clone(engine.Caller{}, "home", when.Spec{Kind: when.Now}, "copy")
 	w.ok(err)
 	s, err := w.f.Share("copy")
@@ -276,7 +276,7 @@ func TestPastOfClone(t *testing.T) {
 	made, err := w.e.Dataset("copy")
 	w.ok(err)
 	own := func(h Handle) Handle { h.Dataset = s.ID; return h }
-	w.clock = w.clock.Add(time.Hour)
+	w.pass(time.Hour)
 	done, err := w.e.Snapshot(engine.Caller{}, "copy", "tuesday")
 	w.ok(err)
 	w.write(own(f), "latest", 0)

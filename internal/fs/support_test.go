@@ -42,10 +42,14 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-func (w *world) now() time.Time {
-	w.clockMu.Lock() // the log has a timer of its own
+func (w *world) now() time.Time { return w.pass(time.Millisecond) }
+
+// pass lets some time go by. The log has a timer of its own, which looks at the
+// clock too.
+func (w *world) pass(d time.Duration) time.Time {
+	w.clockMu.Lock()
 	defer w.clockMu.Unlock()
-	w.clock = w.clock.Add(time.Millisecond)
+	w.clock = w.clock.Add(d)
 	return w.clock
 }
 

@@ -12,6 +12,7 @@ var (
 	shareMoments = suite{pkg: "./internal/engine", run: "^TestMetamorphic$/^(plain|reopened_often|drained)$", env: "VARVE_SEEDS=2"}
 	forgetting   = suite{pkg: "./internal/engine", run: "^TestForgetting$", env: "VARVE_SEEDS=30"}
 	shareDeaths  = suite{pkg: "./internal/engine", run: "^TestDeathsSingleLine$"}
+	properties   = suite{pkg: "./internal/engine", run: "^TestPropertiesStay$"}
 	restarts     = suite{pkg: "./internal/engine", run: "^(TestRecent|TestVerifier)$"}
 	edges        = suite{pkg: "./internal/engine", run: "^TestEdgesGuarded$"}
 	treeDamage   = suite{pkg: "./internal/tree", run: "^TestDamagedNodes$"}
@@ -273,7 +274,7 @@ var faults = []fault{
 	{
 		name: "property-lost", what: "properties are forgotten when the pool is opened",
 		edits: []edit{{"internal/engine/recover.go", "		return d.readProperty(number, v)\n", "		return nil\n"}},
-		tests: shareMoments,
+		tests: properties,
 	},
 	{
 		name: "file-write-not-replayed", what: "a view leaves out the writes to files",

@@ -76,23 +76,38 @@ func (e *Engine) SnapshotAt(c Caller, dataset, name string, w when.Spec) (Done, 
 		return Done{Moment: &m}, fail.New(fail.Invalid, "lsn %d is before %s was cloned; that moment is its origin's", m.LSN, dataset).
 			WithHint("snapshot the origin there")
 	}
+	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Dataset: d.id, Name: name, At: m.LSN}
+	for {
+		done, err := e.snapshotPast(op, d, m)
+		if err == errUnlisted {
+			continue // a checkpoint let the root go just now: there is a newer one, or an older
+		}
+		done.Moment = &m
+		return done, err
+	}
+}
+
+// errUnlisted makes a snapshot of the past look for its root again.
+var errUnlisted = fail.New(fail.Stale, "a root has gone meanwhile")
+
+// snapshotPast names a past moment of d, whose image it makes.
+func (e *Engine) snapshotPast(op *oplog.Op, d *dataset, m Moment) (Done, error) {
 	im, err := e.imageAt(d, m.LSN)
 	if err != nil {
 		return Done{}, err
 	}
 	defer im.close()
-	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Dataset: d.id, Name: name, At: m.LSN}
-	done, err := e.change(op, false, func() (*prepared, error) {
-		if e.names[dataset] != d {
-			return nil, fail.New(fail.NotFound, "%s is gone", dataset)
-		}
-		if !d.kept(m.LSN) || !d.canShare(im) {
+	return e.change(op, false, func() (*prepared, error) {
+		switch {
+		case e.names[m.Dataset] != d:
+			return nil, fail.New(fail.NotFound, "%s is gone", m.Dataset)
+		case !d.kept(m.LSN):
 			return nil, errForgotten(m)
+		case !d.canShare(im):
+			return nil, errUnlisted
 		}
-		return &prepared{im: im}, d.mayName(name)
+		return &prepared{im: im}, d.mayName(op.Name)
 	})
-	done.Moment = &m
-	return done, err
 }
 
 // canShare reports whether the root that an image of the past was replayed from

@@ -13,7 +13,6 @@ import (
 type compactor interface {
 	Compact(victims []compact.Victim, verify func(segment uint64, block int, data []byte) error) (compact.Result, error)
 	Relocated() []uint64
-	Pending() []uint64
 	Held(segment uint64) (slot uint64, blocks []compact.Range)
 	ReadAt(n uint64, p []byte, off int64) error
 	In(slot uint64) []uint64

@@ -24,6 +24,7 @@ var floors = [][]string{
 	{"internal/nfs3", "internal/fusefs", "internal/iscsi", "internal/nbd", "internal/httpapi", "internal/webui", "internal/metrics"},
 	{"internal/files"},
 	{"internal/fs", "internal/vol"},
+	{"internal/extfs", "internal/ufs", "internal/chain"},
 	{"internal/dump"},
 	{"internal/ship", "internal/lease"},
 	{"internal/engine"},

@@ -57,3 +57,6 @@ func (m *Map) Count() uint64 {
 
 // Records returns how many records of data m takes in an archive: at least one.
 func (m *Map) Records() int { return max(1, (len(m.bits)+RecordSize-1)/RecordSize) }
+
+// MapOf makes a set of the bytes that an archive has of it, which it keeps.
+func MapOf(bits []byte) *Map { return &Map{bits: bits, max: uint32(min(uint64(len(bits))*8, 1<<31-1))} }

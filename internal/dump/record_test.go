@@ -25,7 +25,7 @@ func TestHeaderRoundTrip(t *testing.T) {
 	linux := sample(MagicNew)
 	linux.NTRec, linux.Xattr = 10, xattrsExt
 	exact := sample(MagicUFS2)
-	exact.Exact, exact.Major, exact.Minor, exact.Special, exact.Birth = true, 259, 1<<24 + 1, Immutable, Time{3, 4}
+	exact.Exact, exact.Major, exact.Minor, exact.Special, exact.Birth = true, 259, 1<<24+1, Immutable, Time{3, 4}
 	exact.Atime.Nsec = 123456789
 	for _, want := range []Header{ufs2, linux, exact} {
 		for _, o := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {

@@ -60,3 +60,6 @@ func (m *Map) Records() int { return max(1, (len(m.bits)+RecordSize-1)/RecordSiz
 
 // MapOf makes a set of the bytes that an archive has of it, which it keeps.
 func MapOf(bits []byte) *Map { return &Map{bits: bits, max: uint32(min(uint64(len(bits))*8, 1<<31-1))} }
+
+// Copy takes over the numbers of o, of which m must be able to have all.
+func (m *Map) Copy(o *Map) { copy(m.bits, o.bits) }

@@ -23,12 +23,13 @@ type item struct {
 // A batch is a run of items and, when they are read, their records: whole but for
 // the number of each header, which only the writer knows.
 type batch struct {
-	items []item
-	buf   []byte
-	heads []int // where headers begin in buf
-	lost  int   // names in directories that lead to nothing
-	err   error
-	done  chan struct{}
+	items  []item
+	buf    []byte
+	heads  []int // where headers begin in buf
+	lost   int   // names in directories that lead to nothing
+	xattrs int   // extended attributes that the profile has no place for
+	err    error
+	done   chan struct{}
 }
 
 // A packer turns items into records.

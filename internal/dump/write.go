@@ -21,8 +21,9 @@ const (
 type Result struct {
 	Bytes       uint64 `json:"bytes"`
 	Directories uint64 `json:"directories"`
-	Files       uint64 `json:"files"` // all that are no directories
-	Lost        uint64 `json:"lost"`  // names that were left out because they lead to nothing
+	Files       uint64 `json:"files"`       // all that are no directories
+	Lost        uint64 `json:"lost"`        // names that were left out because they lead to nothing
+	Xattrs      uint64 `json:"lost_xattrs"` // extended attributes that the profile has no place for
 }
 
 // Write writes an archive to w: a header, the maps, the directories, all else, the
@@ -35,10 +36,9 @@ func Write(ctx context.Context, w io.Writer, s Source, plan *Plan, o *Options, t
 		return Result{}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	x := &writer{ctx: ctx, w: w, s: s, plan: plan, o: o, tell: tell, common: o.header()}
 	var workers sync.WaitGroup
-	defer workers.Wait()
-	defer cancel()
 	x.work, x.order = make(chan *batch, batches), make(chan *batch, batches)
 	for range 2 + 2*runtime.GOMAXPROCS(0) {
 		workers.Add(1)
@@ -59,6 +59,8 @@ func Write(ctx context.Context, w io.Writer, s Source, plan *Plan, o *Options, t
 	if err == nil && ctx.Err() != nil {
 		err = fail.Wrap(fail.Canceled, ctx.Err(), "the dump was given up")
 	}
+	cancel()
+	workers.Wait()
 	return x.result, err
 }
 
@@ -168,7 +170,7 @@ func (x *writer) send() error {
 	case <-x.ctx.Done():
 		return x.ctx.Err()
 	}
-	x.work <- b // has room: no fewer are in order
+	x.work <- b // does not wait for long: its readers never wait for anything but the source
 	return nil
 }
 
@@ -206,6 +208,7 @@ func (x *writer) take(b *batch) error {
 		return b.err
 	}
 	x.result.Lost += uint64(b.lost)
+	x.result.Xattrs += uint64(b.xattrs)
 	if err := x.put(b.buf, b.heads); err != nil {
 		return err
 	}

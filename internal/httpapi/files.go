@@ -192,7 +192,7 @@ func (w bytesWriter) Write(p []byte) (int, error) {
 	if !w.l.begun {
 		w.l.begun = true
 		w.l.w.Header().Set("Content-Type", "application/octet-stream")
-		w.l.w.Header().Set("Trailer", problemTrailer)
+		w.l.w.Header().Add("Trailer", problemTrailer)
 	}
 	w.l.bound()
 	return w.l.w.Write(p)

@@ -80,15 +80,15 @@ func (d *dirReader) blocks(ctx context.Context, r rawInode) error {
 	}
 	m := d.fs.mapOf(d.ino, r, size)
 	var buf []byte
-	for at := uint64(0); at < m.blocks; {
-		run, err := m.next(ctx, at)
+	for at := uint64(0); at < m.Blocks(); {
+		run, err := m.NextRun(ctx, at)
 		if err != nil {
 			return err
 		}
-		if run.logical != at || run.count == 0 {
+		if run.Block != at || run.Count == 0 {
 			return corrupt("directory %d has a hole at its block %d", d.ino, at)
 		}
-		count := min(run.count, max(1, dirPiece/block))
+		count := min(run.Count, max(1, dirPiece/block))
 		if d.onlyParent {
 			count = 1
 		}
@@ -96,7 +96,7 @@ func (d *dirReader) blocks(ctx context.Context, r rawInode) error {
 			buf = make([]byte, count*block)
 		}
 		buf = buf[:count*block]
-		if err := d.fs.disk.read(ctx, buf, run.physical); err != nil {
+		if err := d.fs.disk.readAt(ctx, buf, run.At); err != nil {
 			return err
 		}
 		for i := range count {

@@ -24,9 +24,11 @@ type logged struct {
 	escaped bool   // its first four bytes were the journal's magic
 }
 
+const hint = "check a copy of the image with e2fsck -f"
+
 // corrupt makes the error of a structure that contradicts itself or its checksum.
 func corrupt(format string, args ...any) *fail.Error {
-	return fail.New(fail.Corrupt, format, args...).WithHint("check a copy of the image with e2fsck -f")
+	return fail.New(fail.Corrupt, format, args...).WithHint("%s", hint)
 }
 
 // raw fills p from an offset in bytes of the image as it is.
@@ -43,34 +45,37 @@ func (d *disk) raw(ctx context.Context, p []byte, at uint64) error {
 	return nil
 }
 
-// read fills p with whole blocks or the beginning of the last of them, from block n
-// on. The caller has checked that they are inside the file system, or gets Corrupt.
+// read fills p with whole blocks or the beginning of the last of them, from block n on.
 func (d *disk) read(ctx context.Context, p []byte, n uint64) error {
-	return d.readAt(ctx, p, n, 0)
+	if n >= d.blocks {
+		return corrupt("block %d is beyond the file system's %d", n, d.blocks)
+	}
+	return d.readAt(ctx, p, n*d.block)
 }
 
-// readAt is read from an offset inside block n.
-func (d *disk) readAt(ctx context.Context, p []byte, n, offset uint64) error {
-	end := offset + uint64(len(p)) // in bytes from the beginning of block n
-	if count := (end + d.block - 1) / d.block; n >= d.blocks || count > d.blocks-n {
-		return corrupt("blocks %d to %d are beyond the file system's %d", n, n+count-1, d.blocks)
+// readAt fills p from a byte of the file system on. What is not inside gives Corrupt.
+func (d *disk) readAt(ctx context.Context, p []byte, at uint64) error {
+	size := d.blocks * d.block
+	if at > size || uint64(len(p)) > size-at {
+		return corrupt("%d bytes at byte %d are beyond the file system's %d", len(p), at, size)
 	}
-	if err := d.raw(ctx, p, n*d.block+offset); err != nil || len(d.replayed) == 0 {
+	if err := d.raw(ctx, p, at); err != nil || len(d.replayed) == 0 {
 		return err
 	}
-	for at := offset / d.block * d.block; at < end; at += d.block {
-		from, ok := d.replayed[n+at/d.block]
+	end := at + uint64(len(p))
+	for n := at / d.block; n*d.block < end; n++ {
+		from, ok := d.replayed[n]
 		if !ok {
 			continue
 		}
-		lo, hi := max(at, offset), min(at+d.block, end)
-		part := p[lo-offset : hi-offset]
-		if err := d.raw(ctx, part, from.at*d.block+lo-at); err != nil {
+		lo, hi := max(n*d.block, at), min((n+1)*d.block, end)
+		part, skip := p[lo-at:hi-at], lo-n*d.block
+		if err := d.raw(ctx, part, from.at*d.block+skip); err != nil {
 			return err
 		}
 		if from.escaped {
-			for i := range part[:min(uint64(len(part)), 4-min(4, lo-at))] {
-				part[i] = byte(uint32(journalMagic) >> (24 - 8*(uint64(i)+lo-at)))
+			for i := skip; i < 4 && i-skip < uint64(len(part)); i++ {
+				part[i-skip] = byte(uint32(journalMagic) >> (24 - 8*i))
 			}
 		}
 	}

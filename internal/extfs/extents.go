@@ -3,6 +3,8 @@ package extfs
 import (
 	"context"
 	"encoding/binary"
+
+	"varve/internal/blockmap"
 )
 
 // extents is a tree of extents. A node is a header and entries of 12 bytes each,
@@ -28,7 +30,8 @@ const (
 	extentMaxLen   = 32768 // blocks
 )
 
-func (e *extents) walk(ctx context.Context, b *builder) error {
+// Walk implements blockmap.Walker.
+func (e *extents) Walk(ctx context.Context, b *blockmap.Builder) error {
 	depth := binary.LittleEndian.Uint16(e.root[6:])
 	if depth > extentMaxDepth {
 		return corrupt("inode %d has a tree of extents of depth %d", e.ino, depth)
@@ -37,14 +40,14 @@ func (e *extents) walk(ctx context.Context, b *builder) error {
 }
 
 // node walks one node, whose keys must be in [lo, hi).
-func (e *extents) node(ctx context.Context, b *builder, p []byte, depth uint16, lo, hi uint64) error {
+func (e *extents) node(ctx context.Context, b *blockmap.Builder, p []byte, depth uint16, lo, hi uint64) error {
 	le := binary.LittleEndian
 	count, room := int(le.Uint16(p[2:])), int(le.Uint16(p[4:]))
 	if le.Uint16(p) != extentMagic || count > room || 12+12*room > len(p) || le.Uint16(p[6:]) != depth || (count == 0 && (lo > 0 || depth > 0)) {
 		return corrupt("inode %d has a damaged node of extents (%d of %d entries, depth %d instead of %d) from its block %d on", e.ino, count, room, le.Uint16(p[6:]), depth, lo)
 	}
 	key := func(i int) uint64 { return uint64(le.Uint32(p[12+12*i:])) }
-	for i := 0; i < count && !b.full() && key(i) < b.end; i++ {
+	for i := 0; i < count && !b.Full() && key(i) < b.End; i++ {
 		entry, end := p[12+12*i:][:12], hi
 		if i+1 < count {
 			end = key(i + 1)
@@ -52,7 +55,7 @@ func (e *extents) node(ctx context.Context, b *builder, p []byte, depth uint16, 
 		if key(i) < lo || key(i) >= end || end > hi {
 			return corrupt("inode %d has extents out of order: block %d in [%d, %d)", e.ino, key(i), lo, hi)
 		}
-		if end <= b.from {
+		if end <= b.From {
 			continue // the walk begins later
 		}
 		var err error
@@ -68,7 +71,7 @@ func (e *extents) node(ctx context.Context, b *builder, p []byte, depth uint16, 
 	return nil
 }
 
-func (e *extents) leaf(b *builder, entry []byte, end uint64) error {
+func (e *extents) leaf(b *blockmap.Builder, entry []byte, end uint64) error {
 	le := binary.LittleEndian
 	logical, count := uint64(le.Uint32(entry)), uint64(le.Uint16(entry[4:]))
 	start := uint64(le.Uint32(entry[8:])) | uint64(le.Uint16(entry[6:]))<<32
@@ -82,16 +85,19 @@ func (e *extents) leaf(b *builder, entry []byte, end uint64) error {
 	if unwritten {
 		return nil // reads as zeros
 	}
-	return b.add(logical, start, count)
+	if start >= e.fs.super.blocks {
+		return corrupt("inode %d has an extent at its block %d in block %d of %d", e.ino, logical, start, e.fs.super.blocks)
+	}
+	return b.Add(blockmap.Run{Block: logical, Count: count, At: start * e.fs.disk.block})
 }
 
-func (e *extents) child(ctx context.Context, b *builder, entry []byte, depth uint16, lo, hi uint64) error {
+func (e *extents) child(ctx context.Context, b *blockmap.Builder, entry []byte, depth uint16, lo, hi uint64) error {
 	le := binary.LittleEndian
 	block := uint64(le.Uint32(entry[4:])) | uint64(le.Uint16(entry[8:]))<<32
 	if block == 0 {
 		return corrupt("inode %d has a node of extents in block 0", e.ino)
 	}
-	if err := b.count(1); err != nil {
+	if err := b.Count(1); err != nil {
 		return err
 	}
 	p := make([]byte, e.fs.disk.block)

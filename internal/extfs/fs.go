@@ -3,8 +3,8 @@
 // memory. See docs/foreign.md.
 //
 // Layout of the files: super, features and groups say where things are; disk reads
-// blocks as they are after recovery (journal); inode and scan decode inodes; blockmap
-// finds a file's blocks (extents, indirect); dir, inline, xattr and acl read the rest.
+// blocks as they are after recovery (journal); inode and scan decode inodes; maps and
+// extents find a file's blocks; dir, inline, xattr and acl read the rest.
 package extfs
 
 import (
@@ -12,10 +12,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"sync"
 
+	"varve/internal/blockmap"
 	"varve/internal/dump"
 	"varve/internal/fail"
 )
@@ -25,6 +25,8 @@ type FS struct {
 	disk   *disk
 	super  *super
 	groups []group
+
+	geometry blockmap.Geometry
 
 	mu       sync.Mutex
 	warnings []string
@@ -48,7 +50,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64) (*FS, error) {
 	if size < superOffset+superSize {
 		return nil, fail.New(fail.NotFound, "%d bytes are too few for an ext2, ext3 or ext4 file system", size)
 	}
-	f := &FS{disk: &disk{r: r, block: superSize, blocks: math.MaxInt64 / superSize}}
+	f := &FS{disk: &disk{r: r, block: superSize, blocks: superOffset/superSize + 1}}
 	if err := f.readSuper(ctx, uint64(size)); err != nil {
 		return nil, err
 	}
@@ -70,8 +72,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64) (*FS, error) {
 // readSuper reads the superblock, as the journal left it if that is replayed.
 func (f *FS) readSuper(ctx context.Context, size uint64) error {
 	b := make([]byte, superSize)
-	before := f.disk.block
-	if err := f.disk.readAt(ctx, b, superOffset/before, superOffset%before); err != nil {
+	if err := f.disk.readAt(ctx, b, superOffset); err != nil {
 		return err
 	}
 	s, err := parseSuper(b, size)
@@ -82,6 +83,7 @@ func (f *FS) readSuper(ctx context.Context, size uint64) error {
 		return corrupt("the superblock in the journal says %d bytes for a block, that before it %d", s.blockSize, f.super.blockSize)
 	}
 	f.super, f.disk.block, f.disk.blocks = s, uint64(s.blockSize), s.blocks
+	f.geometry = blockmap.Geometry{Block: f.disk.block, Size: s.blocks * f.disk.block, Hint: hint, Read: f.disk.readAt}
 	return nil
 }
 

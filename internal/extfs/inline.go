@@ -63,7 +63,7 @@ func (f *FS) Open(ctx context.Context, i *dump.Inode) (dump.File, error) {
 	}
 	size := f.sizeOf(r)
 	if r.flags()&flagInlineData == 0 {
-		return &file{f.mapOf(i.Ino, append(rawInode(nil), r...), size), size}, nil
+		return f.mapOf(i.Ino, append(rawInode(nil), r...), size), nil
 	}
 	data, err := f.inlineData(ctx, i.Ino, r)
 	if err != nil {

@@ -192,7 +192,7 @@ func (f *FS) inode(ctx context.Context, ino uint32) (rawInode, error) {
 	}
 	r := make(rawInode, f.super.inodeSize)
 	offset := uint64(at) * uint64(f.super.inodeSize)
-	if err := f.disk.readAt(ctx, r, g.table+offset/f.disk.block, offset%f.disk.block); err != nil {
+	if err := f.disk.readAt(ctx, r, g.table*f.disk.block+offset); err != nil {
 		return nil, err
 	}
 	return r, f.checkInode(ino, r)

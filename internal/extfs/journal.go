@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"varve/internal/blockmap"
 	"varve/internal/fail"
 )
 
@@ -48,7 +49,7 @@ const (
 // journal is a journal that is being replayed.
 type journal struct {
 	fs              *FS
-	place           *blockMap // of its inode
+	place           *blockmap.Map // of its inode
 	compat, feature uint32
 	first, length   uint32 // of the ring, in blocks of the journal
 	start, sequence uint32
@@ -100,9 +101,8 @@ func (j *journal) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	size := j.fs.sizeOf(r)
+	size := min(j.fs.sizeOf(r), j.fs.geometry.Size)
 	j.place = j.fs.mapOf(j.fs.super.journalIno, r, size)
-	j.place.blocks = min(j.place.blocks, j.fs.super.blocks)
 	b := make([]byte, j.fs.super.blockSize)
 	if err := j.read(ctx, b, 0); err != nil {
 		return err
@@ -113,9 +113,9 @@ func (j *journal) open(ctx context.Context) error {
 		return corrupt("the journal, inode %d, has no superblock", j.fs.super.journalIno)
 	}
 	j.length, j.first, j.sequence, j.start = be.Uint32(b[16:]), be.Uint32(b[20:]), be.Uint32(b[24:]), be.Uint32(b[28:])
-	if be.Uint32(b[12:]) != j.fs.super.blockSize || uint64(j.length) > j.place.blocks || j.first == 0 || j.first >= j.length ||
+	if be.Uint32(b[12:]) != j.fs.super.blockSize || uint64(j.length) > j.place.Blocks() || j.first == 0 || j.first >= j.length ||
 		j.start != 0 && (j.start < j.first || j.start >= j.length) {
-		return corrupt("the journal says that it has %d blocks of %d bytes, begins at %d and was used from %d: its inode has %d blocks", j.length, be.Uint32(b[12:]), j.first, j.start, j.place.blocks)
+		return corrupt("the journal says that it has %d blocks of %d bytes, begins at %d and was used from %d: its inode has %d blocks", j.length, be.Uint32(b[12:]), j.first, j.start, j.place.Blocks())
 	}
 	if e := int32(be.Uint32(b[32:])); e != 0 {
 		j.fs.warn("the journal says that the file system failed with error %d: check it with e2fsck", e)
@@ -164,16 +164,19 @@ func (f *FS) journalInode(ctx context.Context) (rawInode, error) {
 	}
 	per := uint64(s.blockSize / s.descSize)
 	desc := make([]byte, s.descSize)
-	if err := f.disk.readAt(ctx, desc, f.descriptorBlock(n/per), n%per*uint64(s.descSize)); err != nil {
+	if err := f.disk.readAt(ctx, desc, f.descriptorBlock(n/per)*f.disk.block+n%per*uint64(s.descSize)); err != nil {
 		return nil, err
 	}
 	table := uint64(binary.LittleEndian.Uint32(desc[8:]))
 	if s.descSize >= 64 {
 		table |= uint64(binary.LittleEndian.Uint32(desc[40:])) << 32
 	}
+	if table >= s.blocks {
+		return nil, corrupt("group %d has its inodes from block %d on: the file system has %d blocks", n, table, s.blocks)
+	}
 	r := make(rawInode, s.inodeSize)
 	at := uint64((s.journalIno-1)%s.inodesPerGroup) * uint64(s.inodeSize)
-	if err := f.disk.readAt(ctx, r, table+at/f.disk.block, at%f.disk.block); err != nil {
+	if err := f.disk.readAt(ctx, r, table*f.disk.block+at); err != nil {
 		return nil, err
 	}
 	if r.flags()&flagInlineData != 0 || r.links() == 0 {
@@ -195,11 +198,11 @@ func (j *journal) read(ctx context.Context, p []byte, n uint32) error {
 
 // physical returns the image's block that a block of the journal lies in.
 func (j *journal) physical(ctx context.Context, n uint32) (uint64, error) {
-	run, err := j.place.next(ctx, uint64(n))
-	if err == nil && (run.count == 0 || run.logical != uint64(n)) {
+	run, err := j.place.NextRun(ctx, uint64(n))
+	if err == nil && (run.Count == 0 || run.Block != uint64(n)) {
 		err = corrupt("the journal has no block %d", n)
 	}
-	return run.physical, err
+	return run.At / j.fs.disk.block, err
 }
 
 // after returns the block n blocks further in the ring.

@@ -99,7 +99,7 @@ func (s *scan) run(ctx context.Context, n int, lo, hi uint32) error {
 	}
 	table := s.table[:uint64(hi-lo)*size]
 	offset := uint64(lo) * size
-	if err := f.disk.readAt(ctx, table, f.groups[n].table+offset/f.disk.block, offset%f.disk.block); err != nil {
+	if err := f.disk.readAt(ctx, table, f.groups[n].table*f.disk.block+offset); err != nil {
 		return err
 	}
 	first := uint32(n)*f.super.inodesPerGroup + 1

@@ -202,8 +202,7 @@ func (x *xattrReader) inodeValue(ctx context.Context, ino, size uint32) ([]byte,
 		return nil, corrupt("inode %d has an extended attribute of %d bytes in inode %d, which holds none", x.ino, size, ino)
 	}
 	value := make([]byte, size)
-	f := &file{x.fs.mapOf(ino, r, uint64(size)), uint64(size)}
-	if err := f.Read(ctx, value, 0); err != nil {
+	if err := x.fs.mapOf(ino, r, uint64(size)).Read(ctx, value, 0); err != nil {
 		return nil, err
 	}
 	// The access time is the value's checksum; before that was so, the modification

@@ -27,6 +27,7 @@ var floors = [][]string{
 	{"internal/fs", "internal/vol"},
 	{"internal/chain"},
 	{"internal/extfs", "internal/ufs", "internal/restore"},
+	{"internal/blockmap"},
 	{"internal/dump"},
 	{"internal/ship", "internal/lease"},
 	{"internal/engine"},

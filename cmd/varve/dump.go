@@ -267,7 +267,7 @@ func (a *app) describe(i *chain.Info) {
 		since = ", since " + a.time(i.Base)
 	}
 	a.say("level %d%s: %s in %s, %s%s", i.Level, since, plural(i.Inodes-i.Directories, "file"),
-		plural(i.Directories, "directory"), about, a.amount(i.Bytes))
+		directories(i.Directories), about, a.amount(i.Bytes))
 }
 
 // dumped reports an archive that is whole.
@@ -290,4 +290,11 @@ type dumpReport struct {
 	Dump    chain.Info         `json:"dump"`
 	Result  httpapi.DumpResult `json:"result"`
 	Seconds float64            `json:"seconds"`
+}
+
+func directories(n uint64) string {
+	if n == 1 {
+		return "1 directory"
+	}
+	return strconv.FormatUint(n, 10) + " directories"
 }

@@ -269,8 +269,14 @@ func (h *Header) plausible() error {
 	return nil
 }
 
-// micros turns microseconds into nanoseconds.
-func micros(us uint32) uint32 { return us % 1e6 * 1000 }
+// micros turns the microseconds of Linux into nanoseconds. What cannot be those are
+// the nanoseconds of FreeBSD, whose archives of UFS1 have the same magic.
+func micros(sub uint32) uint32 {
+	if sub < 1e6 {
+		return sub * 1000
+	}
+	return sub % 1e9
+}
 
 func text(b []byte) string {
 	if n := bytes.IndexByte(b, 0); n >= 0 {

@@ -47,7 +47,7 @@ func newArchivist(t *testing.T) *archivist {
 	w := &archivist{t: t}
 	begin := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
 	w.now.Store(begin.UnixNano())
-	store := mem.New(16<<20, 2<<30)
+	store := mem.New(4<<20, 512<<20)
 	w.ok(engine.Format(store, begin, rand.NewChaCha8([32]byte{1})))
 	var err error
 	w.e, err = engine.Open(engine.Options{Store: store, CheckpointEvery: -1, Now: func() time.Time { return time.Unix(0, w.now.Load()) }})

@@ -5,13 +5,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"varve/test/plant"
 )
 
 // image makes a file system of a tree without mounting it.
 func image(t testing.TB, dir, size string, args ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.img")
-	sh(t, "mke2fs", append(append([]string{"-q", "-F", "-E", "lazy_itable_init=0", "-d", dir}, args...), path, size)...)
+	plant.Run(t, "mke2fs", append(append([]string{"-q", "-F", "-E", "lazy_itable_init=0", "-d", dir}, args...), path, size)...)
 	return path
 }
 
@@ -47,7 +49,7 @@ var variants = []struct {
 // reads it.
 func TestVariants(t *testing.T) {
 	tree := t.TempDir()
-	plant(t, tree)
+	plant.Tree(t, tree)
 	for _, v := range variants {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
@@ -60,16 +62,16 @@ func TestVariants(t *testing.T) {
 			}
 			dir := mount(t, x, "rw")
 			kernel := filepath.Join(dir, "kernel")
-			must(t, os.Mkdir(kernel, 0o755))
+			plant.Must(t, os.Mkdir(kernel, 0o755))
 			if v.name != "ext2-old" {
-				plant(t, kernel)
-				adorn(t, kernel, v.big)
+				plant.Tree(t, kernel)
+				plant.Xattrs(t, kernel, v.big)
 			}
-			must(t, os.Mkdir(filepath.Join(kernel, "many"), 0o755))
+			plant.Must(t, os.Mkdir(filepath.Join(kernel, "many"), 0o755))
 			for i := range 600 {
-				must(t, os.WriteFile(filepath.Join(kernel, "many", strings.Repeat("m", 30)+string(rune('a'+i%26))+strings.Repeat("i", i/26)), nil, 0o644))
+				plant.Must(t, os.WriteFile(filepath.Join(kernel, "many", strings.Repeat("m", 30)+string(rune('a'+i%26))+strings.Repeat("i", i/26)), nil, 0o644))
 			}
-			sh(t, "umount", dir)
+			plant.Run(t, "umount", dir)
 			f := judge(t, x)
 			if len(f.Warnings()) > 0 {
 				t.Error(f.Warnings())

@@ -14,28 +14,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"varve/internal/dump"
+	"varve/test/plant"
 )
-
-// sh runs a program and fails the test with what it said if it fails.
-func sh(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin", "TZ=UTC", "LC_ALL=C")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
 
 // mount mounts an image and returns where; the test's end unmounts it.
 func mount(t testing.TB, image, options string) string {
 	t.Helper()
 	dir := t.TempDir()
-	sh(t, "mount", "-o", "loop,"+options, image, dir)
+	plant.Run(t, "mount", "-o", "loop,"+options, image, dir)
 	t.Cleanup(func() {
 		if err := exec.Command("mountpoint", "-q", dir).Run(); err == nil {
-			sh(t, "umount", dir)
+			plant.Run(t, "umount", dir)
 		}
 	})
 	return dir
@@ -67,7 +56,7 @@ func judge(t *testing.T, image string) *FS {
 	f := opened(t, image)
 	// a dirty journal would be replayed into the image: the kernel gets a copy
 	twin := filepath.Join(t.TempDir(), "twin.img")
-	sh(t, "cp", "--sparse=always", image, twin)
+	plant.Run(t, "cp", "--sparse=always", image, twin)
 	compare(t, f, mount(t, twin, "ro"))
 	return f
 }

@@ -13,11 +13,19 @@ type transaction struct {
 	suspect bool   // a block of it has a wrong checksum: stale, if it is older than the last commit
 }
 
+// moment is when a transaction was committed.
+type moment struct {
+	sec  uint64
+	nsec uint32
+}
+
+func (a moment) before(b moment) bool { return a.sec < b.sec || a.sec == b.sec && a.nsec < b.nsec }
+
 // scan walks the log once, from its start, and keeps what whole transactions hold.
 func (j *journal) scan(ctx context.Context) error {
 	p := make([]byte, j.fs.super.blockSize)
 	t := transaction{sum: ^uint32(0)}
-	var last int64 // time of the last commit, in ns
+	var last moment // of the last commit
 	at, left := j.start, int(j.length-j.first)
 	for left > 0 {
 		if err := j.read(ctx, p, at); err != nil {
@@ -109,12 +117,12 @@ func (j *journal) sumBlocks(ctx context.Context, t *transaction, n int) error {
 // is what a former round of the ring left; with asynchronous commits it may also have
 // been written before its blocks, which ends the log as well. Everything else is
 // damage.
-func (j *journal) commit(p []byte, t *transaction, last *int64, at uint32) (more bool, err error) {
+func (j *journal) commit(p []byte, t *transaction, last *moment, at uint32) (more bool, err error) {
 	be := binary.BigEndian
-	when := int64(be.Uint64(p[48:]))*1e9 + int64(be.Uint32(p[56:]))
+	when := moment{be.Uint64(p[48:]), be.Uint32(p[56:])}
 	switch {
 	case !t.suspect && j.commitSum(p, t):
-	case when < *last:
+	case when.before(*last):
 		return false, nil
 	case !t.suspect && j.feature&journalAsync != 0:
 		return false, nil

@@ -57,6 +57,9 @@ func judge(t *testing.T, image string) *FS {
 	// a dirty journal would be replayed into the image: the kernel gets a copy
 	twin := filepath.Join(t.TempDir(), "twin.img")
 	plant.Run(t, "cp", "--sparse=always", image, twin)
+	if f.super.incompat&incompatRecover != 0 || len(f.disk.replayed) > 0 {
+		plant.Run(t, "umount", mount(t, twin, "noatime"))
+	}
 	compare(t, f, mount(t, twin, "ro"))
 	return f
 }

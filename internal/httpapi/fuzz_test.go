@@ -32,6 +32,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("POST", "v1/clean", "")
 	f.Add("POST", "v1/datasets/a/dumps", `{"level":1,"honor":1,"format":"portable","blocking":10,"update":true}`)
 	f.Add("GET", "v1/dumps?dataset=a", "")
+	f.Add("POST", "v1/datasets/a/files/restore-archive?op=extract&path=/&volume=x", "\x04\x00\x00\x00abcd\x00\x00\x00\x00")
 	f.Add("POST", "v1/datasets/a/dumps/b/keep", "")
 	f.Fuzz(func(t *testing.T, method, path, body string) {
 		req, err := http.NewRequest(method, "http://varve/"+path, strings.NewReader(body))

@@ -25,6 +25,7 @@
 //	POST   /v1/datasets/{name}/dumps         {when, level, ...}             an archive
 //	POST   /v1/datasets/{name}/dumps/plan    {when, level, ...}
 //	POST   /v1/datasets/{name}/dumps/{snapshot}/keep
+//	POST   /v1/datasets/{name}/files/restore-archive ?op=&path=&want=&volume=...   an archive -> messages
 //	DELETE /v1/datasets/{name}/dumps/{snapshot}
 //	GET    /v1/dumps                         ?dataset=
 //	GET    /v1/datasets/{name}/tree          ?when=                         a stream of nodes

@@ -67,7 +67,8 @@ type Result struct {
 	Losses      uint64 `json:"losses"`
 	Damages     uint64 `json:"damages"`
 	Differences uint64 `json:"differences"`
-	Removed     uint64 `json:"removed"`
+	Removed     uint64 `json:"removed" doc:"Names that the last level had, and this one has not"`
+	LSN         uint64 `json:"lsn,omitempty" doc:"In a share: the last operation"`
 }
 
 // Partial reports whether something of the archive is missing in the tree.

@@ -3,6 +3,7 @@ package restore
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 
@@ -20,10 +21,14 @@ type osDir struct {
 	root bool   // we may give files away
 }
 
-// OpenDir opens a directory of this machine, which is made if it is not there.
-func OpenDir(path string) (Dir, error) {
-	if err := os.MkdirAll(path, 0o777); err != nil {
-		return nil, osError(err, path)
+// OpenDir opens a directory of this machine. With make it is made where it is not
+// there; its parent must be. It makes the process give files the modes that it asks
+// for: umask(2).
+func OpenDir(path string, make bool) (Dir, error) {
+	if make {
+		if err := os.Mkdir(path, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, osError(err, "make the target")
+		}
 	}
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -42,7 +42,7 @@ FreeBSD, and varve restore, read. SOURCE is
 
     SHARE[@WHEN]           a share, now or at any moment
     VOLUME[@WHEN][:pN]     the file system in a volume or in a partition of it
-    ./IMAGE or /dev/NAME   one in a file or device, without a server
+    ./IMAGE[:pN], /dev/NAME  one in a file or device, without a server
 
 File systems are ext2, ext3, ext4, UFS1 and UFS2, and must not be mounted for
 writing; of a volume take a moment at which it was not, or a clean snapshot.

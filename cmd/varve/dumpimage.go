@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"time"
 
 	"varve/internal/chain"
@@ -20,6 +22,7 @@ func (a *app) dumpImage(ctx context.Context, o *dumpOrder, name string) error {
 	if err != nil {
 		return fail.Wrap(fail.IO, err, "%s", name)
 	}
+	path, partition := splitPartition(path)
 	f, err := os.Open(path)
 	if err != nil {
 		return fail.Wrap(fail.NotFound, err, "the image").WithHint("SOURCE is a share, a volume, or a file or device that begins with / or ./")
@@ -28,6 +31,9 @@ func (a *app) dumpImage(ctx context.Context, o *dumpOrder, name string) error {
 	size, err := f.Seek(0, io.SeekEnd) // of a device too
 	if err != nil {
 		return fail.Wrap(fail.IO, err, "the image")
+	}
+	if partition != 0 {
+		path += ":p" + strconv.Itoa(partition)
 	}
 	profile, err := dump.ProfileNamed(o.format)
 	if err != nil {
@@ -39,7 +45,7 @@ func (a *app) dumpImage(ctx context.Context, o *dumpOrder, name string) error {
 	if opts.DDate, err = o.base(path); err != nil {
 		return err
 	}
-	src, err := chain.OpenImage(ctx, f, size, 0)
+	src, err := chain.OpenImage(ctx, f, size, partition)
 	if err != nil {
 		return fail.Wrap(fail.Other, err, "%s", name)
 	}
@@ -79,4 +85,19 @@ func (a *app) writeImage(ctx context.Context, o *dumpOrder, src dump.Source, pla
 	warnings := src.Warnings()
 	a.warn(warnings)
 	return a.dumped(info, httpapi.DumpResult{Result: r, Warnings: warnings}, time.Since(start))
+}
+
+var imagePartition = regexp.MustCompile(`^(.*):p([1-9][0-9]{0,2})$`)
+
+// splitPartition cuts :pN off a path, unless there is a file of the whole name.
+func splitPartition(path string) (file string, partition int) {
+	m := imagePartition.FindStringSubmatch(path)
+	if m == nil {
+		return path, 0
+	}
+	if _, err := os.Stat(path); err == nil {
+		return path, 0
+	}
+	n, _ := strconv.Atoi(m[2]) // three digits
+	return m[1], n
 }

@@ -13,16 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tool runs a program that makes or changes an image.
-func tool(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
 // sampleTree makes a directory with a bit of everything.
 func sampleTree(t *testing.T) string {
 	t.Helper()
@@ -110,14 +100,14 @@ var images = []struct {
 func mke2fs(args ...string) func(t *testing.T, image, tree string) {
 	return func(t *testing.T, image, tree string) {
 		t.Helper()
-		tool(t, "mke2fs", append(append([]string{"-q"}, args...), "-d", tree, image, "64M")...)
+		do(t, "mke2fs", append(append([]string{"-q"}, args...), "-d", tree, image, "64M")...)
 	}
 }
 
 func makefs(endian string, version int) func(t *testing.T, image, tree string) {
 	return func(t *testing.T, image, tree string) {
 		t.Helper()
-		tool(t, "makefs", "-t", "ffs", "-B", endian, "-s", "32m", "-o", fmt.Sprintf("version=%d,bsize=16384,fsize=2048,density=8192", version), image, tree)
+		do(t, "makefs", "-t", "ffs", "-B", endian, "-s", "32m", "-o", fmt.Sprintf("version=%d,bsize=16384,fsize=2048,density=8192", version), image, tree)
 	}
 }
 
@@ -155,12 +145,12 @@ func wholeSeconds(tree map[string]thing) {
 }
 
 // inMount runs a function on a mounted image.
-func inMount(t *testing.T, image string, do func(dir string)) {
+func inMount(t *testing.T, image string, work func(dir string)) {
 	t.Helper()
 	dir := t.TempDir()
-	tool(t, "mount", "-o", "loop", image, dir)
-	defer tool(t, "umount", dir)
-	do(dir)
+	do(t, "mount", "-o", "loop", image, dir)
+	defer do(t, "umount", dir)
+	work(dir)
 }
 
 // TestDumpRight: what Debian's dump gets wrong, silently.
@@ -168,7 +158,7 @@ func TestDumpRight(t *testing.T) {
 	fresh := func(t *testing.T, args ...string) string {
 		t.Helper()
 		image := filepath.Join(t.TempDir(), "image")
-		tool(t, "mke2fs", append(append([]string{"-q", "-t", "ext4"}, args...), image, "64M")...)
+		do(t, "mke2fs", append(append([]string{"-q", "-t", "ext4"}, args...), image, "64M")...)
 		return image
 	}
 	shell := func(t *testing.T, image, script string) {
@@ -209,7 +199,7 @@ func TestDumpRight(t *testing.T) {
 		image := fresh(t)
 		torn := image + ".torn"
 		inMount(t, image, func(dir string) {
-			tool(t, "sh", "-ec", "cd "+dir+"; mkdir d; echo one > d/one; echo two > two; sync d/one two d")
+			do(t, "sh", "-ec", "cd "+dir+"; mkdir d; echo one > d/one; echo two > two; sync d/one two d")
 			copyFile(t, image, torn)
 		})
 		archive, _ := dumpImage(t, torn, "-0")
@@ -266,7 +256,7 @@ func copyFile(t *testing.T, from, to string) {
 // goes through.
 func TestDumpImageLevels(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "image")
-	tool(t, "mke2fs", "-q", "-t", "ext4", "-I", "256", "-d", sampleTree(t), image, "64M")
+	do(t, "mke2fs", "-q", "-t", "ext4", "-I", "256", "-d", sampleTree(t), image, "64M")
 	dates := filepath.Join(t.TempDir(), "dumpdates")
 	dir := memoryDir(t)
 	take := func(level, most int) {
@@ -290,7 +280,7 @@ func TestDumpImageLevels(t *testing.T) {
 	}
 	change := func(script string) {
 		t.Helper()
-		inMount(t, image, func(mounted string) { tool(t, "sh", "-ec", "cd "+mounted+"\n"+script) })
+		inMount(t, image, func(mounted string) { do(t, "sh", "-ec", "cd "+mounted+"\n"+script) })
 	}
 	nextSecond()
 	take(0, 1000)

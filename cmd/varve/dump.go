@@ -30,6 +30,7 @@ type dumpOrder struct {
 	estimate  bool
 	list      bool
 	dumpdates string
+	opts      dump.Options
 }
 
 func (a *app) dump() *cobra.Command {
@@ -118,6 +119,15 @@ func (f *levelFlag) Set(string) error {
 func (f *levelFlag) Type() string { return "bool" }
 
 func (a *app) dumpSource(ctx context.Context, o *dumpOrder, source string) error {
+	profile, err := dump.ProfileNamed(o.format)
+	if err != nil {
+		return err
+	}
+	host, _ := os.Hostname()
+	o.opts = dump.Options{Profile: profile, Level: o.level, Label: o.label, Blocking: o.blocking, Host: host}
+	if err := o.opts.Check(); err != nil {
+		return err
+	}
 	if o.file == "-" && !o.estimate {
 		if a.json {
 			return fail.New(fail.Invalid, "stdout cannot take both the archive and JSON").WithHint("name a file with -f")
@@ -140,7 +150,6 @@ func (a *app) dumpSource(ctx context.Context, o *dumpOrder, source string) error
 	if err != nil {
 		return err
 	}
-	host, _ := os.Hostname()
 	b := httpapi.DumpBody{
 		Partition: at.Partition, Level: o.level, Honor: o.honor, Format: o.format, Label: o.label, Blocking: o.blocking, Host: host,
 	}

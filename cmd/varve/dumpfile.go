@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -41,9 +43,18 @@ func (a *app) createArchive(o *dumpOrder) (*archiveFile, error) {
 		f.w = f.file
 	}
 	if err != nil {
-		return nil, fail.Wrap(fail.IO, err, "the archive")
+		return nil, fail.Wrap(fail.IO, cause(err), "the archive %s", o.file)
 	}
 	return f, nil
+}
+
+// cause leaves out a path that is of no use to anybody.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }
 
 // onlyWriter hides what else a file can do.

@@ -35,13 +35,9 @@ func (a *app) dumpImage(ctx context.Context, o *dumpOrder, name string) error {
 	if partition != 0 {
 		path += ":p" + strconv.Itoa(partition)
 	}
-	profile, err := dump.ProfileNamed(o.format)
-	if err != nil {
-		return err
-	}
 	start := time.Now()
-	opts := dump.Options{Profile: profile, Level: o.level, Date: start.Unix(), Label: o.label, Blocking: o.blocking, Filesys: path, Dev: path}
-	opts.Host, _ = os.Hostname()
+	opts := o.opts
+	opts.Date, opts.Filesys, opts.Dev = start.Unix(), path, path
 	if opts.DDate, err = o.base(path); err != nil {
 		return err
 	}

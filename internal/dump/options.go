@@ -50,7 +50,8 @@ type Options struct {
 	Dev, Host   string
 }
 
-func (o *Options) check() error {
+// Check reports, as Invalid, what an archive cannot be.
+func (o *Options) Check() error {
 	switch {
 	case o.Level < 0 || o.Level > MaxLevel:
 		return fail.New(fail.Invalid, "there is no level %d", o.Level).WithHint("levels go from 0 to 9")

@@ -27,7 +27,7 @@ func (s *Since) honors() bool { return s.Level >= s.Honor }
 // that did not change are dumped where something below them is; what is below a
 // directory with nodump is not. The root always is.
 func Examine(ctx context.Context, s Source, since Since, o *Options) (*Plan, error) {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	x := &examination{ctx: ctx, s: s, since: since, o: o}

@@ -32,7 +32,7 @@ type Result struct {
 // end before Write returns; about 24 MiB are in memory. An error of w is returned
 // as Canceled.
 func Write(ctx context.Context, w io.Writer, s Source, plan *Plan, o *Options, tell func(bytes uint64)) (Result, error) {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return Result{}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -8,9 +8,21 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // and after that hash/crc32 makes.
 func crc32c(seed uint32, p []byte) uint32 { return ^crc32.Update(^seed, castagnoli, p) }
 
-// crc32cLE goes on with the four bytes of v, little-endian.
-func crc32cLE(seed, v uint32) uint32 {
-	return crc32c(seed, []byte{byte(v), byte(v >> 8), byte(v >> 16), byte(v >> 24)})
+// crc32cLE goes on with the four bytes of v, little-endian. It allocates nothing.
+func crc32cLE(crc, v uint32) uint32 {
+	for range 4 {
+		crc = castagnoli[byte(crc)^byte(v)] ^ crc>>8
+		v >>= 8
+	}
+	return crc
+}
+
+// crc32cZeros goes on with two bytes of zero.
+func crc32cZeros(crc uint32) uint32 {
+	for range 2 {
+		crc = castagnoli[byte(crc)] ^ crc>>8
+	}
+	return crc
 }
 
 // crc16 is the CRC of group descriptors before metadata_csum: polynomial 0x8005,

@@ -103,7 +103,7 @@ func (f *FS) groupSum(n uint32, d []byte) uint16 {
 	s := f.super
 	if s.sums() {
 		sum := crc32c(crc32cLE(s.seed, n), d[:30])
-		return uint16(crc32c(crc32c(sum, []byte{0, 0}), d[32:]))
+		return uint16(crc32c(crc32cZeros(sum), d[32:]))
 	}
 	sum := crc16(^uint16(0), s.uuid[:])
 	sum = crc16(sum, []byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)})

@@ -86,11 +86,11 @@ func (f *FS) checkInode(ino uint32, r rawInode) error {
 		return nil
 	}
 	sum := crc32c(f.seedOf(ino, r), r[:124])
-	sum = crc32c(crc32c(sum, []byte{0, 0}), r[126:128])
+	sum = crc32c(crc32cZeros(sum), r[126:128])
 	want := uint32(r.u16(124))
 	if len(r) > 128 {
 		if r.extra() >= 4 {
-			sum = crc32c(crc32c(crc32c(sum, r[128:130]), []byte{0, 0}), r[132:])
+			sum = crc32c(crc32cZeros(crc32c(sum, r[128:130])), r[132:])
 			want |= uint32(r.u16(130)) << 16
 		} else {
 			sum = crc32c(sum, r[128:])

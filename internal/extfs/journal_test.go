@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"varve/internal/fail"
 	"varve/test/plant"
@@ -51,6 +54,22 @@ func unrest(t *testing.T, dir string) {
 	plant.Must(t, f.Close())
 }
 
+// fill takes all free blocks for data: also those that the journal holds old versions of,
+// as blocks of directories.
+func fill(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "fill"))
+	plant.Must(t, err)
+	for i := 0; err == nil; i++ {
+		_, err = f.Write(plant.Noise(i, 1<<16))
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+	plant.Must(t, f.Sync())
+	plant.Must(t, f.Close())
+}
+
 // TestDirtyJournal: an image taken from under a mounted file system reads as after the
 // kernel's recovery, for every kind of journal.
 func TestDirtyJournal(t *testing.T) {
@@ -81,6 +100,9 @@ func TestDirtyJournal(t *testing.T) {
 			plant.Must(t, err)
 			plant.Must(t, os.Remove(orphan.Name()))
 			unrest(t, dir)
+			if !v.escapes {
+				fill(t, dir)
+			}
 			torn := filepath.Join(t.TempDir(), "torn.img")
 			plant.Run(t, "cp", "--sparse=always", x, torn)
 			f := judge(t, torn)

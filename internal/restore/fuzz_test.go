@@ -3,7 +3,6 @@ package restore
 import (
 	"bytes"
 	"encoding/binary"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,51 +11,100 @@ import (
 	"varve/internal/dump"
 )
 
-// most is how much a fuzzed archive may hold: bytes.
-const most = 256 << 10
+// patched changes a base by a script, so that what is tried stays small and is an
+// archive nearly everywhere: four bytes a step, where (of 65536 parts), and what.
+func patched(base, script []byte) []byte {
+	b := bytes.Clone(base)
+	for ; len(script) >= 4 && len(b) > 4; script = script[4:] {
+		at := (int(script[0])<<8 | int(script[1])) * (len(b) - 4) >> 16
+		switch script[2] & 7 {
+		case 0:
+			b[at] = script[3]
+		case 1:
+			b[at] ^= 1 << (script[3] & 7)
+		case 2: // a number of some header
+			binary.LittleEndian.PutUint32(b[at&^3:], uint32(script[3])<<(script[2]>>3))
+		case 3: // a field of a header
+			if rec := at &^ 1023; rec+1024 <= len(b) {
+				b[rec+int(script[2]>>3)*32+int(script[3]&31)] = script[3]
+			}
+		case 4: // a record goes
+			if rec := at &^ 1023; rec+1024 <= len(b) {
+				b = append(b[:rec:rec], b[rec+1024:]...)
+			}
+		case 5: // a record comes twice
+			if rec := at &^ 1023; rec+1024 <= len(b) && len(b) < 256<<10 {
+				b = append(b[:rec+1024:rec+1024], b[rec:]...)
+			}
+		case 6: // bytes go
+			b = append(b[:at:at], b[min(len(b), at+int(script[3])):]...)
+		case 7: // the rest goes
+			b = b[:at]
+		}
+	}
+	return b
+}
+
+// fuzzed are archives of all kinds, small ones.
+func fuzzed() (list [][]byte) {
+	list = append(list, twoFiles(), squeeze(twoFiles()))
+	for _, o := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+		for _, kind := range []string{"ufs2", "linux"} {
+			a := newTape(kind, o)
+			all := []uint32{2, 3, 4, 5, 6}
+			a.begin(all, all)
+			a.dir(2, 2, name{3, 4, "d"}, name{4, 8, "f"}, name{5, 10, "l"}, name{6, 1, "p"})
+			var ext []byte
+			if kind == "ufs2" {
+				ext = a.ufsXattr(1, "x", "y")
+			}
+			a.object(3, inode{mode: 0o40755}, a.dirData(3, 2, name{4, 8, "h"}), ext)
+			a.object(4, inode{mode: 0o100644}, []byte(noise(1500)), ext)
+			a.link(5, "../x")
+			a.object(6, inode{mode: 0o10644}, nil, nil)
+			list = append(list, a.end())
+		}
+	}
+	return list
+}
 
 // FuzzRestore: whatever an archive says, restoring, comparing and listing it ends,
 // touches nothing beside the target, and what is whole afterwards compares as equal.
 func FuzzRestore(f *testing.F) {
-	f.Add(twoFiles())
-	f.Add(squeeze(twoFiles()))
-	for _, o := range orders {
-		a := newTape("ufs2", o)
-		all := []uint32{2, 3, 4, 5}
-		a.begin(all, all)
-		a.dir(2, 2, name{3, 4, "d"}, name{4, 8, "f"}, name{5, 10, "l"})
-		a.object(3, inode{mode: 0o40755}, a.dirData(3, 2, name{4, 8, "h"}), a.ufsXattr(1, "x", "y"))
-		a.object(4, inode{mode: 0o100644}, []byte(noise(1500)), a.ufsXattr(1, "x", "y"))
-		a.link(5, "../x")
-		f.Add(a.end())
+	bases := fuzzed()
+	for n := range bases {
+		f.Add(uint8(n), []byte{}, true)
+		f.Add(uint8(n), []byte{200, 0, 4, 0, 100, 0, 1, 3, 60, 0, 3, 160}, false)
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) > most {
+	f.Fuzz(func(t *testing.T, n uint8, script []byte, volumes bool) {
+		if len(script) > 400 {
 			return
 		}
-		b = sealed(b)
+		b := sealed(patched(bases[int(n)%len(bases)], script))
+		v := inMemory(b)
+		if volumes {
+			v = inMemory(b[:len(b)/2048*1024], b[len(b)/2048*1024:])
+		}
 		root := filepath.Join(t.TempDir(), "root")
-		for _, op := range []Op{Extract, Update} {
-			s, err := do(t, op, root, true, inMemory(b[:len(b)/2], b[len(b)/2:]))
-			if s.Bytes > 2<<20 {
-				t.Fatalf("%d bytes out of %d", s.Bytes, len(b))
-			}
-			again, cerr := do(t, Compare, root, true, inMemory(b[:len(b)/2], b[len(b)/2:]))
-			if op == Update && err == nil && cerr == nil && len(s.losses) == 0 && len(again.differences) > 0 {
-				t.Fatalf("restored and different: %q", again.differences)
-			}
+		op := []Op{Extract, Update}[n>>7]
+		s, err := do(t, op, root, true, v)
+		if s.Bytes > 2<<20 {
+			t.Fatalf("%d bytes out of %d", s.Bytes, len(b))
+		}
+		again, cerr := do(t, Compare, root, true, v)
+		if op == Update && err == nil && cerr == nil && len(s.losses) == 0 && len(again.differences) > 0 {
+			t.Fatalf("restored and different: %q", again.differences)
 		}
 		if list, err := os.ReadDir(filepath.Dir(root)); err != nil || len(list) != 1 {
 			t.Fatalf("beside the target is %v, %v", list, err)
 		}
-		do(t, List, "", true, inMemory(b))
+		do(t, List, "", true, v)
 	})
 }
 
 // sealed gives records that look like headers their checksum, without which nothing
 // behind it would be reached.
 func sealed(b []byte) []byte {
-	b = bytes.Clone(b)
 	for at := 0; at+1024 <= len(b); at += 1024 {
 		for _, o := range orders {
 			if m := o.Uint32(b[at+24:]); m != 60012 && m != dump.MagicUFS2 {
@@ -75,18 +123,18 @@ func sealed(b []byte) []byte {
 
 // FuzzBlocks: a compressed volume gives at most a block for each prefix, and ends.
 func FuzzBlocks(f *testing.F) {
-	packed := squeeze(twoFiles())
-	f.Add(packed[10240:], false)
-	f.Add([]byte("\x00\x01\x00\x00BZh9"), true)
-	f.Fuzz(func(t *testing.T, b []byte, big bool) {
-		if len(b) > most {
-			return
-		}
-		s := &blocks{in: bytes.NewReader(b), order: binary.LittleEndian, size: 10240, buf: make([]byte, 2*(maxBlock+slack))}
+	base := squeeze(twoFiles())[10240:]
+	f.Add([]byte{}, false)
+	f.Add([]byte{0, 0, 6, 5}, false)
+	f.Add([]byte{100, 0, 0, 5, 150, 0, 7, 0}, true)
+	p := make([]byte, maxBlock)
+	s := &blocks{size: 10240, buf: make([]byte, 2*(maxBlock+slack))}
+	f.Fuzz(func(t *testing.T, script []byte, big bool) {
+		b := patched(base, script)
+		*s = blocks{in: bytes.NewReader(b), order: binary.LittleEndian, size: s.size, buf: s.buf}
 		if big {
 			s.order = binary.BigEndian
 		}
-		p := make([]byte, maxBlock)
 		gaps, pieces := 0, 0
 		for {
 			n, _, err := s.piece(p)
@@ -96,15 +144,11 @@ func FuzzBlocks(f *testing.F) {
 			if pieces++; pieces > len(b)+2 {
 				t.Fatalf("%d pieces of %d bytes", pieces, len(b))
 			}
-			switch err {
-			case nil:
-			case errGap:
+			if err == errGap {
 				if gaps++; gaps > len(b) {
 					t.Fatalf("%d gaps in %d bytes", gaps, len(b))
 				}
-			case io.EOF:
-				return
-			default:
+			} else if err != nil {
 				return
 			}
 		}

@@ -82,6 +82,9 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 			return Moment{}, err
 		}
 	}
+	if at.time == 0 { // of before the log: nothing has happened to the dataset since
+		at.time = oldest.time
+	}
 	return Moment{Dataset: dataset, LSN: at.lsn, Time: at.wall(), Spec: w.String()}, nil
 }
 
@@ -121,7 +124,8 @@ func (e *Engine) lastBefore(cs []checkpointRecord, t int64) (stamp, error) {
 	return at, err
 }
 
-// timeOf returns when operation lsn happened.
+// timeOf returns when operation lsn happened; 0 if the log does not reach back to
+// it.
 func (e *Engine) timeOf(cs []checkpointRecord, lsn uint64) (int64, error) {
 	i := sort.Search(len(cs), func(i int) bool { return cs[i].cut >= lsn })
 	if i == 0 {

@@ -288,7 +288,8 @@ func recordEnd(r *varint.Reader, what string, id uint64) error {
 //	40  position to roll forward from, 28 bytes
 //	68  pool tree ref, 20 bytes
 //	88  age i64 (nanoseconds): how long the pool was served
-//	96  pool tree nodes that died with this checkpoint: count u32 |
+//	96  time of the last operation before the cut i64 (Unix nanoseconds), 0 if none
+//	104 pool tree nodes that died with this checkpoint: count u32 |
 //	    each: addr u64 | birth u64. The pool tree counts time in checkpoints
 //
 // little endian.
@@ -296,6 +297,7 @@ type superRoot struct {
 	number, cut uint64
 	time        int64
 	age         time.Duration
+	lastTime    int64
 	nextDataset uint64
 	pos         segment.Position
 	pool        tree.Ref
@@ -304,7 +306,7 @@ type superRoot struct {
 
 const (
 	superMagic   = 0x50555376
-	superVersion = 2
+	superVersion = 3
 )
 
 func (s *superRoot) encode() []byte {
@@ -317,6 +319,7 @@ func (s *superRoot) encode() []byte {
 	b = le.AppendUint64(b, s.nextDataset)
 	b = s.pool.Append(s.pos.Append(b))
 	b = le.AppendUint64(b, uint64(s.age))
+	b = le.AppendUint64(b, uint64(s.lastTime))
 	b = le.AppendUint32(b, uint32(len(s.drops)))
 	for _, d := range s.drops {
 		b = le.AppendUint64(le.AppendUint64(b, d.Addr), d.Birth)
@@ -326,7 +329,7 @@ func (s *superRoot) encode() []byte {
 
 func parseSuperRoot(b []byte) (*superRoot, error) {
 	le := binary.LittleEndian
-	const fixed = 40 + segment.PositionSize + tree.RefSize + 12
+	const fixed = 40 + segment.PositionSize + tree.RefSize + 20
 	if len(b) < fixed || le.Uint32(b) != superMagic {
 		return nil, fail.New(fail.Corrupt, "super root: not one")
 	}
@@ -339,7 +342,7 @@ func parseSuperRoot(b []byte) (*superRoot, error) {
 	if s.pool, err = tree.ParseRef(b[40+segment.PositionSize:]); err != nil {
 		return nil, err
 	}
-	s.age = time.Duration(le.Uint64(b[fixed-12:]))
+	s.age, s.lastTime = time.Duration(le.Uint64(b[fixed-20:])), int64(le.Uint64(b[fixed-12:]))
 	n := int(le.Uint32(b[fixed-4:]))
 	if n > (len(b)-fixed)/16 {
 		return nil, fail.New(fail.Corrupt, "super root %d claims %d dropped nodes in %d bytes", s.number, n, len(b))

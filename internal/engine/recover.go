@@ -295,6 +295,7 @@ func (e *Engine) loadPool(s *superRoot) error {
 	}
 	c := checkpointRecord{number: s.number, cut: s.cut, time: s.time, age: s.age, pos: s.pos}
 	e.lastCkpt.Store(c)
+	e.lastTime.Store(s.lastTime)
 	e.opened = s.age
 	if len(e.checkpoints) > 0 {
 		e.firstRecords.Store(e.checkpoints[0].pos)

@@ -49,7 +49,7 @@ func (e *Engine) showRun(out []Death, id uint64, x *deathRun) ([]Death, error) {
 		return out, fail.New(fail.Corrupt, "run %d claims %+v; it has %+v", x.seq, x, again)
 	}
 	for _, d := range ds {
-		out = append(out, Death{Node: d.kind == nodeDeath, Foreign: x.list == foreignList, Addr: d.addr, Birth: d.birth, At: d.death, Blocks: uint64(d.count)})
+		out = append(out, Death{Node: d.kind != dataDeath, Foreign: x.list == foreignList, Addr: d.addr, Birth: d.birth, At: d.death, Blocks: uint64(d.count)})
 	}
 	return out, nil
 }

@@ -111,7 +111,7 @@ func (e *Engine) snapshotPast(op *oplog.Op, d *dataset, m Moment) (Done, error) 
 }
 
 // canShare reports whether the root that an image of the past was replayed from
-// is still listed: a clone of the moment is replayed from it again.
+// is still listed: until the image is on disk, a clone of it is replayed anew.
 func (d *dataset) canShare(im *overlay) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -153,7 +153,11 @@ func (e *Engine) applySnapshot(d *dataset, op *oplog.Op, pos segment.Position, p
 	}
 	im := pre.im
 	d.mu.Lock()
-	d.addRoot(&root{figures: im.figures, lsn: op.At, pos: im.pos, aside: im.aside, from: im.from, vers: im.tree.Freeze(op.At)})
+	r := &root{figures: im.figures, lsn: op.At, pos: im.pos, aside: im.aside, vers: im.tree.Freeze(op.At)}
+	if r.aside {
+		r.from = d.rootAt(im.from)
+	}
+	d.addRoot(r)
 	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.At, time: op.Time, kept: op.Value != "", expires: int64(op.Size)})
 	d.mu.Unlock()
 	e.touch(d)

@@ -78,6 +78,7 @@ type snapshot struct {
 	name    string
 	lsn     uint64 // the moment
 	time    int64
+	at      int64 // when the moment was
 	guard   bool  // made by a rollback, for what it left
 	kept    bool  // made by the schedule of the property keep
 	expires int64 // when it goes by itself: Unix nanoseconds; 0: never

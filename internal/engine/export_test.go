@@ -195,6 +195,9 @@ func (e *Engine) Reclaim(force bool) error {
 	return err
 }
 
+// RecordsFrom is the first segment whose records somebody may need.
+func (e *Engine) RecordsFrom() uint64 { return e.recordsFrom() }
+
 // MoreToDo reports whether the next checkpoint has something to do though
 // nothing was logged.
 func (e *Engine) MoreToDo() bool { return e.moreToDo.Load() }

@@ -19,7 +19,7 @@ import (
 //	                      horizon lsn u, time u | changed u | seed u64 | next inode u | figures |
 //	                      death runs u | tree ref 20
 //	P dataset  set by     key s | value s
-//	S dataset  id         name s | moment u | time u | guard u8 | kept u8 | expires u | holds u | each s
+//	S dataset  id         name s | moment u | time u | of the moment u | guard u8 | kept u8 | expires u | holds u | each s
 //	R dataset  moment     figures | base u8 | plain u8 | aside u8 | position 28 | tree ref 20
 //	                      of one aside also: from u | its tree ref 20
 //	X dataset  run        list u8 | line u | first pin u | last pin u | deaths u | data u | nodes u (blocks) |
@@ -150,7 +150,7 @@ func parseDataset(id uint64, v []byte) (*dataset, tree.Ref, error) {
 
 func snapshotRecord(s *snapshot) []byte {
 	b := varint.AppendString(nil, s.name)
-	b = putBool(putUvarints(b, s.lsn, uint64(s.time)), s.guard)
+	b = putBool(putUvarints(b, s.lsn, uint64(s.time), uint64(s.at)), s.guard)
 	b = putUvarints(putBool(b, s.kept), uint64(s.expires), uint64(len(s.holds)))
 	for _, h := range s.holds {
 		b = varint.AppendString(b, h)
@@ -160,7 +160,7 @@ func snapshotRecord(s *snapshot) []byte {
 
 func parseSnapshot(id uint64, v []byte) (*snapshot, error) {
 	r := varint.Reader{B: v}
-	s := &snapshot{id: id, name: r.String(oplog.MaxName), lsn: r.Uvarint(), time: int64(r.Uvarint()), guard: r.Byte() != 0, kept: r.Byte() != 0, expires: int64(r.Uvarint())}
+	s := &snapshot{id: id, name: r.String(oplog.MaxName), lsn: r.Uvarint(), time: int64(r.Uvarint()), at: int64(r.Uvarint()), guard: r.Byte() != 0, kept: r.Byte() != 0, expires: int64(r.Uvarint())}
 	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
 		s.holds = append(s.holds, r.String(oplog.MaxName))
 	}

@@ -76,7 +76,7 @@ func (e *Engine) SnapshotAt(c Caller, dataset, name string, w when.Spec) (Done, 
 		return Done{Moment: &m}, fail.New(fail.Invalid, "lsn %d is before %s was cloned; that moment is its origin's", m.LSN, dataset).
 			WithHint("snapshot the origin there")
 	}
-	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Dataset: d.id, Name: name, At: m.LSN}
+	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Dataset: d.id, Name: name, At: m.LSN, Limit: uint64(m.Time.UnixNano())}
 	for {
 		done, err := e.snapshotPast(op, d, m)
 		if err == errUnlisted {
@@ -158,7 +158,7 @@ func (e *Engine) applySnapshot(d *dataset, op *oplog.Op, pos segment.Position, p
 		r.from = d.rootAt(im.from)
 	}
 	d.addRoot(r)
-	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.At, time: op.Time, kept: op.Value != "", expires: int64(op.Size)})
+	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.At, time: op.Time, at: int64(op.Limit), kept: op.Value != "", expires: int64(op.Size)})
 	d.mu.Unlock()
 	e.touch(d)
 	return nil
@@ -167,7 +167,7 @@ func (e *Engine) applySnapshot(d *dataset, op *oplog.Op, pos segment.Position, p
 func (e *Engine) snapshotNow(d *dataset, op *oplog.Op, pos segment.Position) {
 	d.mu.Lock()
 	d.addRoot(d.freeze(op.LSN, pos))
-	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN, time: op.Time, guard: op.Now, kept: op.Value != "", expires: int64(op.Size)})
+	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN, time: op.Time, at: op.Time, guard: op.Now, kept: op.Value != "", expires: int64(op.Size)})
 	d.mu.Unlock()
 	e.touch(d)
 }

@@ -154,7 +154,10 @@ func (e *Engine) applyClone(op *oplog.Op, pos segment.Position, pre *prepared) e
 		pre = &prepared{im: im}
 	}
 	defer pre.im.hold.release()
-	return e.applyCreate(op, pos, pre.im)
+	if err := e.applyCreate(op, pos, pre.im); err != nil {
+		return err
+	}
+	return e.makeWith(e.datasets[op.Dataset], op)
 }
 
 // applyRollback makes the head the state at op.At. What it leaves stays: as a
@@ -245,7 +248,7 @@ func (e *Engine) applyDestroy(d *dataset, op *oplog.Op, pos segment.Position) {
 	}
 	d.pinReset(-1)
 	for _, p := range d.props {
-		e.record(itemKey(tagProperty, d.id, p.lsn), nil)
+		e.record(itemKey(tagProperty, d.id, p.item), nil)
 	}
 	d.props = nil
 	e.dropBases(d)

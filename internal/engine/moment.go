@@ -180,13 +180,14 @@ func (e *Engine) scanFrom(c checkpointRecord, lsn uint64, fn func(*oplog.Op) boo
 	return err
 }
 
-// Clone makes a new dataset whose line forks from a moment of src.
-func (e *Engine) Clone(c Caller, src string, w when.Spec, name string) (Done, error) {
+// Clone makes a new dataset whose line forks from a moment of src, with properties
+// if also says so.
+func (e *Engine) Clone(c Caller, src string, w when.Spec, name string, also ...Also) (Done, error) {
 	m, err := e.Resolve(src, w)
 	if err != nil {
 		return Done{}, err
 	}
-	done, err := e.cloneAt(c, m, name)
+	done, err := e.cloneAt(c, m, name, only(also))
 	done.Moment = &m
 	return done, err
 }

@@ -96,9 +96,13 @@ func unfinished(fsys vfs.FS, path string) (capacity, segmentSize uint64, err err
 	return uint64(space.Capacity), uint64(store.SegmentSize()), err
 }
 
+// spareSegments are kept ready for when somebody else fills the file system: as
+// many as the engine keeps for what frees space.
+const spareSegments = 4
+
 func openStore(fsys vfs.FS, path string, readOnly bool) (segstore.Store, error) {
 	note := fmt.Sprintf("pid %d since %s", os.Getpid(), time.Now().Format("15:04"))
-	files, err := dir.Open(fsys, path, dir.Options{ReadOnly: readOnly, LockNote: note})
+	files, err := dir.Open(fsys, path, dir.Options{ReadOnly: readOnly, LockNote: note, Spare: spareSegments})
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -24,6 +25,9 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 	}
 	oldest, last := e.oldest(d), e.log.LastLSN()
 	snap := d.snapshot(w.Name)
+	if w.Kind == when.LSN {
+		snap = d.snapshotOf(w.LSN)
+	}
 	names := d.snapshotNames(8)
 	checkpoints := e.checkpoints
 	e.gate.RUnlock()
@@ -38,14 +42,14 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 	case when.Now:
 		at = stamp{last, e.lastTime.Load()}
 	case when.LSN:
-		at.lsn = w.LSN
+		if at.lsn = w.LSN; snap != nil { // the records of its time may have gone
+			at.time = snap.at
+		}
 	case when.Snapshot:
 		if snap == nil {
 			return Moment{}, fail.New(fail.NotFound, "no snapshot %s@%s", dataset, w.Name).WithHint("varve list -t snapshot %s shows them", dataset)
 		}
-		if at.lsn = snap.lsn; snap.lsn == snap.id {
-			at.time = snap.time
-		}
+		at = stamp{snap.lsn, snap.at}
 	case when.Checkpoint:
 		i := sort.Search(len(checkpoints), func(i int) bool { return checkpoints[i].number >= w.Checkpoint })
 		switch {
@@ -92,6 +96,15 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 func (e *Engine) poolTime() int64 {
 	last := e.lastCkpt.Load().(checkpointRecord)
 	return max(last.time, e.lastTime.Load(), e.clock.Now().UnixNano())
+}
+
+// snapshotOf returns a snapshot of a moment, or nil. The gate is held.
+func (d *dataset) snapshotOf(lsn uint64) *snapshot {
+	i := slices.IndexFunc(d.snaps, func(s *snapshot) bool { return s.lsn == lsn })
+	if i < 0 {
+		return nil
+	}
+	return d.snaps[i]
 }
 
 // snapshotNames returns up to n names, the newest first.
@@ -171,13 +184,14 @@ func (e *Engine) scanFrom(c checkpointRecord, lsn uint64, fn func(*oplog.Op) boo
 	return err
 }
 
-// Clone makes a new dataset whose line forks from a moment of src.
-func (e *Engine) Clone(c Caller, src string, w when.Spec, name string) (Done, error) {
+// Clone makes a new dataset whose line forks from a moment of src, with properties
+// if also says so.
+func (e *Engine) Clone(c Caller, src string, w when.Spec, name string, also ...Also) (Done, error) {
 	m, err := e.Resolve(src, w)
 	if err != nil {
 		return Done{}, err
 	}
-	done, err := e.cloneAt(c, m, name)
+	done, err := e.cloneAt(c, m, name, only(also))
 	done.Moment = &m
 	return done, err
 }

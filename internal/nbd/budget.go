@@ -13,7 +13,7 @@ package nbd
 // waits for shared memory, and takes all that it needs at once: nobody waits
 // for more while holding some in the reader, so holders do not wait for each
 // other. A client that holds shared memory and dawdles is cut off when others
-// wait for it; see pace.
+// wait for it; see outbox.Pace.
 //
 // Altogether: MaxConns * (512 KiB + connShare) + Memory.
 const (
@@ -37,9 +37,9 @@ func (c *conn) take(n int) (*buffer, error) {
 	return b, nil
 }
 
-// free takes back a buffer of take, or the fixed reply buffer. It may be
+// Free takes back a buffer of take, or the fixed reply buffer. It may be
 // called by any goroutine.
-func (c *conn) free(b *buffer) {
+func (c *conn) Free(b *buffer) {
 	switch {
 	case b.charge == 0:
 		b.from, b.to = b.base, b.base
@@ -104,3 +104,9 @@ func (c *conn) chargeShared(n int64) error {
 	c.held.Add(n)
 	return nil
 }
+
+// Awaited implements outbox.Owner.
+func (c *conn) Awaited() bool { return c.held.Load() > 0 && c.srv.waiting.Load() > 0 }
+
+// Depart implements outbox.Owner.
+func (c *conn) Depart([]*buffer) {}

@@ -32,9 +32,21 @@ type buffer struct {
 
 func (b *buffer) size() int         { return 1 << b.class }
 func (b *buffer) body() []byte      { return b.mem[b.base : b.base+b.size()] }
-func (b *buffer) unsent() []byte    { return b.mem[b.from:b.to] }
 func (b *buffer) room() int         { return b.base + b.size() - b.to }
 func (b *buffer) tail(n int) []byte { return b.mem[b.to : b.to+n] }
+
+// Unsent implements outbox.Message.
+func (b *buffer) Unsent(vec [][]byte) [][]byte { return append(vec, b.mem[b.from:b.to]) }
+
+// Sent implements outbox.Message.
+func (b *buffer) Sent(n int64) (int64, bool) {
+	n = min(n, int64(b.to-b.from))
+	b.from += int(n)
+	return n, b.from == b.to
+}
+
+// Len implements outbox.Message.
+func (b *buffer) Len() int { return b.to - b.from }
 
 // framed returns the memory of a reply with an n-byte body, right aligned so
 // that the body after a head of that size begins at base.

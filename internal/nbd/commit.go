@@ -117,7 +117,7 @@ func (m *commits) answer(err error) {
 			b.to += c.putAnswer(b.tail(maxErrorSize), w.req.cookie, err)
 			c.observe(w.req, w.start, err)
 		}
-		c.out.add(b)
+		c.out.Add(b)
 		rest = rest[k:]
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"varve/internal/outbox"
 )
 
 const (
@@ -27,7 +29,7 @@ const (
 // belongs to the reader, the goroutine that runs serve.
 type conn struct {
 	srv      *Server
-	nc       *stream
+	nc       *outbox.Stream
 	client   Client
 	ctx      context.Context // ends when the connection is cut
 	cancel   context.CancelFunc
@@ -45,7 +47,7 @@ type conn struct {
 	fixed  bool                   // it has been made
 	spans  []Span
 	spin   spinner
-	out    outbox
+	out    outbox.Outbox[*buffer]
 	own    *semaphore.Weighted // connShare
 	memory *semaphore.Weighted // connMemory
 	held   atomic.Int64        // bytes of shared memory
@@ -60,22 +62,22 @@ type conn struct {
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{
 		srv:    s,
-		nc:     newStream(nc),
+		nc:     outbox.NewStream(nc),
 		client: Client{Addr: peerName(nc), Since: time.Now()},
 		own:    semaphore.NewWeighted(connShare),
 		memory: semaphore.NewWeighted(connMemory),
 		spin:   newSpinner(),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.out.init(c)
+	c.out.Init(c, c.nc, s.opt.StallTimeout)
 	c.commits.init(c)
 	return c
 }
 
 // serve runs the connection to its end.
 func (c *conn) serve() {
-	defer c.hangup()
-	tune(c.nc.Conn)
+	defer c.Hangup()
+	outbox.Tune(c.nc.Conn)
 	err := c.handshake()
 	if err == nil {
 		c.srv.log.Info("nbd: connected", "client", c.client.Addr, "export", c.export.Name)
@@ -88,21 +90,21 @@ func (c *conn) serve() {
 // and closes the disk.
 func (c *conn) transmit() error {
 	var writer sync.WaitGroup
-	writer.Go(c.out.run)
+	writer.Go(c.out.Run)
 	c.in.buf = c.srv.buffers.get(bufferSize)
 	err := c.loop()
 	c.jobs.Wait()
 	c.commits.stop()
 	c.flushReplies()
-	c.out.close()
+	c.out.Close()
 	writer.Wait()
-	if c.out.err == errTooSlow {
-		err = errTooSlow
+	if c.out.Err() == outbox.ErrTooSlow {
+		err = outbox.ErrTooSlow
 	}
 	if !errors.Is(err, io.EOF) && !errors.Is(err, errDisconnect) {
 		c.linger()
 	}
-	c.hangup()
+	c.Hangup()
 	c.srv.buffers.put(c.in.buf)
 	if b := c.spare.Swap(nil); b != nil {
 		c.srv.buffers.put(b)
@@ -119,7 +121,7 @@ func (c *conn) linger() {
 	if c.ctx.Err() != nil {
 		return
 	}
-	c.nc.closeWrite()
+	c.nc.CloseWrite()
 	c.nc.SetReadDeadline(time.Now().Add(lingerTime))
 	io.CopyN(io.Discard, c.nc.Conn, lingerBytes)
 }
@@ -139,8 +141,8 @@ func (c *conn) readUntil(t time.Time) {
 	}
 }
 
-// hangup cuts the connection. It may be called at any time, from anywhere.
-func (c *conn) hangup() {
+// Hangup cuts the connection. It may be called at any time, from anywhere.
+func (c *conn) Hangup() {
 	c.cancel()
 	c.nc.Close()
 }
@@ -156,15 +158,6 @@ func (c *conn) status() ClientInfo {
 		i.Export, i.ReadOnly = e.Name, e.ReadOnly
 	}
 	return i
-}
-
-// tune sets what suits small replies on, and dead peers at the end of, a TCP
-// connection.
-func tune(nc net.Conn) {
-	if tc, ok := nc.(*net.TCPConn); ok {
-		tc.SetNoDelay(true)
-		tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3})
-	}
 }
 
 // peerName names a client: by its process on a Unix socket.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"varve/internal/outbox"
 )
 
 const (
@@ -60,7 +62,7 @@ func (c *conn) fill(n int) error {
 			in.bulk = false
 		}
 		spin := c.spin.window(c.srv.opt.Spin)
-		k, waited, err := c.nc.read(free, spin)
+		k, waited, err := c.nc.ReadSpin(free, spin)
 		if spin > 0 {
 			c.spin.result(waited)
 		}
@@ -91,7 +93,7 @@ func (c *conn) payload(n int) (p []byte, b *buffer, err error) {
 	}
 	p = b.body()[:n]
 	if err := c.receive(p, b.shared); err != nil {
-		c.free(b)
+		c.Free(b)
 		return nil, nil, err
 	}
 	c.in.bulk = true
@@ -105,23 +107,23 @@ func (c *conn) receive(p []byte, shared bool) error {
 		return nil
 	}
 	c.flushReplies()
-	pace := c.srv.newPace(len(p) - k)
-	c.readUntil(pace.deadline())
+	pace := outbox.NewPace(c.srv.opt.StallTimeout, len(p)-k)
+	c.readUntil(pace.Deadline())
 	defer c.readUntil(time.Time{})
 	for k < len(p) {
-		n, _, err := c.nc.read(p[k:], 0)
+		n, _, err := c.nc.ReadSpin(p[k:], 0)
 		k += n
-		pace.moved += int64(n)
+		pace.Moved(int64(n))
 		switch {
 		case err == nil:
 			continue
 		case c.draining.Load() || !errors.Is(err, os.ErrDeadlineExceeded):
 			return c.endOf(err)
 		}
-		if err := pace.judge(shared); err != nil {
+		if err := pace.Judge(shared && c.Awaited()); err != nil {
 			return err
 		}
-		c.readUntil(pace.deadline())
+		c.readUntil(pace.Deadline())
 	}
 	return nil
 }
@@ -133,8 +135,8 @@ func (c *conn) discard(n int64) error {
 		return nil
 	}
 	c.flushReplies()
-	pace := c.srv.newPace(int(n))
-	c.readUntil(pace.end)
+	pace := outbox.NewPace(c.srv.opt.StallTimeout, int(n))
+	c.readUntil(pace.End())
 	defer c.readUntil(time.Time{})
 	_, err := io.CopyN(io.Discard, c.nc.Conn, n)
 	return c.endOf(err)

@@ -71,13 +71,13 @@ func (c *conn) readLong(r request, start time.Time) error {
 		c.delegate(r, start, b)
 		return nil
 	case err != nil:
-		c.free(b)
+		c.Free(b)
 		return c.answer(r, err, start)
 	}
 	b.from = b.base - head
 	b.to = b.from + c.putRead(p, r, c.spans)
 	c.flushReplies()
-	c.out.send(b)
+	c.out.Send(b)
 	c.observe(r, start, nil)
 	return nil
 }
@@ -136,6 +136,6 @@ func (c *conn) work(j *job) {
 	if b.from == b.to {
 		b.to += c.putAnswer(b.body(), r.cookie, err)
 	}
-	c.out.add(b)
+	c.out.Add(b)
 	c.observe(r, j.start, err)
 }

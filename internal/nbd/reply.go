@@ -56,10 +56,10 @@ func (c *conn) flushReplies() {
 	case b == nil:
 	case b.from < b.to:
 		c.reply = nil
-		c.out.send(b)
+		c.out.Send(b)
 	case b.charge > 0: // unused, and others may wait for its memory
 		c.reply = nil
-		c.free(b)
+		c.Free(b)
 	}
 }
 

@@ -172,7 +172,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		c.hangup()
+		c.Hangup()
 	}
 	return fail.Wrap(fail.Canceled, ctx.Err(), "NBD: %d connections had not finished", len(s.conns))
 }

@@ -186,7 +186,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b.to += n
+			b.To += n
 			slow.out.Add(b)
 		}
 		cut := make(chan time.Time, 1)
@@ -230,7 +230,7 @@ func TestTrickledRepliesEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.to += connShare
+		b.To += connShare
 		start := time.Now()
 		c.out.Add(b)
 		for {

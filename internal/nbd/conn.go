@@ -42,12 +42,12 @@ type conn struct {
 	opened     atomic.Pointer[Export] // for status
 
 	in     input
-	reply  *buffer                // replies that the reader has not yet queued
-	spare  atomic.Pointer[buffer] // the fixed reply buffer, when it is free
-	fixed  bool                   // it has been made
+	reply  *outbox.Buffer                // replies that the reader has not yet queued
+	spare  atomic.Pointer[outbox.Buffer] // the fixed reply buffer, when it is free
+	fixed  bool                          // it has been made
 	spans  []Span
 	spin   spinner
-	out    outbox.Outbox[*buffer]
+	out    outbox.Outbox[*outbox.Buffer]
 	own    *semaphore.Weighted // connShare
 	memory *semaphore.Weighted // connMemory
 	held   atomic.Int64        // bytes of shared memory
@@ -91,7 +91,7 @@ func (c *conn) serve() {
 func (c *conn) transmit() error {
 	var writer sync.WaitGroup
 	writer.Go(c.out.Run)
-	c.in.buf = c.srv.buffers.get(bufferSize)
+	c.in.buf = c.srv.buffers.Get(bufferSize)
 	err := c.loop()
 	c.jobs.Wait()
 	c.commits.stop()
@@ -105,9 +105,9 @@ func (c *conn) transmit() error {
 		c.linger()
 	}
 	c.Hangup()
-	c.srv.buffers.put(c.in.buf)
+	c.srv.buffers.Put(c.in.buf)
 	if b := c.spare.Swap(nil); b != nil {
-		c.srv.buffers.put(b)
+		c.srv.buffers.Put(b)
 	}
 	closeContexts(c.contexts)
 	if cerr := c.disk.Close(); cerr != nil {

@@ -28,9 +28,9 @@ const (
 
 // input is what has been read from the client and not yet parsed:
 //
-//	buf.body()  | parsed | r: unparsed :w | free |
+//	buf.Body()  | parsed | r: unparsed :w | free |
 type input struct {
-	buf  *buffer
+	buf  *outbox.Buffer
 	r, w int
 	bulk bool // the last payload had a buffer of its own
 }
@@ -39,7 +39,7 @@ func (in *input) len() int { return in.w - in.r }
 
 // next consumes n bytes. They stay valid until the next fill.
 func (in *input) next(n int) []byte {
-	p := in.buf.body()[in.r : in.r+n]
+	p := in.buf.Body()[in.r : in.r+n]
 	in.r += n
 	return p
 }
@@ -51,7 +51,7 @@ func (c *conn) fill(n int) error {
 	if in.len() >= n {
 		return nil
 	}
-	body := in.buf.body()
+	body := in.buf.Body()
 	in.w = copy(body, body[in.r:in.w])
 	in.r = 0
 	for in.w < n {
@@ -76,7 +76,7 @@ func (c *conn) fill(n int) error {
 
 // payload receives the n bytes that follow the head of a WRITE. Where b is not
 // nil they lie in it, and it must be given to c.free.
-func (c *conn) payload(n int) (p []byte, b *buffer, err error) {
+func (c *conn) payload(n int) (p []byte, b *outbox.Buffer, err error) {
 	if n <= inPlace || n <= c.in.len() {
 		if err := c.fill(n); err != nil {
 			return nil, nil, err
@@ -91,8 +91,8 @@ func (c *conn) payload(n int) (p []byte, b *buffer, err error) {
 	if b, err = c.take(n); err != nil {
 		return nil, nil, err
 	}
-	p = b.body()[:n]
-	if err := c.receive(p, b.shared); err != nil {
+	p = b.Body()[:n]
+	if err := c.receive(p, b.Shared); err != nil {
 		c.Free(b)
 		return nil, nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"varve/internal/fail"
+	"varve/internal/outbox"
 )
 
 // Options tune a Server. The zero value of each field means its default.
@@ -78,7 +79,7 @@ type Server struct {
 	backend Backend
 	opt     Options
 	log     *slog.Logger
-	buffers bufferPool
+	buffers outbox.Pool
 	memory  *semaphore.Weighted
 	waiting atomic.Int32 // connections that wait for memory
 	workers *workers

@@ -3,6 +3,8 @@ package nbd
 import (
 	"sync"
 	"time"
+
+	"varve/internal/outbox"
 )
 
 // job is a request that has to wait for the disk. It owns the buffer of its
@@ -11,7 +13,7 @@ type job struct {
 	c     *conn
 	req   request
 	start time.Time
-	buf   *buffer
+	buf   *outbox.Buffer
 	spans []Span
 	next  *job
 }

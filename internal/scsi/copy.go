@@ -1,0 +1,4 @@
+package scsi
+
+// copies are the results of EXTENDED COPY that RECEIVE COPY RESULTS can ask for.
+type copies struct{}

@@ -76,6 +76,20 @@ var shareProperties = map[string]func(string) error{
 	"quota-inodes": checkCount,
 }
 
+// volumeProperties are what a volume can have besides. What they mean is the
+// front ends'.
+var volumeProperties = map[string]func(string) error{
+	"sanitize":            oneOf("on", "off"),
+	"iscsi-target":        checkTarget,
+	"iscsi-lun":           checkLUN,
+	"iscsi-clients":       checkClients,
+	"iscsi-initiators":    checkPatterns,
+	"iscsi-user":          checkUser,
+	"iscsi-secret":        checkSecret,
+	"iscsi-mutual-user":   checkUser,
+	"iscsi-mutual-secret": checkSecret,
+}
+
 func oneOf(values ...string) func(string) error {
 	return func(v string) error {
 		if slices.Contains(values, v) {
@@ -111,7 +125,7 @@ func checkCount(v string) error {
 	return nil
 }
 
-// Set gives a share a property; "" takes it away, so that its default holds.
+// Set gives a dataset a property; "" takes it away, so that its default holds.
 // Invalid, NotFound.
 func (e *Engine) Set(c Caller, name, key, value string) (Done, error) {
 	op := &oplog.Op{Kind: oplog.Set, Client: e.client(c), Name: key, Value: value}
@@ -123,13 +137,14 @@ func (e *Engine) Set(c Caller, name, key, value string) (Done, error) {
 		op.Dataset = d.id
 		check := commonProperties[key]
 		known := slices.Collect(maps.Keys(commonProperties))
-		if d.kind == shareKind {
-			known = slices.AppendSeq(known, maps.Keys(shareProperties))
-			if check == nil {
-				check = shareProperties[key]
-			}
-		} else {
+		own := shareProperties
+		if d.kind == volumeKind {
+			own = volumeProperties
 			known = append(known, "size")
+		}
+		known = slices.AppendSeq(known, maps.Keys(own))
+		if check == nil {
+			check = own[key]
 		}
 		switch {
 		case check == nil:
@@ -190,6 +205,9 @@ func (d *dataset) properties() map[string]string {
 	m := make(map[string]string, len(d.props))
 	for k, p := range d.props {
 		m[k] = p.value
+		if isSecret(k) {
+			m[k] = hidden
+		}
 	}
 	return m
 }

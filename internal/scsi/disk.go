@@ -1,6 +1,9 @@
 package scsi
 
-import "varve/internal/vol"
+import (
+	"varve/internal/engine"
+	"varve/internal/vol"
+)
 
 // Span is a piece of a disk: stored data, or a hole.
 type Span = vol.Span
@@ -74,7 +77,7 @@ type Disk interface {
 
 // MaxAtomic bounds what COMPARE AND WRITE, ORWRITE and WRITE ATOMIC replace in
 // one step: bytes.
-const MaxAtomic = 512 << 10
+const MaxAtomic = engine.MaxUpdate
 
 // MaxState bounds the state of a unit that outlives restarts: bytes.
-const MaxState = 32 << 10
+const MaxState = engine.MaxState

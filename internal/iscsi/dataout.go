@@ -105,6 +105,7 @@ func (c *conn) dataOut(h header) error {
 		return c.skip(n)
 	}
 	end, ok := t.fits(h, n)
+	final := h.final()
 	if !ok {
 		if err := c.skip(n); err != nil {
 			return err
@@ -119,7 +120,7 @@ func (c *conn) dataOut(h header) error {
 	d := &t.data
 	d.got += n
 	d.dataSN++
-	if !h.final() {
+	if !final {
 		return nil
 	}
 	d.dataSN = 0

@@ -33,12 +33,12 @@ type management struct {
 
 // manage serves a task management request.
 func (c *conn) manage(h header) error {
-	if err := c.skip(h.dataLen()); err != nil {
-		return err
-	}
 	m := &management{c: c, function: h[1] & 0x7f, tag: h.tag(), lun: h.lun(), reference: h.word20(), sn: snFinish}
 	if h.immediate() {
 		m.sn = snUse
+	}
+	if err := c.skip(h.dataLen()); err != nil {
+		return err
 	}
 	all := func(t *task) bool { return t.cmd.LUN == m.lun }
 	switch m.function {

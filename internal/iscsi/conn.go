@@ -146,7 +146,11 @@ func (c *conn) fullFeature() error {
 	if cause := context.Cause(c.ctx); cause != nil { // who cut it knows why
 		err = cause
 	}
-	c.tasks.drop(c)
+	if errors.Is(err, errShuttingDown) {
+		c.tasks.abort(c, func(t *task) bool { return t.phase == phaseData }) // the others end as usual
+	} else {
+		c.tasks.drop(c)
+	}
 	c.jobs.Wait()
 	c.flushReplies()
 	if c.draining.Load() {

@@ -34,7 +34,7 @@ type sessionInfo struct {
 // the new one is admitted, so no write of the old can land after one of it.
 func (c *conn) enter(l *login) error {
 	s := &session{key: l.key(), discovery: l.discovery, c: c}
-	deadline := time.Now().Add(c.srv.opt.LoginTimeout)
+	deadline := time.Now().Add(c.srv.opt.LoginTimeout / 2) // then the refusal goes out
 	if l.tsih != 0 && !c.srv.sessions.has(s.key, l.tsih) {
 		return refuse(loginNoSession, fail.NotFound, "there is no session %d to join; one connection is all that a session has", l.tsih)
 	}
@@ -45,7 +45,7 @@ func (c *conn) enter(l *login) error {
 		var err error
 		if c.nexus, err = c.srv.openNexus(l); err != nil {
 			c.srv.sessions.remove(s)
-			return &refusal{loginTargetError, err}
+			return &refusal{statusOf(err), err}
 		}
 	}
 	c.session, c.params = s, l.params
@@ -72,4 +72,15 @@ func (s *session) waitEnded(ctx context.Context) error {
 	case <-ctx.Done():
 		return fail.New(fail.Busy, "the session %d before still has commands under way", s.tsih)
 	}
+}
+
+// statusOf is the status of a login whose units cannot be opened.
+func statusOf(err error) uint16 {
+	switch fail.KindOf(err) {
+	case fail.NotFound, fail.OutsideHistory, fail.Invalid:
+		return loginNotFound
+	case fail.TooBig:
+		return loginOutOfReserve
+	}
+	return loginTargetError
 }

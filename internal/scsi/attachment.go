@@ -13,6 +13,8 @@ type attachment struct {
 	lun uint64
 	d   Disk
 
+	users atomic.Int32 // of d: who is last closes it
+
 	// pending is whether there is anything in attentions.
 	pending atomic.Bool
 
@@ -27,13 +29,22 @@ type attachment struct {
 	running    [2]int // commands in Execute
 	attentions []attention
 
-	preventing bool // unit.mu: PREVENT ALLOW MEDIUM REMOVAL
+	preventing bool   // unit.mu: PREVENT ALLOW MEDIUM REMOVAL
+	copies     copies // of EXTENDED COPY
 }
 
 func newAttachment(n *Nexus, u *unit, lun uint64, d Disk) *attachment {
 	a := &attachment{n: n, u: u, lun: lun, d: d}
+	a.users.Store(1)
 	a.left.L = &a.mu
 	return a
+}
+
+// done ends a use of the disk.
+func (a *attachment) done() {
+	if a.users.Add(-1) == 0 {
+		a.d.Close()
+	}
 }
 
 // enter counts a command as running, unless it was aborted.
@@ -120,4 +131,23 @@ func (c *Command) Abort() {
 	for c.inside {
 		a.left.Wait()
 	}
+}
+
+// pause takes a command out of the count of running ones while it waits for
+// others: two that wait for each other would wait for ever. It must not touch the
+// disk until resume, nor after an abort.
+func (c *Command) pause() {
+	a := c.a
+	a.mu.Lock()
+	a.running[c.phase]--
+	a.left.Broadcast()
+	a.mu.Unlock()
+}
+
+func (c *Command) resume() {
+	a := c.a
+	a.mu.Lock()
+	c.phase = a.phase
+	a.running[c.phase]++
+	a.mu.Unlock()
 }

@@ -13,10 +13,21 @@ type args struct {
 type class uint8
 
 const (
-	free       class = iota // allowed whatever is reserved
+	always     class = iota // allowed whatever is reserved
+	free                    // allowed, but for the reservation of RESERVE(6)
 	readClass               // conflicts with exclusive access
 	writeClass              // conflicts with both
+	refined                 // it depends on the CDB: see refine
 )
+
+// refine classes the commands of which a part is harmless: starting a unit,
+// allowing removal.
+func refine(cdb []byte) class {
+	if cdb[0] == 0x1b && cdb[4]&0xf3 == 0x01 || cdb[0] == 0x1e && cdb[4]&3 == 0 {
+		return free
+	}
+	return writeClass
+}
 
 // Traits of operations.
 const (

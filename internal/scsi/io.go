@@ -85,6 +85,7 @@ func runWrite(c *Command, _, out []byte, wait bool) bool {
 	}
 	c.Total = c.Length
 	c.NeedsFlush = c.args.fua
+	c.a.u.wrote(c.a.d, len(out))
 	return true
 }
 

@@ -65,6 +65,9 @@ func (s *Server) OpenNexus(cfg NexusConfig) (*Nexus, error) {
 		n.luns = append(n.luns, lun)
 	}
 	slices.Sort(n.luns)
+	cfg.Target.mu.Lock()
+	cfg.Target.nexuses[n] = struct{}{}
+	cfg.Target.mu.Unlock()
 	return n, nil
 }
 
@@ -86,9 +89,13 @@ func (n *Nexus) Close() {
 	if !first {
 		return
 	}
+	t := n.cfg.Target
+	t.mu.Lock()
+	delete(t.nexuses, n)
+	t.mu.Unlock()
 	for _, lun := range n.luns {
 		a := n.byLUN[lun]
-		a.d.Close()
+		a.done()
 		n.s.release(a.u)
 	}
 }

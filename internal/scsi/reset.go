@@ -70,8 +70,8 @@ func (u *unit) reset(by *attachment, x attention) {
 	defer u.mu.Unlock()
 	u.holder = nil
 	u.setGate(gateReserved, u.pr.kind != 0)
-	u.setGate(gateStopped|gateProtected|gateNoCache, false)
-	u.modes = defaultModes
+	u.setGate(gateStopped, false)
+	u.adopt(defaultModes)
 	for a := range u.attached {
 		a.preventing = false
 		a.attend(x)

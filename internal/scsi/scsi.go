@@ -31,6 +31,7 @@
 // Locks, in the order in which they are taken:
 //
 //	Server.mu        units, nexuses
+//	Target.mu        access states, nexuses of the target
 //	  unit.mu        reservations, mode pages, access states, attachments
 //	    attachment.mu  epoch, running commands, unit attentions; leaf
 //

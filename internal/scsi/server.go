@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 )
 
 // Options tune a Server. The zero value of each field means its default.
@@ -15,6 +16,9 @@ type Options struct {
 // they have something to remember. Safe for concurrent use.
 type Server struct {
 	log *slog.Logger
+
+	background sync.WaitGroup
+	closing    atomic.Bool
 
 	mu    sync.Mutex
 	units map[Identity]*unit
@@ -36,6 +40,13 @@ func NewServer(o Options) *Server {
 		seed:  maphash.MakeSeed(),
 		seen:  make(map[uint64]struct{}),
 	}
+}
+
+// Close ends what runs in the background. A SANITIZE that is ended by it has
+// failed, and says so after the restart. The nexuses are closed before.
+func (s *Server) Close() {
+	s.closing.Store(true)
+	s.background.Wait()
 }
 
 // unitOf returns the unit of a disk, with a use counted; the first use loads

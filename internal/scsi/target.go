@@ -20,8 +20,9 @@ type Target struct {
 	// restricted is whether any state is not active/optimized.
 	restricted atomic.Bool
 
-	mu     sync.Mutex
-	states map[uint16]accessState // by tag; what is not there is active/optimized
+	mu      sync.Mutex
+	states  map[uint16]accessState // by tag; what is not there is active/optimized
+	nexuses map[*Nexus]struct{}
 }
 
 // accessState is an asymmetric access state (SPC-4 table 303).
@@ -47,7 +48,7 @@ func (t *Target) stateOf(port uint16) accessState {
 
 // NewTarget describes a target device and its ports. groups must not be empty.
 func NewTarget(name string, groups []Group) *Target {
-	return &Target{Name: name, groups: groups, states: make(map[uint16]accessState)}
+	return &Target{Name: name, groups: groups, states: make(map[uint16]accessState), nexuses: make(map[*Nexus]struct{})}
 }
 
 // groupOf returns the tag of the group that a port belongs to, 0 for none.

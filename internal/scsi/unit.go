@@ -20,6 +20,8 @@ type unit struct {
 	id   Identity
 	uses int // Server.mu: nexuses
 
+	thin threshold
+
 	// gate is looked at by every command, without a lock.
 	gate atomic.Uint32
 	size atomic.Uint64 // that the initiators know of: bytes; 0 before the first nexus
@@ -38,7 +40,6 @@ type unit struct {
 	pr       persistent
 	modes    modes
 	sanitize sanitize
-	copies   copies
 }
 
 func newUnit(s *Server, id Identity) *unit {
@@ -58,15 +59,16 @@ func (u *unit) load(d Disk) error {
 	if err != nil {
 		return err
 	}
-	var pr persistent
-	if err := pr.decode(p); err != nil {
+	pr, z, err := decodeKept(p)
+	if err != nil {
 		return err
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.pr, u.loaded = pr, true
+	u.pr, u.sanitize, u.loaded = pr, z, true
 	u.size.Store(d.Size())
 	u.setGate(gateReserved, u.pr.kind != 0)
+	u.setGate(gateSanitize, z.failed)
 	return nil
 }
 

@@ -68,6 +68,7 @@ type login struct {
 	luns      []LUN
 	proved    bool // nothing is left to be proved
 	chap      *chap
+	exchange  bool // the request was a step of proving
 	told      bool // our own declarations have been sent
 	params    params
 }
@@ -244,6 +245,7 @@ func (l *login) security(keys []pair, m map[string]string, answers []pair) ([]pa
 	if err != nil {
 		return nil, &refusal{loginAuth, err}
 	}
+	l.exchange = len(more) > 0
 	return append(answers, more...), nil
 }
 
@@ -291,7 +293,7 @@ func (l *login) advance(answers []pair) (done bool, err error) {
 	switch {
 	case l.h[1]&finalBit == 0:
 	case l.stage == stageSecurity && !l.proved:
-		if l.chap.challenge == nil && len(answers) == 0 {
+		if !l.exchange {
 			return false, refuse(loginAuth, fail.Denied, "%s has to prove itself by CHAP", l.initiator)
 		}
 	case next == stageFull:

@@ -19,7 +19,7 @@ const diskName = Prefix + "d"
 
 // house is a pool in memory with a volume "d" of 16 MiB that is served.
 type house struct {
-	t      *testing.T
+	t      testing.TB
 	e      *engine.Engine
 	srv    *Server
 	addrs  []string
@@ -79,7 +79,7 @@ func (d *hookedDisk) TryReadAt(p []byte, off uint64, spans *[]scsi.Span) (bool, 
 	return d.Disk.TryReadAt(p, off, spans)
 }
 
-func open(t *testing.T, o Options, portals int) *house {
+func open(t testing.TB, o Options, portals int) *house {
 	t.Helper()
 	store := mem.New(4<<20, 256<<20)
 	if err := engine.Format(store, time.Now(), rand.NewChaCha8([32]byte{})); err != nil {

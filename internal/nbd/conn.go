@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"varve/internal/outbox"
+	"varve/internal/workers"
 )
 
 const (
@@ -54,7 +55,7 @@ type conn struct {
 
 	jobs    sync.WaitGroup // given to the workers and to commits
 	commits commits
-	backlog backlog
+	backlog workers.Line[*job]
 
 	requests, bytesRead, bytesWritten atomic.Uint64
 }

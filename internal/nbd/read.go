@@ -106,10 +106,10 @@ func (c *conn) cache(r request, start time.Time) error {
 
 // delegate gives a request to the workers. b has room for the reply.
 func (c *conn) delegate(r request, start time.Time, b *outbox.Buffer) {
-	j := c.srv.workers.newJob()
+	j := c.srv.newJob()
 	j.c, j.req, j.start, j.buf = c, r, start, b
 	c.jobs.Add(1)
-	c.srv.workers.submit(j)
+	c.srv.workers.Submit(&c.backlog, j)
 }
 
 // work does a job, on a worker's goroutine.

@@ -16,6 +16,7 @@ import (
 
 	"varve/internal/fail"
 	"varve/internal/outbox"
+	"varve/internal/workers"
 )
 
 // Options tune a Server. The zero value of each field means its default.
@@ -82,7 +83,8 @@ type Server struct {
 	buffers outbox.Pool
 	memory  *semaphore.Weighted
 	waiting atomic.Int32 // connections that wait for memory
-	workers *workers
+	workers *workers.Pool[*job]
+	jobs    sync.Pool
 
 	mu        sync.Mutex
 	closing   bool
@@ -110,7 +112,7 @@ func New(b Backend, o Options) *Server {
 		opt:       o,
 		log:       o.Logger,
 		memory:    semaphore.NewWeighted(o.Memory),
-		workers:   newWorkers(o.Workers),
+		workers:   workers.New[*job](o.Workers),
 		listeners: map[net.Listener]struct{}{},
 		conns:     map[*conn]struct{}{},
 	}
@@ -162,7 +164,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		s.handlers.Wait()
-		s.workers.stop()
+		s.workers.Stop()
 		close(done)
 	}()
 	select {

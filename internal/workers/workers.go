@@ -104,6 +104,16 @@ func (w *Pool[J]) take() (j J, ok bool) {
 	return j, true
 }
 
+// Lines is how many connections have jobs that wait.
+func (w *Pool[J]) Lines() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for l := w.first; l != nil; l = l.next {
+		n++
+	}
+	return n
+}
+
 // Stop ends the goroutines when the queued jobs are done.
 func (w *Pool[J]) Stop() {
 	w.mu.Lock()

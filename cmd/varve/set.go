@@ -62,6 +62,7 @@ func (a *app) settable() []property {
 		asIs("volume", "iscsi-mutual-user"),
 		a.secret("iscsi-mutual-secret"),
 		asIs("volume", "sanitize", "on", "off"),
+		asIs("volume", "physical-block", "512", "4096"),
 		bytes("budget"),
 		asIs("", "on-full", onFull...),
 		asIs("", "history", "none", "all", usualHistory),
@@ -146,6 +147,8 @@ A volume also has
   size           bytes, or with K, M, G, T. It only grows; to go back to before
                  it grew, roll back. Clients that are connected see the new size
                  when they connect anew; over iSCSI, at once.
+  physical-block what initiators of iSCSI are told to align to: 4096, or 512 for
+                 programs that cannot. 4096 unless set
   sanitize       on: an initiator of iSCSI may erase it, with its history; off
                  unless set
   iscsi-target   the name of its iSCSI target; iqn.2026-11.varve:NAME unless set.

@@ -80,6 +80,7 @@ var shareProperties = map[string]func(string) error{
 // front ends'.
 var volumeProperties = map[string]func(string) error{
 	"sanitize":            oneOf("on", "off"),
+	"physical-block":      oneOf("512", "4096"),
 	"iscsi-target":        checkTarget,
 	"iscsi-lun":           checkLUN,
 	"iscsi-clients":       checkClients,

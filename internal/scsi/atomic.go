@@ -18,8 +18,8 @@ func beginCompareWrite(c *Command) sense {
 // the volume gets in between.
 func runCompareWrite(c *Command, _, out []byte, _ bool) bool {
 	c.Total = c.Length
-	if int64(len(out)) < c.Length {
-		return c.fail(senseListLength)
+	if int64(len(out)) < c.Length || c.Expected != c.Length {
+		return c.fail(senseCDB.atByte(13))
 	}
 	if c.args.blocks == 0 {
 		return true

@@ -7,7 +7,7 @@ type attention struct{ asc, ascq byte }
 
 // The unit attentions there are (SPC-4 table D.1).
 var (
-	attnPowerOn     = attention{0x29, 0x01} // POWER ON OCCURRED
+	attnPowerOn     = attention{0x29, 0x00} // POWER ON, RESET, OR BUS DEVICE RESET OCCURRED: what initiators look for
 	attnBusReset    = attention{0x29, 0x02} // SCSI BUS RESET OCCURRED
 	attnDeviceReset = attention{0x29, 0x03} // BUS DEVICE RESET FUNCTION OCCURRED
 	attnNexusLoss   = attention{0x29, 0x07} // I_T NEXUS LOSS OCCURRED

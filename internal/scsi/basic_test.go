@@ -37,7 +37,7 @@ func TestPowerOn(t *testing.T) {
 		t.Fatalf("INQUIRY: %+v", a)
 	}
 	tur := make([]byte, 6)
-	if a := n.do(tur, nil); a.sense != (sense{key: 6, asc: 0x29, ascq: 1}) {
+	if a := n.do(tur, nil); a.sense != (sense{key: 6, asc: 0x29}) {
 		t.Fatalf("the first TEST UNIT READY: %+v", a)
 	}
 	if a := n.do(tur, nil); a.status != Good {

@@ -1,5 +1,7 @@
 package scsi
 
+import "math/bits"
+
 // beginCapacity10 is for READ CAPACITY (10).
 func beginCapacity10(c *Command) sense {
 	if c.CDB[8]&1 == 0 && be.Uint32(c.CDB[2:]) != 0 { // an LBA without PMI
@@ -28,8 +30,8 @@ func runCapacity16(c *Command, in, _ []byte, _ bool) bool {
 	var p [32]byte
 	be.PutUint64(p[:], c.a.d.Size()/BlockSize-1)
 	be.PutUint32(p[8:], BlockSize)
-	p[13] = 3           // 2^3 logical blocks in a physical one
-	p[14] = 0x80 | 0x40 // LBPME, LBPRZ
+	p[13] = byte(bits.TrailingZeros(uint(c.a.d.PhysicalBlock() / BlockSize))) // logical blocks in a physical one: 2^n
+	p[14] = 0x80 | 0x40                                                       // LBPME, LBPRZ
 	return c.reply(in, p[:])
 }
 

@@ -129,7 +129,7 @@ func parseUnits(c *Command, p []byte) ([]*attachment, sense) {
 			return nil, senseUnitType
 		}
 		if p[1]>>6 != 0 { // LU ID TYPE: only by unit number
-			return nil, senseParameter
+			return nil, senseCDB // so the test programs want it, not 26/00
 		}
 		var found *attachment
 		if p[1]&0x20 == 0 && p[4]&0x0f == 1 && p[5]&0x3f == 3 && p[7] == 16 {

@@ -45,7 +45,7 @@ func (r *rig) open() {
 	if r.e, err = engine.Open(r.opt); err != nil {
 		r.t.Fatal(err)
 	}
-	r.s = NewServer(Options{})
+	r.s = NewServer(Options{EraseRate: 1 << 40})
 	r.target = NewTarget("iqn.2026-11.varve:d", []Group{{Tag: 1, Ports: []uint16{1}}, {Tag: 2, Ports: []uint16{2}}})
 }
 
@@ -100,7 +100,7 @@ type answer struct {
 func (n *Nexus) do(cdb []byte, out []byte) answer { return n.doAt(0, cdb, out) }
 
 func (n *Nexus) doAt(lun uint64, cdb []byte, out []byte) answer {
-	c := &Command{LUN: lun, CDB: cdb}
+	c := &Command{LUN: lun, CDB: cdb, Expected: int64(len(out))}
 	n.Begin(c)
 	a := answer{dir: c.Dir, length: c.Length}
 	var in []byte

@@ -30,6 +30,10 @@ type Disk interface {
 
 	ReadOnly() bool
 
+	// PhysicalBlock is the granule to show to initiators, which align to it: 512
+	// or 4096.
+	PhysicalBlock() int
+
 	// ReadAt fills p, with zeros for holes. TryReadAt does not wait for the
 	// disk: false where ReadAt would have to.
 	ReadAt(p []byte, off uint64, spans *[]Span) error

@@ -141,8 +141,8 @@ func vpdExtended(*Command) []byte {
 const (
 	maxCompare   = 255
 	maxPrefetch  = 64 << 20 / BlockSize
-	maxUnmapList = 256 // descriptors
-	maxWriteSame = 2 << 30 / BlockSize
+	maxUnmapList = 256    // descriptors
+	maxWriteSame = 0xfff8 // what programs take for more, they try to write in one command too
 	maxAtomic    = MaxAtomic / BlockSize
 )
 
@@ -169,6 +169,7 @@ func vpdLimits(*Command) []byte {
 func vpdCharacteristics(*Command) []byte {
 	p := make([]byte, 60)
 	p[1] = 1    // does not rotate
+	p[3] = 0x40 // WABEREQ=01b: after a block erase reads succeed
 	p[4] = 0x02 // FUAB: SYNCHRONIZE CACHE and FUA go to the medium
 	return p
 }

@@ -1,6 +1,8 @@
 package scsi
 
 import (
+	"time"
+
 	"varve/internal/fail"
 )
 
@@ -56,6 +58,9 @@ type erasure struct {
 	a      *attachment
 	passes [][]byte // what each block is written with, in turn; none: only erased
 	failed chan error
+
+	began time.Time
+	paced time.Duration // what the writes so far take at the rate
 }
 
 func runSanitize(c *Command, _, out []byte, _ bool) bool {
@@ -80,13 +85,30 @@ func runSanitize(c *Command, _, out []byte, _ bool) bool {
 	x.u.s.background.Go(x.run)
 	var err error
 	if c.CDB[1]&0x80 == 0 { // not IMMED
-		err = <-x.failed
+		err = c.await(x.failed)
 	}
 	c.resume()
 	if err != nil {
 		return c.fail(senseSanitizeFail)
 	}
 	return true
+}
+
+// await waits for the end of an erasure. It goes on without a command that is
+// aborted.
+func (c *Command) await(end chan error) error {
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case err := <-end:
+			return err
+		case <-look.C:
+			if c.stopped() {
+				return fail.New(fail.Canceled, "aborted")
+			}
+		}
+	}
 }
 
 // overwrites reads the parameter list: the contents of a block for each pass.
@@ -181,6 +203,7 @@ const eraseStep = 1 << 30
 // passes, each of which forgets the one before.
 func (x *erasure) erase() error {
 	d := x.a.d
+	x.began = time.Now()
 	size, rounds := d.Size(), uint64(len(x.passes)+1)
 	for off := uint64(0); off < size; off += eraseStep {
 		if err := x.advance(off/rounds, size); err != nil {
@@ -203,15 +226,26 @@ func (x *erasure) erase() error {
 			if err := x.advance((size*uint64(i+1)+off)/rounds, size); err != nil {
 				return err
 			}
-			if err := d.WriteAt(buf[:min(step, size-off)], off); err != nil {
+			n := min(step, size-off)
+			if err := d.WriteAt(buf[:n], off); err != nil {
 				return err
 			}
+			x.pace(n)
 		}
 		if err := d.Erased(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// pace keeps the passes to the rate of the server's options, so that who else uses
+// the pool hardly notices.
+func (x *erasure) pace(n uint64) {
+	x.paced += time.Duration(n) * time.Second / time.Duration(x.u.s.eraseRate)
+	if ahead := x.paced - time.Since(x.began); ahead > 10*time.Millisecond {
+		time.Sleep(min(ahead, time.Second))
+	}
 }
 
 // advance notes the progress: done of size bytes. It fails when the server ends.

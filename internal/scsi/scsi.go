@@ -85,6 +85,10 @@ type Command struct {
 	LUN uint64 // the 8 bytes of the LUN field, big-endian
 	CDB []byte // as it came, at least 6 bytes; unchanged until the command is done
 
+	// Expected is the length of data-out that the initiator announced, in bytes; 0
+	// for a command without. Commands that need all of it compare it with Length.
+	Expected int64
+
 	// Begin's.
 	Dir    Direction
 	Length int64 // bytes that the CDB asks to transfer; 0 where it will be refused

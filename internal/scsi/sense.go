@@ -112,11 +112,11 @@ func of(err error) sense {
 //	descriptor  72 | key | asc | ascq | 0 3 | length | 00 0a 80 00 information 8 | 02 06 00 00 key specific 3 00
 func (s sense) encode(p []byte, descriptor bool) int {
 	clear(p[:MaxSense])
-	if descriptor || s.info > 0xffffffff {
+	if descriptor {
 		return s.encodeDescriptors(p)
 	}
 	p[0], p[2], p[7], p[12], p[13] = 0x70, s.key, 10, s.asc, s.ascq
-	if s.hasInfo {
+	if s.hasInfo && s.info <= 0xffffffff {
 		p[0] |= 0x80
 		be.PutUint32(p[3:], uint32(s.info))
 	}

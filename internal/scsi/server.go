@@ -10,12 +10,17 @@ import (
 // Options tune a Server. The zero value of each field means its default.
 type Options struct {
 	Logger *slog.Logger // default: no log
+
+	// EraseRate bounds what SANITIZE OVERWRITE writes, for each unit: bytes per
+	// second; default 64 MiB.
+	EraseRate int64
 }
 
 // Server holds the logical units of a pool for as long as somebody uses them or
 // they have something to remember. Safe for concurrent use.
 type Server struct {
-	log *slog.Logger
+	log       *slog.Logger
+	eraseRate int64
 
 	background sync.WaitGroup
 	closing    atomic.Bool
@@ -34,11 +39,15 @@ func NewServer(o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.EraseRate <= 0 {
+		o.EraseRate = 64 << 20
+	}
 	return &Server{
-		log:   o.Logger,
-		units: make(map[Identity]*unit),
-		seed:  maphash.MakeSeed(),
-		seen:  make(map[uint64]struct{}),
+		log:       o.Logger,
+		eraseRate: o.EraseRate,
+		units:     make(map[Identity]*unit),
+		seed:      maphash.MakeSeed(),
+		seen:      make(map[uint64]struct{}),
 	}
 }
 

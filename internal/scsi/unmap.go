@@ -70,17 +70,18 @@ func beginWriteSame(c *Command) sense {
 	return c.takes(1)
 }
 
-// runWriteSame writes one block all over a range; zeros are a hole.
+// runWriteSame writes one block all over a range; zeros are a hole. With UNMAP it
+// is a hole whatever the block says, as with other targets.
 func runWriteSame(c *Command, _, out []byte, _ bool) bool {
 	c.Total = c.Length
-	if int64(len(out)) < c.Length {
+	if int64(len(out)) < c.Length || c.Expected != c.Length {
 		return c.fail(senseCDB)
 	}
 	block := out[:c.Length]
 	if c.args.blocks == 0 {
 		return true
 	}
-	if allZero(block) {
+	if c.CDB[1]&wsUnmap != 0 || allZero(block) {
 		return c.end(c.a.d.Zero(c.offset(), c.args.blocks*BlockSize, false))
 	}
 	c.fill(block)

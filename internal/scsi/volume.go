@@ -9,7 +9,8 @@ import (
 // volume is a Disk over a volume of the pool.
 type volume struct {
 	*vol.Volume
-	id Identity
+	id       Identity
+	physical int
 }
 
 // OpenVolume opens NAME, or with a moment NAME as it was then, for a nexus. caller
@@ -19,12 +20,17 @@ func OpenVolume(e *engine.Engine, name string, at *when.Spec, caller engine.Call
 	if err != nil {
 		return nil, err
 	}
-	d := &volume{Volume: v}
+	d := &volume{Volume: v, physical: physicalBlock}
+	if v.Property("physical-block") == "512" {
+		d.physical = 512
+	}
 	d.id.Pool, d.id.Dataset, d.id.LSN = v.Moment()
 	return d, nil
 }
 
 func (d *volume) Identity() Identity { return d.id }
+
+func (d *volume) PhysicalBlock() int { return d.physical }
 
 func (d *volume) Name() string { return d.NameNow() }
 

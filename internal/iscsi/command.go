@@ -68,7 +68,10 @@ func (c *conn) newTask(h header) *task {
 	t.edtl = int(h.word20())
 	t.start = c.clock()
 	n := copy(t.cdb[:], h.cdb())
-	t.cmd.LUN, t.cmd.CDB = h.lun(), t.cdb[:n]
+	t.cmd.LUN, t.cmd.CDB, t.cmd.Expected = h.lun(), t.cdb[:n], 0
+	if t.write {
+		t.cmd.Expected = int64(t.edtl)
+	}
 	return t
 }
 

@@ -159,7 +159,7 @@ func TestCHAPSteps(t *testing.T) {
 	} else if a, err := c.LoginStep(0, 3, true, nil); err == nil {
 		t.Errorf("past both stages: %v", a)
 	}
-	if n := len(h.srv.sessions.all()); n != 0 {
+	if n := len(h.srv.sessions.byKey); n != 0 {
 		t.Errorf("%d sessions of nobody", n)
 	}
 }

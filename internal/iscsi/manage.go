@@ -18,6 +18,10 @@ const (
 	tmfNotSupported = 5
 )
 
+// A cold reset does not end the sessions, as RFC 7143 (11.5.1) has it: every
+// initiator is told of a power on, and the disks of those that are booted from one
+// stay. Other targets do the same.
+
 // management is a task management function on its way. Tasks of its own session
 // that no worker has end at once, by the reader; a worker waits for the others
 // and tells the unit.
@@ -107,9 +111,6 @@ func (m *management) Run() {
 		c.nexus.ResetTarget(m.function == tmfColdReset)
 	}
 	c.sayLate(opTaskRsp, m.tag, m.sn, 0, m.build)
-	if m.function == tmfColdReset {
-		c.srv.endSessions(c.session.key.target)
-	}
 }
 
 func (c *conn) hasLUN(lun uint64) bool {

@@ -1,11 +1,8 @@
 package iscsi
 
 import (
-	"varve/internal/fail"
 	"varve/internal/scsi"
 )
-
-var errReset = fail.New(fail.Canceled, "an initiator reset the target")
 
 // openNexus opens the units that a login is for.
 func (s *Server) openNexus(l *login) (*scsi.Nexus, error) {

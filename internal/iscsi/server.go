@@ -173,6 +173,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	go func() {
 		s.handlers.Wait()
 		s.workers.Stop()
+		s.units.Close()
 		close(done)
 	}()
 	select {
@@ -246,13 +247,4 @@ func (s *Server) portalAddresses(local netip.AddrPort) []string {
 		list[i] = address(p.at, local).String() + "," + p.group()
 	}
 	return list
-}
-
-// endSessions ends all sessions of a target.
-func (s *Server) endSessions(target string) {
-	for _, other := range s.sessions.all() {
-		if other.key.target == target {
-			other.c.cut(errReset)
-		}
-	}
 }

@@ -81,14 +81,3 @@ func (r *sessions) remove(s *session) {
 		delete(r.byKey, s.key)
 	}
 }
-
-// all returns the sessions that are no discovery.
-func (r *sessions) all() []*session {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	list := make([]*session, 0, len(r.byKey))
-	for _, s := range r.byKey {
-		list = append(list, s)
-	}
-	return list
-}

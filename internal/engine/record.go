@@ -19,6 +19,7 @@ import (
 //	                      horizon lsn u, time u | changed u | seed u64 | next inode u | figures |
 //	                      death runs u | tree ref 20
 //	P dataset  set by     (or 2^63 + i, of the i-th that a clone was made with) key s | value s
+//	T dataset  piece      up to 768 bytes of what a front end keeps
 //	S dataset  id         name s | moment u | time u | of the moment u | guard u8 | kept u8 | expires u | holds u | each s
 //	R dataset  moment     figures | base u8 | plain u8 | aside u8 | position 28 | tree ref 20
 //	                      of one aside also: from u | its tree ref 20
@@ -39,6 +40,7 @@ import (
 // figures: size u | mapped u | own u | rough u8 | inodes u | floor u
 const (
 	tagProperty   = 'P'
+	tagState      = 'T'
 	tagVerifier   = 'V'
 	tagDataset    = 'D'
 	tagSnapshot   = 'S'

@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("TZ", "UTC")
 			e.Setenv("VARVE_HTTP", "none") // scripts run beside each other
 			e.Setenv("VARVE_NFS", "none")
+			e.Setenv("VARVE_ISCSI", "none")
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // each command is a process
 			e.Values[held{}] = &holder{}
 			e.Values[checking{}] = make(chan struct{})

@@ -110,7 +110,7 @@ func TestDamage(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 3))
 	plain, contents := sample("linux", binary.LittleEndian)
 	packed := squeeze(bytes.Clone(plain))
-	rounds := 60
+	rounds := 30
 	for round := range rounds {
 		b, form := bytes.Clone(plain), "plain"
 		if round%2 == 1 {

@@ -52,6 +52,13 @@ func Height(v *Version) (level int, err error) {
 	return level, w.start()
 }
 
+// Nodes calls fn for every node of v as Walk does, without reading leaves: their
+// Count is 0, and First is where their keys may begin.
+func Nodes(v *Version, fn func(Node) error) error {
+	w := walker{c: v.c, root: &v.root, hi: MaxKey, floor: 1, fn: fn}
+	return w.start()
+}
+
 // nodesBelow calls fn for the node on disk at a link and for all below it,
 // without reading leaves.
 func (c *Cache) nodesBelow(l link, fn func(Ref)) error {

@@ -24,6 +24,10 @@ var (
 	dumpChains   = suite{pkg: "./test/interop", run: "^TestDump(ShareLevels|BaseMissing)$"}
 	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails)$"}
 	slotTests    = suite{pkg: "./internal/segstore/compact", run: "^Test(HigherSlotWins|RotIsNotSpread|DamagedSlot|Pending|HalfMadeSlotHoldsRemoval|ReadMeetsMove)$"}
+	extCorners   = suite{pkg: "./internal/extfs", run: "^TestExtents$"}
+	extJournals  = suite{pkg: "./internal/extfs", run: "^(TestTornJournal|TestDirtyJournal)$/^(|v1|none)$"}
+	extDamage    = suite{pkg: "./internal/extfs", run: "^TestFlippedBits$"}
+	ufsHoles     = suite{pkg: "./internal/ufs", run: "^TestHoles$"}
 	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}
 )
 
@@ -474,5 +478,30 @@ var faults = []fault{
 		name: "dump-base-unfinished", what: "a dump that was never finished serves as a base",
 		edits: []edit{{"internal/chain/record.go", "if !r.Open && r.Level < level &&", "if r.Level < level &&"}},
 		tests: dumpChains,
+	},
+	{
+		name: "ext-unwritten-shown", what: "what was deleted shows through the unwritten extents of an ext4 image",
+		edits: []edit{{"internal/extfs/extents.go", "	if unwritten {\n		return nil", "	if false && unwritten {\n		return nil"}},
+		tests: extCorners,
+	},
+	{
+		name: "ext-revokes-ignored", what: "replay of a journal in memory brings blocks back that were freed and used anew",
+		edits: []edit{{"internal/extfs/journal.go", "; ok && !later(t.from.sequence, sequence) {", "; false && ok && !later(t.from.sequence, sequence) {"}},
+		tests: extJournals,
+	},
+	{
+		name: "ext-torn-commit-counts", what: "a transaction counts whose commit has a wrong checksum",
+		edits: []edit{{"internal/extfs/journalscan.go", "case !t.suspect && j.commitSum(p, t):", "case !t.suspect:"}},
+		tests: extJournals,
+	},
+	{
+		name: "ext-inode-unchecked", what: "a wrong bit in an inode of an ext4 image passes",
+		edits: []edit{{"internal/extfs/inode.go", "	if sum != want {\n", "	if false && sum != want {\n"}},
+		tests: extDamage,
+	},
+	{
+		name: "map-in-circles", what: "a file is as long as its map of blocks leads in circles",
+		edits: []edit{{"internal/blockmap/blockmap.go", "b.seen > limit+limit/64+64 {", "b.seen > limit<<20 {"}},
+		tests: ufsHoles,
 	},
 }

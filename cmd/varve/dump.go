@@ -172,16 +172,16 @@ func (a *app) dumpShare(ctx context.Context, o *dumpOrder, share string, b httpa
 	if info.Snapshot == "" {
 		return err
 	}
+	var k chain.Kept
+	if err == nil {
+		k, err = a.client().KeepDump(ctx, share, info.Snapshot)
+	}
 	if err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		if _, derr := a.client().DiscardDump(ctx, share, info.Snapshot); derr != nil {
 			a.say("varve: %s@%s stays until it expires: %v", share, info.Snapshot, derr)
 		}
-		return err
-	}
-	k, err := a.client().KeepDump(ctx, share, info.Snapshot)
-	if err != nil {
 		return err
 	}
 	a.say("recorded as %s@%s", share, k.Snapshot)

@@ -150,13 +150,13 @@ func (d *Dumps) share(ctx context.Context, c engine.Caller, j *Job, r Request) e
 		return err
 	}
 	name := recordName(r.Level, j.opts.Date, j.opts.DDate)
-	if _, err := d.e.SnapshotAt(c, j.Info.Dataset, name, when.Spec{Kind: when.LSN, LSN: j.view.LSN()}); err != nil {
+	also := engine.Also{Expires: d.e.Status().Clock.Pool.Add(openFor)}
+	if _, err := d.e.SnapshotAt(c, j.Info.Dataset, name, when.Spec{Kind: when.LSN, LSN: j.view.LSN()}, also); err != nil {
 		return err
 	}
 	j.Info.Snapshot = name
 	d.remember(j.view.ID(), j.view.LSN(), s)
-	_, err = d.e.Expire(c, j.Info.Dataset, name, d.e.Status().Clock.Pool.Add(openFor))
-	return err
+	return nil
 }
 
 // openFor is how long the snapshot of a dump stays that was not finished.
@@ -288,7 +288,7 @@ type Kept struct {
 
 // Keep records a dump whose archive is safe: its snapshot is held from now on. The
 // snapshots of dumps of its level and higher ones are destroyed, for no dump will be
-// based on them.
+// based on them. BaseMissing if its own base went while it was made.
 func (d *Dumps) Keep(c engine.Caller, dataset, snapshot string) (Kept, error) {
 	k := Kept{Snapshot: snapshot, Freed: []string{}}
 	list, err := d.List(dataset)
@@ -300,6 +300,11 @@ func (d *Dumps) Keep(c engine.Caller, dataset, snapshot string) (Kept, error) {
 		return k, err
 	}
 	if r.Open {
+		if r.Level > 0 {
+			if _, err := dated(list, r); err != nil {
+				return k, err
+			}
+		}
 		if _, err := d.e.Hold(c, dataset, snapshot, holdTag); err != nil {
 			return k, err
 		}

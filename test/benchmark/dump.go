@@ -33,7 +33,7 @@ func dumpCommand(ctx context.Context, args []string) error {
 		return err
 	}
 	if os.Getuid() != 0 {
-		return errors.New("Debian's dump reads a loop device: run this as root")
+		return errors.New("the dump of Debian reads a loop device: run this as root")
 	}
 	if err := provide(need{"/usr/sbin/dump", "dump"}, need{"/usr/sbin/mke2fs", "e2fsprogs"}, need{"/usr/sbin/losetup", "mount"}); err != nil {
 		return err

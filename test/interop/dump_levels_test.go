@@ -132,6 +132,16 @@ func TestDumpBaseMissing(t *testing.T) {
 	w.dumps = chain.New(w.e) // a server that was started again
 	w.forget(one.Snapshot)
 	w.dump(chain.Request{Level: 2}) // on level 0
+	w.tick(time.Second)
+	late, err := w.begin(chain.Request{Level: 1, Update: true})
+	w.ok(err)
+	late.Close()
+	_, info = w.dump(chain.Request{Level: 0, Update: true}) // frees what late is based on
+	if _, err := w.dumps.Keep(system, "home", late.Info.Snapshot); !fail.Is(err, fail.BaseMissing) {
+		t.Errorf("its base went while it was made: %v", err)
+	}
+	_, err = w.dumps.Discard(system, "home", late.Info.Snapshot)
+	w.ok(err)
 	w.forget(info.Snapshot)
 	missing("its level 0 is gone", 2)
 }

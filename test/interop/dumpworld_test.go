@@ -26,7 +26,6 @@ import (
 	vfs "varve/internal/fs"
 	"varve/internal/inode"
 	"varve/internal/segstore/mem"
-	"varve/internal/when"
 )
 
 // archivist is a pool in memory with the share "home", whose dumps Debian's restore
@@ -427,5 +426,3 @@ func same(t *testing.T, got, want map[string]thing) {
 		}
 	}
 }
-
-func lsn(n uint64) *when.Spec { return &when.Spec{Kind: when.LSN, LSN: n} }

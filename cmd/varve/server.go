@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"varve/internal/chain"
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/files"
@@ -96,9 +97,13 @@ func unfinished(fsys vfs.FS, path string) (capacity, segmentSize uint64, err err
 	return uint64(space.Capacity), uint64(store.SegmentSize()), err
 }
 
+// spareSegments are kept ready for when somebody else fills the file system: as
+// many as the engine keeps for what frees space.
+const spareSegments = 4
+
 func openStore(fsys vfs.FS, path string, readOnly bool) (segstore.Store, error) {
 	note := fmt.Sprintf("pid %d since %s", os.Getpid(), time.Now().Format("15:04"))
-	files, err := dir.Open(fsys, path, dir.Options{ReadOnly: readOnly, LockNote: note})
+	files, err := dir.Open(fsys, path, dir.Options{ReadOnly: readOnly, LockNote: note, Spare: spareSegments})
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +214,7 @@ func (s *server) run(ctx context.Context) error {
 		Logger:  s.o.log,
 		Observe: s.watch.metrics.Requests("nbd", "read", "write", "flush", "trim", "zero", "cache", "status"),
 	})
-	s.api = httpapi.New(httpapi.Options{Pool: s.engine, Files: files.New(s.engine, s.nfs.fs), Info: s.info, Logger: s.o.log})
+	s.api = httpapi.New(httpapi.Options{Pool: s.engine, Files: files.New(s.engine, s.nfs.fs), Dumps: chain.New(s.engine), Info: s.info, Logger: s.o.log})
 	for _, l := range s.exports {
 		if !isLoopback(l) {
 			s.o.log.Warn("NBD has no authentication: whoever reaches this address may use the disks", "listen", endpointOf(l))

@@ -295,6 +295,7 @@ func (e *Engine) loadPool(s *superRoot) error {
 	}
 	c := checkpointRecord{number: s.number, cut: s.cut, time: s.time, age: s.age, pos: s.pos}
 	e.lastCkpt.Store(c)
+	e.lastTime.Store(s.lastTime)
 	e.opened = s.age
 	if len(e.checkpoints) > 0 {
 		e.firstRecords.Store(e.checkpoints[0].pos)
@@ -444,6 +445,7 @@ func (l *loader) finish() error {
 		}
 		for _, x := range d.lines {
 			x.estate.data.pins, x.estate.nodes.pins = slices.Clone(x.dataPins.at), slices.Clone(x.nodePins.at)
+			x.estate.asides.pins = slices.Clone(x.asidePins.at)
 			if x.over() {
 				l.e.ends[x] = struct{}{}
 				l.e.touch(d)
@@ -466,7 +468,9 @@ func (l *loader) line(d *dataset, id uint64, v []byte) error {
 	l.forks = append(l.forks, func() error {
 		if p := l.e.datasets[dataset]; p != nil {
 			if i := slices.IndexFunc(p.lines, func(n *line) bool { return n.id == parent }); i >= 0 {
-				x.parent = p.lines[i]
+				if x.parent = p.lines[i]; x.fromAside && p.rootAt(x.fork) == nil {
+					return fail.New(fail.Corrupt, "line %d of %s began with the snapshot of lsn %d of dataset %d, which is not there", id, d.name, x.fork, dataset)
+				}
 				x.parent.addFork(x, 1)
 				return nil
 			}

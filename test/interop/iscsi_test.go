@@ -1,7 +1,7 @@
 package interop
 
 import (
-	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os/exec"
@@ -51,40 +51,73 @@ var skips = map[string]struct {
 	"Logical unit is not removable. Skipping test.":                                   {8, "medium removal, with START STOP UNIT and PREVENT ALLOW: a volume is no removable medium"},
 	"Media is not removable.":                                                         {1, "the same"},
 	"Logical unit is not write-protected. Skipping test.":                             {1, "the tests of a write-protected unit: this one is not, and those of moments are TestTargets"},
+	"LBPPB < 2. Skipping test":                                                        {5, "they are for physical blocks larger than logical ones, and this volume was made to have none, see conformance"},
 	"SANITIZE CRYPTO_ERASE is not implemented according to REPORT_SUPPORTED_OPCODES.": {3, "volumes are not encrypted: there is no key to forget"},
 }
 
 var (
 	skipLine  = regexp.MustCompile(`\[SKIPPED\] ([^\n]*)`)
 	testsLine = regexp.MustCompile(`tests +(\d+) +(\d+) +(\d+) +(\d+) +(\d+)`)
+	failName  = regexp.MustCompile(`test_[a-z0-9_]+`)
 	failLine  = regexp.MustCompile(`(?m)^ +\d+\. test_.*$`)
 )
 
+// known are tests that fail when all run one after the other over two portals,
+// and why; each passes alone, which TestConformance sees too.
+var known = map[string]string{
+	"test_sanitize_reset": "Sanitize.Reservations before it leaves a RESERVE(6) of the second session behind, which keeps the first from SANITIZE, as it should",
+}
+
 // TestConformance is libiscsi's test program: all of it, over two portals.
 func TestConformance(t *testing.T) {
-	t.Parallel() // it sleeps for more than a minute
+	t.Run("all", func(t *testing.T) {
+		t.Parallel() // it sleeps for most of a minute
+		out := conformance(t, "ALL", 230)
+		for _, line := range failLine.FindAllString(out, -1) {
+			if known[failName.FindString(line)] == "" {
+				t.Errorf("failed: %s", line)
+			}
+		}
+		checkSkips(t, out)
+	})
+	t.Run("alone", func(t *testing.T) {
+		t.Parallel()
+		if lines := failLine.FindAllString(conformance(t, "ALL.Sanitize.Reset", 1), -1); lines != nil {
+			t.Errorf("failed: %v", lines)
+		}
+	})
+}
+
+// conformance runs tests on a volume of their own and returns what was said.
+func conformance(t *testing.T, tests string, n int) string {
+	t.Helper()
 	l, at := newTarget(t, 2)
 	l.varve("volume", "create", "disk0", "--size", "512M")
 	l.varve("set", "disk0", "sanitize=on")
-	l.varve("set", "disk0", "physical-block=512") // with larger ones its GetLBAStatus.UnmapSingle expects a map that is finer than they are
-	cmd := exec.Command("iscsi-test-cu", "-d", "-n", "-S", "-t", "ALL", iscsiURL(at[0], "disk0"), iscsiURL(at[1], "disk0"))
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	timer := time.AfterFunc(5*time.Minute, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("iscsi-test-cu: %v\n%s", err, out.String())
-	}
-	m := testsLine.FindStringSubmatch(out.String())
+	l.varve("set", "disk0", "physical-block=512") // with larger ones GetLBAStatus.UnmapSingle expects a map finer than they are
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "iscsi-test-cu", "-d", "-n", "-S", "-t", tests, iscsiURL(at[0], "disk0"), iscsiURL(at[1], "disk0"))
+	out, err := cmd.CombinedOutput() // its status says whether any test failed
+	m := testsLine.FindStringSubmatch(string(out))
 	if m == nil {
-		t.Fatalf("no summary:\n%s", out.String())
+		t.Fatalf("no summary: %v\n%s", err, out)
 	}
 	t.Logf("tests %s, ran %s, passed %s, failed %s, inactive %s", m[1], m[2], m[3], m[4], m[5])
-	if m[1] != "230" || m[2] != "230" || m[4] != "0" || m[5] != "0" {
-		t.Errorf("failed:\n%s", strings.Join(failLine.FindAllString(out.String(), -1), "\n"))
+	if m[2] != fmt.Sprint(n) {
+		t.Errorf("%s tests ran, not %d", m[2], n)
 	}
+	if failed := fmt.Sprint(len(known)); m[4] != "0" && m[4] != failed {
+		t.Errorf("%s tests failed, more than the %s that are known", m[4], failed)
+	}
+	return string(out)
+}
+
+// checkSkips compares what was skipped with the list.
+func checkSkips(t *testing.T, out string) {
+	t.Helper()
 	found := map[string]int{}
-	for _, s := range skipLine.FindAllStringSubmatch(out.String(), -1) {
+	for _, s := range skipLine.FindAllStringSubmatch(out, -1) {
 		found[strings.TrimSpace(s[1])]++
 	}
 	for line, n := range found {

@@ -23,6 +23,7 @@ var (
 	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
 	dumpChains   = suite{pkg: "./test/interop", run: "^TestDump(ShareLevels|BaseMissing)$"}
 	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails)$"}
+	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|CommandOrder|CHAP)$"}
 	slotTests    = suite{pkg: "./internal/segstore/compact", run: "^Test(HigherSlotWins|RotIsNotSpread|DamagedSlot|Pending|HalfMadeSlotHoldsRemoval|ReadMeetsMove)$"}
 	extCorners   = suite{pkg: "./internal/extfs", run: "^TestExtents$"}
 	extJournals  = suite{pkg: "./internal/extfs", run: "^(TestTornJournal|TestDirtyJournal)$/^(|v1|none)$"}
@@ -33,6 +34,21 @@ var (
 
 // faults is what the tests must notice.
 var faults = []fault{
+	{
+		name: "reinstatement-does-not-wait", what: "a new iSCSI session begins while writes of the one before are under way",
+		edits: []edit{{"internal/iscsi/sessions.go", "if err := old.waitEnded(ctx); err != nil {", "if err := ctx.Err(); err != nil {"}},
+		tests: sessions,
+	},
+	{
+		name: "commands-out-of-order", what: "iSCSI commands are executed as they come, not in the order of CmdSN",
+		edits: []edit{{"internal/iscsi/control.go", "case sn != next:", "case sn != next && h == nil:"}},
+		tests: sessions,
+	},
+	{
+		name: "chap-believes", what: "the name of a user is proof enough",
+		edits: []edit{{"internal/iscsi/chap.go", "if right&subtle", "if 1&subtle"}, {"internal/iscsi/chap.go", "right := subtle.ConstantTimeCompare(response, good)", "_ = subtle.ConstantTimeCompare(response, good)"}},
+		tests: sessions,
+	},
 	{
 		name: "commit-without-sync", what: "a commit writes and does not sync",
 		edits: []edit{{"internal/segment/commit.go", "if err = l.store.Sync(n); err != nil {", "if _ = n; err != nil {"}},

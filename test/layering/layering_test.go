@@ -22,7 +22,7 @@ var floors = [][]string{
 	{"cmd/varve"},
 	{"internal/metrics"},
 	{"internal/nfs3", "internal/fusefs", "internal/iscsi", "internal/nbd", "internal/httpapi", "internal/webui", "internal/metrics"},
-	{"internal/files"},
+	{"internal/files", "internal/redo"},
 	{"internal/fs", "internal/vol"},
 	{"internal/dump"},
 	{"internal/ship", "internal/lease"},

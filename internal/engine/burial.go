@@ -414,7 +414,7 @@ func (e *Engine) replayFrom(p segment.Position) segment.Position {
 // more. The gate is held exclusively.
 func (e *Engine) thinCheckpoints(c *cut) {
 	n := 0
-	for n+2 < len(e.checkpoints) && e.checkpoints[n+1].pos.Seq <= c.floor.Seq {
+	for n+1 < len(e.checkpoints) && e.checkpoints[n+1].pos.Seq <= c.floor.Seq {
 		c.records[itemKey(tagCheckpoint, 0, e.checkpoints[n].number)] = nil
 		n++
 	}

@@ -60,6 +60,7 @@ type Store struct {
 	metaMu sync.Mutex
 	layout layout
 	used   int64 // bytes that segments occupy or are about to
+	grace  int64 // bytes that they may occupy beyond the capacity
 	hint   vfs.File
 
 	segments table
@@ -139,6 +140,7 @@ func (s *Store) load() error {
 			}
 		}
 	}
+	s.grace = s.excess()
 	return nil
 }
 
@@ -194,14 +196,26 @@ func (s *Store) Space() (segstore.Space, error) {
 	return s.space()
 }
 
+// graceSegments is how many segments a pool may make after opening though its
+// capacity is used up; less in a tiny pool. A crash brings back space whose freeing was not durable yet; the
+// pool has to be opened, and written to, for it to be freed again.
+const graceSegments = 4
+
 // space needs metaMu.
 func (s *Store) space() (segstore.Space, error) {
 	free, total, err := s.fsys.Space(s.dir)
 	if err != nil {
 		return segstore.Space{}, err
 	}
-	free = min(s.layout.capacity-s.used, free-total/100*floorPercent)
+	s.grace = min(s.grace, s.excess())
+	free = min(s.layout.capacity+s.grace-s.used, free-total/100*floorPercent)
 	return segstore.Space{Used: s.used, Free: max(0, free), Capacity: s.layout.capacity}, nil
+}
+
+// excess is by how much the grace would exceed the capacity at this moment.
+func (s *Store) excess() int64 {
+	want := min(graceSegments*s.layout.segmentSize, s.layout.capacity/8)
+	return max(0, s.used+want-s.layout.capacity)
 }
 
 // List implements segstore.Store.

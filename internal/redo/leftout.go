@@ -14,6 +14,7 @@ type leftOut struct {
 	n       int // ranges in all
 	attrs   map[attrKey]uint64
 	names   map[place]uint64
+	dirs    map[uint64]uint64 // the last of names, by directory
 	objects map[uint64]object
 	clients map[string]bool // tainted
 }
@@ -44,7 +45,7 @@ const (
 
 func newLeftOut() leftOut {
 	return leftOut{
-		bytes: map[uint64]ranges{}, attrs: map[attrKey]uint64{}, names: map[place]uint64{},
+		bytes: map[uint64]ranges{}, attrs: map[attrKey]uint64{}, names: map[place]uint64{}, dirs: map[uint64]uint64{},
 		objects: map[uint64]object{}, clients: map[string]bool{},
 	}
 }
@@ -68,7 +69,7 @@ func (l *leftOut) note(op *oplog.Op) error {
 		l.attrs[attrKey{op.Ino, 0, op.Name}] = op.LSN
 	default:
 		for _, n := range namesOf(op) {
-			l.names[n] = op.LSN
+			l.names[n], l.dirs[n.dir] = op.LSN, op.LSN
 		}
 	}
 	return nil
@@ -173,6 +174,9 @@ func (l *leftOut) repeated(op *oplog.Op) {
 // with returns the operation left out that changed a name or an object last.
 func (l *leftOut) with(op *oplog.Op) uint64 {
 	lsn := l.objects[op.Ino].lsn
+	if op.Kind == oplog.Rmdir {
+		lsn = l.dirs[op.Ino]
+	}
 	for _, n := range namesOf(op) {
 		lsn = max(lsn, l.names[n])
 	}

@@ -46,6 +46,7 @@ func (p *player) step(s *Step) error {
 	p.report.Ops++
 	if s.Out {
 		p.report.LeftOut++
+		p.report.client(s.Op.Client)
 		p.report.OutBytes += payload(s.Op)
 		return p.left.note(s.Op)
 	}
@@ -60,7 +61,7 @@ func (p *player) step(s *Step) error {
 			return err
 		}
 	}
-	if cause, with := p.left.before(s.Op); cause != "" {
+	if cause, with := p.left.before(s.Op); cause != "" && p.meets() {
 		done, err := p.overlaps(s, cause, with)
 		if done || err != nil {
 			return err
@@ -141,6 +142,11 @@ func (p *player) judge(r inode.Reader) error {
 
 func makes(k oplog.Kind) bool {
 	return k == oplog.Create || k == oplog.Mkdir || k == oplog.Symlink || k == oplog.Mknod
+}
+
+// meets reports whether the operation finds its object.
+func (p *player) meets() bool {
+	return !p.op.Kind.OnFile() || p.a.Look(func(r inode.Reader) error { return fits(r, p.a.Seed(), &p.op) }) == nil
 }
 
 // overlaps decides about an operation that fits, and writes over what one left out

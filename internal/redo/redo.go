@@ -8,6 +8,7 @@ package redo
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"varve/internal/engine"
@@ -85,6 +86,8 @@ type Report struct {
 	Causes   map[string]uint64 `json:"causes,omitempty"` // of conflicts
 	Clashes  []Clash           `json:"conflicts,omitempty"`
 
+	Clients []string `json:"clients,omitempty"` // whose operations the filters left out, without ports; the first of them
+
 	Changed uint64   `json:"changed"` // objects, or bytes of a volume, that operations left out had changed
 	Changes []Change `json:"changes,omitempty"`
 	Partial bool     `json:"partial"`
@@ -97,6 +100,7 @@ type Report struct {
 const (
 	maxClashes = 1000
 	maxChanges = 10_000
+	maxClients = 100
 )
 
 // Clash is an operation that depends on one left out.
@@ -119,6 +123,17 @@ type Change struct {
 	What string `json:"what"` // "restored", "back", "removed"
 	Path string `json:"path"`
 	Was  string `json:"was,omitempty"` // where it is at present
+}
+
+// client lists whose operations are left out.
+func (r *Report) client(c *oplog.Client) {
+	name := "the server"
+	if c != nil {
+		name = clientOf(c)
+	}
+	if len(r.Clients) < maxClients && !slices.Contains(r.Clients, name) {
+		r.Clients = append(r.Clients, name)
+	}
 }
 
 // batchOps and batchBytes bound what is read ahead at a time.

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"testing"
 	"time"
 
@@ -89,12 +88,8 @@ func by(client string) *fs.Call {
 	return &fs.Call{Cred: fs.Cred{UID: uint32(len(client))}, Client: &oplog.Client{Name: "nfs " + client + ":1"}}
 }
 
-// of accepts the operations of a client.
-func of(client string) redo.Filter {
-	return func(op *oplog.Op) (bool, error) {
-		return op.Client != nil && strings.Contains(op.Client.Name, client+":"), nil
-	}
-}
+// of means the operations of a client.
+func of(client string) *oplog.Filter { return &oplog.Filter{Client: client + ":"} }
 
 // undo undoes, and wants no conflict where there must be none.
 func (w *world) undo(dataset string, o redo.UndoOptions) *redo.Report {

@@ -106,12 +106,11 @@ func (w *world) replay(dataset string, o redo.ReplayOptions) *redo.Report {
 	return r
 }
 
-// view opens a moment of a dataset.
+// view opens a moment of a dataset; whoever uses it closes it.
 func (w *world) view(dataset string, lsn uint64) *engine.View {
 	w.t.Helper()
 	v, err := w.e.OpenView(engine.Moment{Dataset: dataset, LSN: lsn})
 	w.ok(err)
-	w.t.Cleanup(v.Close)
 	return v
 }
 
@@ -119,6 +118,7 @@ func (w *world) view(dataset string, lsn uint64) *engine.View {
 func (w *world) items(dataset string, lsn uint64) map[string]string {
 	w.t.Helper()
 	v := w.view(dataset, lsn)
+	defer v.Close()
 	all := map[string]string{}
 	var files []uint64
 	w.ok(v.Look(func(r inode.Reader) error {
@@ -158,6 +158,7 @@ func (w *world) data(v *engine.View, ino uint64) string {
 func (w *world) paths(dataset string, lsn uint64) map[string]string {
 	w.t.Helper()
 	v := w.view(dataset, lsn)
+	defer v.Close()
 	all := map[string]string{}
 	var walk func(dir uint64, path string)
 	walk = func(dir uint64, path string) {
@@ -203,6 +204,7 @@ func (w *world) same(what string, got, want map[string]string) {
 func (w *world) disk(name string, lsn uint64) []byte {
 	w.t.Helper()
 	v := w.view(name, lsn)
+	defer v.Close()
 	p := make([]byte, v.Size())
 	w.ok(v.ReadAt(p, 0, nil))
 	return p

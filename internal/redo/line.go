@@ -2,7 +2,6 @@ package redo
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"varve/internal/engine"
@@ -83,13 +82,13 @@ func (s *stretch) survey(ctx context.Context, to uint64) (total, out uint64, err
 // payload.
 func (s *stretch) steps(r *engine.OpReader, to uint64) source {
 	return func(ctx context.Context, send func(*batch) error) error {
-		b := &batch{}
+		b := spare.Get().(*batch)
 		flush := func() error {
 			if len(b.steps) == 0 {
 				return nil
 			}
 			err := send(b)
-			b = &batch{}
+			b = spare.Get().(*batch)
 			return err
 		}
 		err := r.To(ctx, s.id, to, func(op *oplog.Op) error {
@@ -98,7 +97,7 @@ func (s *stretch) steps(r *engine.OpReader, to uint64) source {
 			}
 			out := s.pick.out(op)
 			n := engine.PayloadLen(op)
-			if len(b.steps) == batchOps || len(b.data)+n > batchBytes && len(b.data) > 0 {
+			if len(b.steps) == batchOps || len(b.data)+n > cap(b.data) {
 				if err := flush(); err != nil {
 					return err
 				}
@@ -106,7 +105,10 @@ func (s *stretch) steps(r *engine.OpReader, to uint64) source {
 			step := Step{Out: out}
 			if !out && (op.Kind == oplog.Write || op.Kind == oplog.WriteFile) {
 				start := len(b.data)
-				b.data = slices.Grow(b.data, n)[:start+n] // payload that moves is not used before it is sent
+				if n > cap(b.data)-start || int(op.Off%engine.BlockSize)+int(op.Len) > n {
+					return fail.New(fail.Corrupt, "%v has %d bytes of payload", op, n)
+				}
+				b.data = b.data[:start+n]
 				if err := s.e.Payload(op, b.data[start:]); err != nil {
 					return err
 				}

@@ -9,6 +9,7 @@ package redo
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"varve/internal/engine"
@@ -145,6 +146,15 @@ type batch struct {
 	data  []byte
 }
 
+// spare are batches whose memory is used again.
+var spare = sync.Pool{New: func() any { return &batch{data: make([]byte, 0, batchBytes)} }}
+
+func (b *batch) put() {
+	clear(b.steps)
+	b.steps, b.data = b.steps[:0], b.data[:0]
+	spare.Put(b)
+}
+
 // source hands out steps in order, up to a moment.
 type source func(ctx context.Context, fn func(*batch) error) error
 
@@ -177,6 +187,7 @@ func (p *player) run(ctx context.Context, src source) error {
 		} else if p.opt.Tell != nil {
 			p.opt.Tell(Advance{Ops: p.report.Ops, Total: p.total, Bytes: p.report.Bytes})
 		}
+		b.put()
 	}
 	if err := <-done; bad == nil {
 		bad = err

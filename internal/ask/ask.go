@@ -19,7 +19,7 @@ type Query struct {
 	Dataset      string     // "" = of the whole pool
 	Since, Until *when.Spec // operations of (Since, Until]; nil = from the oldest moment, up to now
 	Filter       oplog.Filter
-	Follow       bool                     // go on with what happens from now on, until ctx ends
+	Follow       bool                     // go on with what happens from now on, until ctx ends; without Since nothing before that
 	Progress     func(done, total uint64) // operations looked at; nil: nobody wants to know
 }
 

@@ -33,7 +33,7 @@ type Follower struct {
 	changed map[uint64]place    // newest names that came since the view
 	linked  map[uint64]struct{} // inodes that got another name beside theirs since the view
 	base    map[uint64]place    // names in the view, as far as they were looked up
-	many    bool                // those of inodes with several names are in base
+	many    bool                // lookEverywhere was there
 	dirs    map[uint64]string   // paths of directories now; "" the root's
 }
 
@@ -279,7 +279,7 @@ func (f *Follower) look(ino uint64, known place) (place, bool, error) {
 			return found, false, err
 		}
 	}
-	if !ok && i.Nlink > 1 && !i.IsDir() {
+	if !ok && !i.IsDir() {
 		if !f.many {
 			if err := f.lookEverywhere(); err != nil {
 				return place{}, false, err
@@ -335,7 +335,8 @@ func (f *Follower) entries(dir uint64, fn func(*inode.Entry) error) error {
 	}
 }
 
-// lookEverywhere notes a name of every inode of the view that has several.
+// lookEverywhere notes a name of every inode of the view that has several, or
+// had, so that its only one is not where its newest was.
 func (f *Follower) lookEverywhere() error {
 	f.many = true
 	dirs := []uint64{inode.Root}
@@ -348,7 +349,7 @@ func (f *Follower) lookEverywhere() error {
 				return nil
 			}
 			i, err := f.load(e.Ino)
-			if err == nil && i.Nlink > 1 {
+			if err == nil && (i.Nlink > 1 || i.Parent != dir) {
 				f.base[e.Ino] = place{dir: dir, name: e.Name}
 			}
 			return err

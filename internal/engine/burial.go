@@ -54,8 +54,10 @@ func (e *Engine) heir(l *line) *line {
 		return nil
 	}
 	for _, d := range e.datasets {
-		if c := d.lines[0]; c.parent == l && !d.gone {
-			return c
+		for _, c := range d.lines {
+			if c.parent == l && !d.gone {
+				return c
+			}
 		}
 	}
 	return nil
@@ -146,7 +148,7 @@ func (e *Engine) takeOver(heir, l *line) {
 				heir.nodePins.add(m)
 			}
 		}
-	} else {
+	} else if heir == d.lines[0] { // else it was made aside, for an undo
 		d.absorbed = true
 		d.parent, d.origin, d.fork = 0, nil, 0
 		if heir.parent != nil {

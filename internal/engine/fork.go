@@ -9,20 +9,29 @@ import (
 
 // cloneAt makes a new dataset whose line forks from moment m.
 func (e *Engine) cloneAt(c Caller, m Moment, name string) (Done, error) {
+	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name}
+	if err := e.forkTo(op, m, true); err != nil {
+		return Done{}, err
+	}
+	return e.finish(op)
+}
+
+// forkTo logs a Clone that forks from moment m; named: under a name that is free.
+func (e *Engine) forkTo(op *oplog.Op, m Moment, named bool) error {
 	e.gate.RLock()
 	src, err := e.find(m.Dataset)
 	e.gate.RUnlock()
 	if err != nil {
-		return Done{}, err
+		return err
 	}
 	im, err := e.imageAt(src, m.LSN)
 	if err != nil {
-		return Done{}, err
+		return err
 	}
 	// The fork is noted where the moment lies: on its owner's line.
 	own, at := im.hold.d, im.hold.lsn
-	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name, Source: own.id, At: at}
-	done, err := e.change(op, false, func() (*prepared, error) {
+	op.Source, op.At = own.id, at
+	err = e.begin(op, false, func() (*prepared, error) {
 		if len(e.datasets) >= maxDatasets {
 			return nil, fail.New(fail.TooBig, "the pool has its %d datasets", maxDatasets)
 		}
@@ -30,12 +39,15 @@ func (e *Engine) cloneAt(c Caller, m Moment, name string) (Done, error) {
 			return nil, errForgotten(m)
 		}
 		op.Dataset = e.nextDataset
-		return &prepared{im: im}, e.free(name)
+		if !named {
+			return &prepared{im: im}, nil
+		}
+		return &prepared{im: im}, e.free(op.Name)
 	})
 	if err != nil && op.LSN == 0 {
 		im.close()
 	}
-	return done, err
+	return err
 }
 
 // errForgotten says that a moment that was there is no more.
@@ -72,7 +84,7 @@ func (e *Engine) rollbackTo(c Caller, m Moment) (Done, error) {
 		if !d.kept(m.LSN) {
 			return nil, errForgotten(m)
 		}
-		op.Name = d.guardName()
+		op.Name = d.guardName("before-rollback-")
 		return &prepared{im: im}, nil
 	})
 	e.clients.Unlock()
@@ -89,10 +101,10 @@ func (e *Engine) rollbackTo(c Caller, m Moment) (Done, error) {
 }
 
 // guardName returns a free name for the snapshot of what a rollback leaves.
-func (d *dataset) guardName() string {
+func (d *dataset) guardName(prefix string) string {
 	n := len(d.lines)
 	for {
-		name := "before-rollback-" + itoa(n)
+		name := prefix + itoa(n)
 		if !slices.ContainsFunc(d.snaps, func(s *snapshot) bool { return s.name == name }) {
 			return name
 		}

@@ -49,7 +49,7 @@ type LogQuery struct {
 	Filter       oplog.Filter
 	Names        bool
 	Extents      bool // with the extents of writes; else operations come without
-	Follow       bool // go on with what happens from now on, until ctx ends
+	Follow       bool // go on with what happens from now on, until ctx ends; without Since nothing before that
 
 	Progress func(done, total uint64) // LSNs; may be nil
 	Left     func()                   // with Names: operations that bind names were left out before the next visit
@@ -119,6 +119,9 @@ func (e *Engine) nextOps(ctx context.Context, lsn uint64) (uint64, error) {
 // logRange resolves what a query is about.
 func (e *Engine) logRange(q *LogQuery) (id, from, to uint64, err error) {
 	to = e.log.LastLSN()
+	if q.Follow && q.Since == nil {
+		defer func() { from = max(from, to) }()
+	}
 	if q.Dataset == "" {
 		if q.Since != nil || q.Until != nil {
 			return 0, 0, 0, fail.New(fail.Invalid, "a moment needs a dataset")

@@ -25,7 +25,7 @@ import (
 //	         bit 1: dir u | name s | bit 2: dir2 u | name2 s | ino2 u |
 //	         bit 3: value s | bit 4: mask u16, then each attribute of the
 //	         mask, in its order, u (times zigzag) | bit 5: off u | len u |
-//	         bit 6: extents as Write
+//	         bit 6: extents as Write | bit 7: dt to the time that it shows, zigzag
 //	others:  name s (length u | bytes) | size u | source u | at u | limit u | now u8 | value s
 //
 // Names and clients are numbered per frame so that each frame can be read

@@ -22,6 +22,7 @@ var floors = [][]string{
 	{"cmd/varve"},
 	{"internal/metrics"},
 	{"internal/nfs3", "internal/fusefs", "internal/iscsi", "internal/nbd", "internal/httpapi", "internal/webui", "internal/metrics"},
+	{"internal/redo"},
 	{"internal/ask"},
 	{"internal/files"},
 	{"internal/fs", "internal/vol"},

@@ -64,7 +64,7 @@ func (s *Server) asking() {
 		})
 	type groupInput struct {
 		ByRange
-		By string `query:"by" required:"true" enum:"client,path,minute"`
+		By string `query:"by" required:"true" doc:"client, path or minute"`
 	}
 	type group = Line[ask.Group]
 	addStream(s, "GET", "/v1/log/groups", "log-groups", "Operations counted by client, path or minute",

@@ -52,7 +52,7 @@ func (f *Files) Versions(ctx context.Context, share, path string, all bool, fn f
 	if err := t.begin(&info); err != nil {
 		return err
 	}
-	err = f.e.Log(ctx, share, nil, nil, t.op)
+	err = f.e.Log(ctx, engine.LogQuery{Dataset: share}, func(op *oplog.Op, _ bool) error { return t.op(engine.Describe(op)) })
 	if err == nil {
 		err = t.flush()
 	}

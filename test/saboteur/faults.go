@@ -451,7 +451,7 @@ var faults = []fault{
 	},
 	{
 		name: "replay-loses-an-op", what: "one operation in a hundred is not repeated",
-		edits: []edit{{"internal/redo/line.go", "out := s.pick.out(op)", "out := s.pick.out(op) || op.LSN%100 == 7"}},
+		edits: []edit{{"internal/redo/line.go", "			out, err := pick.out(op)\n", "			out, err := pick.out(op)\n			out = out || op.LSN%100 == 7\n"}},
 		tests: redoTests,
 	},
 	{

@@ -14,6 +14,7 @@ import (
 const (
 	exitUsage    exitCode = 64
 	exitDamage   exitCode = 2
+	exitPartial  exitCode = 3
 	exitWarning  exitCode = 4
 	exitCritical exitCode = 5
 )
@@ -53,6 +54,7 @@ var exitMeanings = []struct {
 	{0, "done"},
 	{exitCodes[fail.Other], "failed"},
 	{exitDamage, "check or clean found damage"},
+	{exitPartial, "undo or replay did a part: conflicts, or history does not reach back"},
 	{exitWarning, "status --check: warning"},
 	{exitCritical, "status --check: critical"},
 	{exitCodes[fail.NotFound], "no such object"},

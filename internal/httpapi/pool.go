@@ -12,6 +12,8 @@
 //	POST   /v1/datasets/{name}/undestroy     {name}
 //	POST   /v1/datasets/{name}/clone         {when, name, properties}
 //	POST   /v1/datasets/{name}/rollback      {when, force}
+//	POST   /v1/datasets/{name}/undo          {since, until, filter, ...}    a stream of progress
+//	POST   /v1/datasets/{name}/replay        {from, to, only, exclude, name, ...}  a stream of progress
 //	POST   /v1/datasets/{name}/prune         {before, dry_run}
 //	POST   /v1/datasets/{name}/reclaimable   {snapshots}
 //	GET    /v1/datasets/{name}/moment        ?when=

@@ -38,6 +38,7 @@ func (s *Server) routes() {
 	s.retention()
 	s.debug()
 	s.check()
+	s.redos()
 }
 
 func (s *Server) reads() {

@@ -33,7 +33,7 @@ func (s KindSet) Has(k Kind) bool { return k < 64 && s>>k&1 != 0 }
 
 // NameKinds are the kinds that bind or unbind names, or put the whole of a
 // share elsewhere: who wants to know paths has to see all of them.
-const NameKinds KindSet = 1<<Create | 1<<Mkdir | 1<<Symlink | 1<<Mknod | 1<<Link | 1<<Remove | 1<<Rmdir | 1<<Move | 1<<Rollback
+const NameKinds KindSet = 1<<Create | 1<<Mkdir | 1<<Symlink | 1<<Mknod | 1<<Link | 1<<Remove | 1<<Rmdir | 1<<Move | 1<<Rollback | 1<<Undo
 
 // KindOf finds the kind of that name. Invalid, with all names, if there is none.
 func KindOf(name string) (Kind, error) {

@@ -50,7 +50,9 @@ func From(ctx context.Context, e *engine.Engine, c engine.Caller, dataset string
 			}
 			own, op := *s, *s.Op
 			own.Op, own.Data = &op, bytes.Clone(s.Data)
-			return send(&batch{steps: []Step{own}})
+			b := spare.Get().(*batch)
+			b.steps = append(b.steps, own)
+			return send(b)
 		})
 	})
 	if err == nil && !o.DryRun {

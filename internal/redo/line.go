@@ -2,7 +2,6 @@ package redo
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"varve/internal/engine"
@@ -16,7 +15,28 @@ type stretch struct {
 	e    *engine.Engine
 	id   uint64
 	from uint64
-	out  Filter
+	pick picker
+}
+
+// picker says which operations are left out.
+type picker struct {
+	only, exclude *oplog.Filter // nil: all, none
+	until         uint64        // what came after it never is
+}
+
+// out reports whether an operation is left out.
+func (p *picker) out(op *oplog.Op) bool {
+	return op.LSN <= p.until && (p.only != nil && !p.only.Match(op) || p.exclude != nil && p.exclude.Match(op))
+}
+
+// ready refuses what cannot be told.
+func (p *picker) ready() error {
+	for _, f := range []*oplog.Filter{p.only, p.exclude} {
+		if f != nil && f.HasPaths() {
+			return fail.New(fail.Unsupported, "paths in filters")
+		}
+	}
+	return nil
 }
 
 // concerns reports whether an operation changes what the dataset holds.
@@ -30,6 +50,9 @@ func turnsBack(k oplog.Kind) bool { return k == oplog.Rollback || k == oplog.Und
 // dataset was rolled back in between and that stands, all begins there: what was
 // before does not count.
 func (s *stretch) survey(ctx context.Context, to uint64) (total, out uint64, err error) {
+	if err := s.pick.ready(); err != nil {
+		return 0, 0, err
+	}
 	r, err := s.e.ReadOps(s.from)
 	if err != nil {
 		return 0, 0, err
@@ -39,11 +62,8 @@ func (s *stretch) survey(ctx context.Context, to uint64) (total, out uint64, err
 		if !concerns(op.Kind) {
 			return nil
 		}
-		isOut, err := s.out(op)
 		switch {
-		case err != nil:
-			return err
-		case isOut:
+		case s.pick.out(op):
 			out++
 		case turnsBack(op.Kind) && out > 0:
 			return fail.New(fail.Invalid, "it was rolled back at lsn %d, after operations that are to be left out", op.LSN).
@@ -62,25 +82,22 @@ func (s *stretch) survey(ctx context.Context, to uint64) (total, out uint64, err
 // payload.
 func (s *stretch) steps(r *engine.OpReader, to uint64) source {
 	return func(ctx context.Context, send func(*batch) error) error {
-		b := &batch{}
+		b := spare.Get().(*batch)
 		flush := func() error {
 			if len(b.steps) == 0 {
 				return nil
 			}
 			err := send(b)
-			b = &batch{}
+			b = spare.Get().(*batch)
 			return err
 		}
 		err := r.To(ctx, s.id, to, func(op *oplog.Op) error {
 			if !concerns(op.Kind) {
 				return nil
 			}
-			out, err := s.out(op)
-			if err != nil {
-				return err
-			}
+			out := s.pick.out(op)
 			n := engine.PayloadLen(op)
-			if len(b.steps) == batchOps || len(b.data)+n > batchBytes && len(b.data) > 0 {
+			if len(b.steps) == batchOps || len(b.data)+n > cap(b.data) {
 				if err := flush(); err != nil {
 					return err
 				}
@@ -88,7 +105,10 @@ func (s *stretch) steps(r *engine.OpReader, to uint64) source {
 			step := Step{Out: out}
 			if !out && (op.Kind == oplog.Write || op.Kind == oplog.WriteFile) {
 				start := len(b.data)
-				b.data = slices.Grow(b.data, n)[:start+n] // payload that moves is not used before it is sent
+				if n > cap(b.data)-start || int(op.Off%engine.BlockSize)+int(op.Len) > n {
+					return fail.New(fail.Corrupt, "%v has %d bytes of payload", op, n)
+				}
+				b.data = b.data[:start+n]
 				if err := s.e.Payload(op, b.data[start:]); err != nil {
 					return err
 				}

@@ -178,7 +178,7 @@ func (p *player) list(here, there map[uint64]bool, present *engine.View) error {
 		return err
 	}
 	for _, ino := range slices.Sorted(maps.Keys(wanted)) {
-		c := Change{What: "restored"}
+		c := Altered{What: "restored"}
 		if there[ino] {
 			if c.Path, err = text(&then, has, ino); err != nil {
 				return err
@@ -200,6 +200,6 @@ func (p *player) list(here, there map[uint64]bool, present *engine.View) error {
 		}
 		p.report.Changes = append(p.report.Changes, c)
 	}
-	slices.SortFunc(p.report.Changes, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(p.report.Changes, func(a, b Altered) int { return strings.Compare(a.Path, b.Path) })
 	return nil
 }

@@ -9,6 +9,7 @@ package redo
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"varve/internal/engine"
@@ -22,9 +23,6 @@ type Step struct {
 	Out  bool                    // it is left out
 	Path func(ino uint64) string // of an object that no step made; nil where numbers are those of the dataset
 }
-
-// A Filter says whether an operation is meant. Operations come in order.
-type Filter func(op *oplog.Op) (bool, error)
 
 // Policy says what becomes of an operation that depends on one left out.
 type Policy string
@@ -57,11 +55,11 @@ type Options struct {
 	OnConflict Policy // "": RenameAside
 	Taint      Taint
 	DryRun     bool // only the report: what was made goes again
-	Tell       func(Progress)
+	Tell       func(Advance)
 }
 
-// Progress says how far it is.
-type Progress struct {
+// Advance says how far it is.
+type Advance struct {
 	Ops   uint64 `json:"ops"`
 	Total uint64 `json:"total"`
 	Bytes uint64 `json:"bytes"`
@@ -88,10 +86,10 @@ type Report struct {
 
 	Clients []string `json:"clients,omitempty"` // whose operations the filters left out, without ports; the first of them
 
-	Changed uint64   `json:"changed"` // objects, or bytes of a volume, that operations left out had changed
-	Changes []Change `json:"changes,omitempty"`
-	Partial bool     `json:"partial"`
-	Took    float64  `json:"seconds"`
+	Changed uint64    `json:"changed"` // objects, or bytes of a volume, that operations left out had changed
+	Changes []Altered `json:"changes,omitempty"`
+	Partial bool      `json:"partial"`
+	Took    float64   `json:"seconds"`
 
 	engine.Done
 }
@@ -118,8 +116,8 @@ type Clash struct {
 	Name   string    `json:"name,omitempty"` // that it has now
 }
 
-// Change is a file that operations left out had changed, or what is gone.
-type Change struct {
+// Altered is a file that operations left out had changed, or what is gone.
+type Altered struct {
 	What string `json:"what"` // "restored", "back", "removed"
 	Path string `json:"path"`
 	Was  string `json:"was,omitempty"` // where it is at present
@@ -146,6 +144,15 @@ const (
 type batch struct {
 	steps []Step
 	data  []byte
+}
+
+// spare are batches whose memory is used again.
+var spare = sync.Pool{New: func() any { return &batch{data: make([]byte, 0, batchBytes)} }}
+
+func (b *batch) put() {
+	clear(b.steps)
+	b.steps, b.data = b.steps[:0], b.data[:0]
+	spare.Put(b)
 }
 
 // source hands out steps in order, up to a moment.
@@ -178,8 +185,9 @@ func (p *player) run(ctx context.Context, src source) error {
 		if bad != nil {
 			cancel()
 		} else if p.opt.Tell != nil {
-			p.opt.Tell(Progress{Ops: p.report.Ops, Total: p.total, Bytes: p.report.Bytes})
+			p.opt.Tell(Advance{Ops: p.report.Ops, Total: p.total, Bytes: p.report.Bytes})
 		}
+		b.put()
 	}
 	if err := <-done; bad == nil {
 		bad = err

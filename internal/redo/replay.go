@@ -14,8 +14,8 @@ import (
 type ReplayOptions struct {
 	Options
 	From, To      when.Spec
-	Only, Exclude Filter // nil: all, none
-	Name          string // of the new dataset
+	Only, Exclude *oplog.Filter // nil: all, none
+	Name          string        // of the new dataset
 }
 
 // Replay makes a new dataset: what another was at one moment, and of the operations
@@ -36,17 +36,7 @@ func Replay(ctx context.Context, e *engine.Engine, c engine.Caller, dataset stri
 	if err != nil {
 		return r, err
 	}
-	s := &stretch{e: e, id: info.ID, from: r.From.LSN, out: func(op *oplog.Op) (bool, error) {
-		if o.Only != nil {
-			if in, err := o.Only(op); err != nil || !in {
-				return true, err
-			}
-		}
-		if o.Exclude != nil {
-			return o.Exclude(op)
-		}
-		return false, nil
-	}}
+	s := &stretch{e: e, id: info.ID, from: r.From.LSN, pick: picker{only: o.Only, exclude: o.Exclude, until: r.To.LSN}}
 	total, _, err := s.survey(ctx, r.To.LSN)
 	if err != nil {
 		return r, err

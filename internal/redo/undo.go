@@ -15,9 +15,9 @@ import (
 type UndoOptions struct {
 	Options
 	Since when.Spec
-	Until *when.Spec // nil: the present
-	Match Filter     // nil: all
-	Force bool       // disconnect who may write to a volume
+	Until *when.Spec    // nil: the present
+	Match *oplog.Filter // nil: all
+	Force bool          // disconnect who may write to a volume
 }
 
 // Undo makes a dataset what it would be without some operations: what it was before
@@ -48,15 +48,10 @@ func Undo(ctx context.Context, e *engine.Engine, c engine.Caller, dataset string
 		return r, err
 	}
 	since, until := r.From.LSN, r.To.LSN
-	s := &stretch{e: e, id: info.ID, from: since, out: func(op *oplog.Op) (bool, error) {
-		switch {
-		case op.LSN > until:
-			return false, nil
-		case o.Match == nil:
-			return true, nil
-		}
-		return o.Match(op)
-	}}
+	if o.Match == nil {
+		o.Match = &oplog.Filter{}
+	}
+	s := &stretch{e: e, id: info.ID, from: since, pick: picker{exclude: o.Match, until: until}}
 	total, out, err := s.survey(ctx, until)
 	if err == nil && out == 0 {
 		err = fail.New(fail.NotFound, "no operation on %s matches: there is nothing to undo", dataset).

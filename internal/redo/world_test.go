@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"testing"
 	"time"
 
@@ -89,12 +88,8 @@ func by(client string) *fs.Call {
 	return &fs.Call{Cred: fs.Cred{UID: uint32(len(client))}, Client: &oplog.Client{Name: "nfs " + client + ":1"}}
 }
 
-// of accepts the operations of a client.
-func of(client string) redo.Filter {
-	return func(op *oplog.Op) (bool, error) {
-		return op.Client != nil && strings.Contains(op.Client.Name, client+":"), nil
-	}
-}
+// of means the operations of a client.
+func of(client string) *oplog.Filter { return &oplog.Filter{Client: client + ":"} }
 
 // undo undoes, and wants no conflict where there must be none.
 func (w *world) undo(dataset string, o redo.UndoOptions) *redo.Report {
@@ -111,12 +106,11 @@ func (w *world) replay(dataset string, o redo.ReplayOptions) *redo.Report {
 	return r
 }
 
-// view opens a moment of a dataset.
+// view opens a moment of a dataset; whoever uses it closes it.
 func (w *world) view(dataset string, lsn uint64) *engine.View {
 	w.t.Helper()
 	v, err := w.e.OpenView(engine.Moment{Dataset: dataset, LSN: lsn})
 	w.ok(err)
-	w.t.Cleanup(v.Close)
 	return v
 }
 
@@ -124,6 +118,7 @@ func (w *world) view(dataset string, lsn uint64) *engine.View {
 func (w *world) items(dataset string, lsn uint64) map[string]string {
 	w.t.Helper()
 	v := w.view(dataset, lsn)
+	defer v.Close()
 	all := map[string]string{}
 	var files []uint64
 	w.ok(v.Look(func(r inode.Reader) error {
@@ -163,6 +158,7 @@ func (w *world) data(v *engine.View, ino uint64) string {
 func (w *world) paths(dataset string, lsn uint64) map[string]string {
 	w.t.Helper()
 	v := w.view(dataset, lsn)
+	defer v.Close()
 	all := map[string]string{}
 	var walk func(dir uint64, path string)
 	walk = func(dir uint64, path string) {
@@ -208,6 +204,7 @@ func (w *world) same(what string, got, want map[string]string) {
 func (w *world) disk(name string, lsn uint64) []byte {
 	w.t.Helper()
 	v := w.view(name, lsn)
+	defer v.Close()
 	p := make([]byte, v.Size())
 	w.ok(v.ReadAt(p, 0, nil))
 	return p

@@ -212,7 +212,7 @@ func (s *server) run(ctx context.Context) error {
 		Logger:  s.o.log,
 		Observe: s.watch.metrics.Requests("nbd", "read", "write", "flush", "trim", "zero", "cache", "status"),
 	})
-	s.api = httpapi.New(httpapi.Options{Pool: s.engine, Files: files.New(s.engine, s.nfs.fs), Log: ask.New(s.engine), Redo: redo.On{Engine: s.engine}, Info: s.info, Logger: s.o.log})
+	s.api = httpapi.New(httpapi.Options{Pool: s.engine, Files: files.New(s.engine, s.nfs.fs), Redo: redo.On{Engine: s.engine}, Log: ask.New(s.engine), Info: s.info, Logger: s.o.log})
 	for _, l := range s.exports {
 		if !isLoopback(l) {
 			s.o.log.Warn("NBD has no authentication: whoever reaches this address may use the disks", "listen", endpointOf(l))

@@ -209,8 +209,8 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 		pre.im.rough = pre.im.rough || d.origin != nil || d.absorbed // some of it may be its origin's: to be counted
 	}
 	d.head = pre.im.image
-	d.head.floor = op.Time
 	d.nextIno = max(d.nextIno, nextIno)
+	d.head.floor = op.Time
 	d.changed = op.LSN
 	e.keep(d, d.addRoot(d.freeze(op.LSN, pos)))
 	e.touch(d)

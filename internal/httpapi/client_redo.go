@@ -14,7 +14,7 @@ func (c *Client) Undo(ctx context.Context, name string, o redo.UndoOptions) (*re
 	if o.Until != nil {
 		in["until"] = o.Until.String()
 	}
-	filter(in, "filter", o.Match)
+	setFilter(in, "filter", o.Match)
 	return c.redo(ctx, dataset(name)+"/undo", in, o.Tell)
 }
 
@@ -22,8 +22,8 @@ func (c *Client) Undo(ctx context.Context, name string, o redo.UndoOptions) (*re
 func (c *Client) Replay(ctx context.Context, name string, o redo.ReplayOptions) (*redo.Report, error) {
 	in := how(o.Options)
 	in["from"], in["to"], in["name"] = o.From.String(), o.To.String(), o.Name
-	filter(in, "only", o.Only)
-	filter(in, "exclude", o.Exclude)
+	setFilter(in, "only", o.Only)
+	setFilter(in, "exclude", o.Exclude)
 	return c.redo(ctx, dataset(name)+"/replay", in, o.Tell)
 }
 
@@ -38,7 +38,7 @@ func how(o redo.Options) map[string]any {
 	return in
 }
 
-func filter(in map[string]any, name string, f *oplog.Filter) {
+func setFilter(in map[string]any, name string, f *oplog.Filter) {
 	if f != nil {
 		if text := f.String(); text != "" {
 			in[name] = text

@@ -30,8 +30,8 @@ const (
 type Options struct {
 	Pool   Pool
 	Files  Files             // of its shares
-	Log    Asker             // about its operations
 	Redo   Redo              // of its operations
+	Log    Asker             // about its operations
 	Info   func() ServerInfo // facts about the process, for status
 	Logger *slog.Logger      // changes are logged with their caller; nil = nowhere
 }
@@ -40,8 +40,8 @@ type Options struct {
 type Server struct {
 	pool  Pool
 	files Files
-	asker Asker
 	redo  Redo
+	asker Asker
 	info  func() ServerInfo
 	log   *slog.Logger
 	api   huma.API
@@ -64,7 +64,7 @@ func New(o Options) *Server {
 	config.CreateHooks = nil // no $schema links in answers
 	config.RejectUnknownQueryParameters = true
 	s := &Server{
-		pool: o.Pool, files: o.Files, asker: o.Log, redo: o.Redo, info: o.Info, log: o.Logger, api: humago.New(mux, config),
+		pool: o.Pool, files: o.Files, redo: o.Redo, asker: o.Log, info: o.Info, log: o.Logger, api: humago.New(mux, config),
 		streams: make(chan struct{}, maxStreams),
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"varve/internal/ask"
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/oplog"
@@ -24,19 +25,58 @@ type picker struct {
 	until         uint64        // what came after it never is
 }
 
-// out reports whether an operation is left out.
-func (p *picker) out(op *oplog.Op) bool {
-	return op.LSN <= p.until && (p.only != nil && !p.only.Match(op) || p.exclude != nil && p.exclude.Match(op))
+// picking is one pass of a picker over operations in order. Where paths matter it
+// follows the names, as they were.
+type picking struct {
+	picker
+	names *ask.Follower // nil: they do not
 }
 
-// ready refuses what cannot be told.
-func (p *picker) ready() error {
-	for _, f := range []*oplog.Filter{p.only, p.exclude} {
-		if f != nil && f.HasPaths() {
-			return fail.New(fail.Unsupported, "paths in filters")
+func (s *stretch) picking() *picking {
+	p := &picking{picker: s.pick}
+	if p.only != nil && p.only.HasPaths() || p.exclude != nil && p.exclude.HasPaths() {
+		p.names = ask.Follow(s.e, s.id)
+	}
+	return p
+}
+
+func (p *picking) close() {
+	if p.names != nil {
+		p.names.Close()
+	}
+}
+
+// out reports whether an operation is left out, and takes it.
+func (p *picking) out(op *oplog.Op) (out bool, err error) {
+	if op.LSN > p.until {
+		return false, nil
+	}
+	if p.only != nil {
+		in, err := p.match(p.only, op)
+		if out = !in; err != nil {
+			return false, err
 		}
 	}
-	return nil
+	if p.exclude != nil && !out {
+		if out, err = p.match(p.exclude, op); err != nil {
+			return false, err
+		}
+	}
+	if p.names != nil {
+		err = p.names.Apply(op)
+	}
+	return out, err
+}
+
+func (p *picking) match(f *oplog.Filter, op *oplog.Op) (bool, error) {
+	if !f.Match(op) || !f.HasPaths() {
+		return f.Match(op), nil
+	}
+	path, path2, err := p.names.Before(op)
+	if fail.Is(err, fail.Stale) {
+		return false, nil // nobody knows any more
+	}
+	return f.MatchPath(path, path2), err
 }
 
 // concerns reports whether an operation changes what the dataset holds.
@@ -50,20 +90,22 @@ func turnsBack(k oplog.Kind) bool { return k == oplog.Rollback || k == oplog.Und
 // dataset was rolled back in between and that stands, all begins there: what was
 // before does not count.
 func (s *stretch) survey(ctx context.Context, to uint64) (total, out uint64, err error) {
-	if err := s.pick.ready(); err != nil {
-		return 0, 0, err
-	}
 	r, err := s.e.ReadOps(s.from)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer r.Close()
+	pick := s.picking()
+	defer pick.close()
 	err = r.To(ctx, s.id, to, func(op *oplog.Op) error {
 		if !concerns(op.Kind) {
 			return nil
 		}
+		left, err := pick.out(op)
 		switch {
-		case s.pick.out(op):
+		case err != nil:
+			return err
+		case left:
 			out++
 		case turnsBack(op.Kind) && out > 0:
 			return fail.New(fail.Invalid, "it was rolled back at lsn %d, after operations that are to be left out", op.LSN).
@@ -80,7 +122,7 @@ func (s *stretch) survey(ctx context.Context, to uint64) (total, out uint64, err
 
 // steps reads operations from where r is up to a moment, in batches, with their
 // payload.
-func (s *stretch) steps(r *engine.OpReader, to uint64) source {
+func (s *stretch) steps(r *engine.OpReader, pick *picking, to uint64) source {
 	return func(ctx context.Context, send func(*batch) error) error {
 		b := spare.Get().(*batch)
 		flush := func() error {
@@ -95,7 +137,10 @@ func (s *stretch) steps(r *engine.OpReader, to uint64) source {
 			if !concerns(op.Kind) {
 				return nil
 			}
-			out := s.pick.out(op)
+			out, err := pick.out(op)
+			if err != nil {
+				return err
+			}
 			n := engine.PayloadLen(op)
 			if len(b.steps) == batchOps || len(b.data)+n > cap(b.data) {
 				if err := flush(); err != nil {
@@ -135,16 +180,18 @@ const catchUp = 512
 // dataset pauses, and the rest follows. It returns the last operation, and what
 // lets the dataset go on.
 func (p *player) follow(ctx context.Context, s *stretch, r *engine.OpReader) (last uint64, resume func(), err error) {
+	pick := s.picking()
+	defer pick.close()
 	for round, n := 0, uint64(catchUp+1); round < 8 && n > catchUp; round++ {
 		was := p.report.Ops
-		if err := p.run(ctx, s.steps(r, s.e.Status().LastLSN)); err != nil {
+		if err := p.run(ctx, s.steps(r, pick, s.e.Status().LastLSN)); err != nil {
 			return 0, nil, err
 		}
 		n = p.report.Ops - was
 	}
 	last, resume = p.a.Pause()
 	if last > r.Last() {
-		err = p.run(ctx, s.steps(r, last))
+		err = p.run(ctx, s.steps(r, pick, last))
 	}
 	return max(last, r.Last()), resume, err
 }

@@ -55,6 +55,9 @@ func (p *player) step(s *Step) error {
 		p.report.OutBytes += payload(s.Op)
 		return p.left.note(s.Op)
 	}
+	if turnsBack(s.Op.Kind) {
+		return fail.New(fail.Busy, "%s was rolled back meanwhile, at lsn %d", p.report.Dataset, s.Op.LSN).WithHint("begin again")
+	}
 	p.again(s.Op)
 	if p.inos != nil {
 		if err := p.translate(s); err != nil {

@@ -48,7 +48,9 @@ func Replay(ctx context.Context, e *engine.Engine, c engine.Caller, dataset stri
 	defer p.a.Discard()
 	defer ops.Close()
 	p.total = total
-	if err := p.run(ctx, s.steps(ops, r.To.LSN)); err != nil {
+	pick := s.picking()
+	defer pick.close()
+	if err := p.run(ctx, s.steps(ops, pick, r.To.LSN)); err != nil {
 		return r, err
 	}
 	if err := r.finish(p, e, r.To.LSN, begun); err != nil {

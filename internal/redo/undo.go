@@ -52,7 +52,7 @@ func Undo(ctx context.Context, e *engine.Engine, c engine.Caller, dataset string
 		o.Match = &oplog.Filter{}
 	}
 	s := &stretch{e: e, id: info.ID, from: since, pick: picker{exclude: o.Match, until: until}}
-	total, out, err := s.survey(ctx, until)
+	total, out, err := s.survey(ctx, e.Status().LastLSN)
 	if err == nil && out == 0 {
 		err = fail.New(fail.NotFound, "no operation on %s matches: there is nothing to undo", dataset).
 			WithHint("varve log %s --since @lsn:%d shows what there was", dataset, since)
@@ -73,7 +73,9 @@ func (r *Report) undo(ctx context.Context, e *engine.Engine, c engine.Caller, s 
 	defer ops.Close()
 	p.total = total
 	if o.DryRun {
-		if err := p.run(ctx, s.steps(ops, e.Status().LastLSN)); err != nil {
+		pick := s.picking()
+		defer pick.close()
+		if err := p.run(ctx, s.steps(ops, pick, e.Status().LastLSN)); err != nil {
 			return err
 		}
 		return r.finish(p, e, ops.Last(), begun)

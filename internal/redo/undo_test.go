@@ -423,3 +423,40 @@ func TestAsideGoes(t *testing.T) {
 		t.Fatal("it is still there")
 	}
 }
+
+// Paths in filters are what they were at the time, through renames; and an undo of
+// what was done there leaves the rest.
+func TestUndoOfPaths(t *testing.T) {
+	w := &clashWorld{newWorld(t), by("one"), by("three")}
+	mode := uint32(0o777)
+	dir, err := w.f.Mkdir(w.one, w.root, "d", fs.SetAttr{Mode: &mode})
+	w.ok(err)
+	in, err := w.f.Create(w.one, dir.Handle, "in", fs.SetAttr{Mode: &mode}, true, nil)
+	w.ok(err)
+	out := w.file(w.one, "out", "before")
+	begin := w.last()
+	w.write(w.one, in.Handle, "first", 0) // /d/in
+	w.write(w.one, out, "middle", 0)      // /out
+	_, _, _, err = w.f.Rename(w.one, w.root, "d", w.root, "e")
+	w.ok(err)
+	w.write(w.one, in.Handle, "last!", 0) // /e/in
+	_, _, _, err = w.f.Rename(w.one, w.root, "e", w.root, "f")
+	w.ok(err)
+
+	r := w.undo("home", redo.UndoOptions{Since: at(begin), Match: &oplog.Filter{Paths: []string{"/e/**"}}})
+	if r.LeftOut != 1 || r.Partial || len(r.Changes) != 1 || r.Changes[0].Path != "/f/in" {
+		t.Fatalf("%+v", r)
+	}
+	p := make([]byte, 10)
+	n, _, _, err := w.f.Read(w.one, in.Handle, p, 0)
+	if w.ok(err); string(p[:n]) != "first" || w.text("out") != "middle" {
+		t.Fatalf("%q, %q", p[:n], w.text("out"))
+	}
+	r = w.replay("home", redo.ReplayOptions{From: at(begin), To: at(r.LSN - 1), Only: &oplog.Filter{Paths: []string{"/d/*", "/out"}}, Name: "x"})
+	if r.Repeated != 2 {
+		t.Fatalf("%+v", r)
+	}
+	if got := w.paths("x", w.last()); got["/d/in"] == "" || got["/f"] != "" {
+		t.Fatal(got)
+	}
+}

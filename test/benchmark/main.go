@@ -48,11 +48,11 @@ func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == "space" {
 		return space(ctx, args[1:])
 	}
-	if len(args) > 0 && args[0] == "log" {
-		return askLog(args[1:])
-	}
 	if len(args) > 0 && args[0] == "replay" {
 		return replaying(ctx, args[1:])
+	}
+	if len(args) > 0 && args[0] == "log" {
+		return askLog(args[1:])
 	}
 	if len(args) == 0 || args[0] != "nbd" {
 		return errors.New("usage: ./test/bench nbd|nfs|scale|space|log|replay [-seconds N] [-rounds N] [-only REGEXP] [-dir DIR]; -help names all flags")

@@ -22,6 +22,7 @@ var (
 	nfsClients   = suite{pkg: "./test/interop", run: "^TestNFS(Repeat|Rollback|Permissions)$"}
 	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
 	slotTests    = suite{pkg: "./internal/segstore/compact", run: "^Test(HigherSlotWins|RotIsNotSpread|DamagedSlot|Pending|HalfMadeSlotHoldsRemoval|ReadMeetsMove)$"}
+	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Aside|HistoryStays)"}
 	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}
 )
 
@@ -447,5 +448,53 @@ var faults = []fault{
 		name: "moved-while-read", what: "a read counts though its block was moved away, and punched, meanwhile",
 		edits: []edit{{"internal/segstore/compact/read.go", "		if s.lookup(n) == h {\n", "		if s.lookup(n) != nil {\n"}},
 		tests: slotTests,
+	},
+	{
+		name: "replay-loses-an-op", what: "one operation in a hundred is not repeated",
+		edits: []edit{{"internal/redo/line.go", "			out, err := pick.out(op)\n", "			out, err := pick.out(op)\n			out = out || op.LSN%100 == 7\n"}},
+		tests: redoTests,
+	},
+	{
+		name: "replay-takes-whole-blocks", what: "of an unaligned write the merged blocks are repeated, with what is undone in them",
+		edits: []edit{
+			{"internal/redo/line.go", "step.Data = b.data[in : in+int(op.Len)]", "step.Data, _ = b.data[start:start+n], in"},
+			{"internal/redo/line.go", "own.Extents = nil", "if own.Extents = nil; step.Data != nil {\n				own.Off, own.Len = op.Off/engine.BlockSize*engine.BlockSize, uint64(n)\n			}"},
+		},
+		tests: redoTests,
+	},
+	{
+		name: "overlap-missed", what: "bytes written over what is left out are no conflict",
+		edits: []edit{{"internal/redo/leftout.go", "if lsn = l.bytes[op.Ino].over(op.Off, op.Off+op.Len); lsn != 0 {", "if lsn = 0; lsn != 0 {"}},
+		tests: redoTests,
+	},
+	{
+		name: "emptiness-missed", what: "a directory is removed though it is not empty where operations are left out",
+		edits: []edit{{"internal/redo/clash.go", "		if i.IsDir() && i.Entries > 0 {", "		if false {"}},
+		tests: redoTests,
+	},
+	{
+		name: "repeated-now", what: "what is repeated shows the time of the replay",
+		edits: []edit{{"internal/redo/player.go", "p.op.As = op.Shows()", "p.op.As = 0"}},
+		tests: redoTests,
+	},
+	{
+		name: "undo-without-the-rest", what: "what happened while an undo ran is lost",
+		edits: []edit{{"internal/redo/line.go", "if last > r.Last() {", "if last > r.Last()+1<<40 {"}},
+		tests: redoTests,
+	},
+	{
+		name: "aside-stays", what: "what a crash left half made is not dropped",
+		edits: []edit{{"internal/engine/recover.go", "	e.dropAsides()\n", ""}},
+		tests: redoTests,
+	},
+	{
+		name: "repeated-history-goes", what: "history is forgotten while its operations are repeated",
+		edits: []edit{{"internal/engine/retention.go", " || p.d.isRepeated(p.horizon.lsn)", ""}},
+		tests: redoTests,
+	},
+	{
+		name: "undone-line-stays", what: "a line that an undo made never takes over the one made aside",
+		edits: []edit{{"internal/engine/burial.go", "if c.parent == l && !d.gone {", "if c.parent == l && c == d.lines[0] && !d.gone {"}},
+		tests: redoTests,
 	},
 }

@@ -120,3 +120,5 @@ func (v *visitor) close() {
 		f.Close()
 	}
 }
+
+func lsnSpec(lsn uint64) *when.Spec { return &when.Spec{Kind: when.LSN, LSN: lsn} }

@@ -116,6 +116,12 @@ func (e *Engine) nextOps(ctx context.Context, lsn uint64) (uint64, error) {
 	}
 }
 
+// LogRange says which operations a query looks at: those of (from, to].
+func (e *Engine) LogRange(q LogQuery) (from, to uint64, err error) {
+	_, from, to, err = e.logRange(&q)
+	return from, to, err
+}
+
 // logRange resolves what a query is about.
 func (e *Engine) logRange(q *LogQuery) (id, from, to uint64, err error) {
 	to = e.log.LastLSN()

@@ -50,7 +50,7 @@ func list[T any](t *testing.T, want []T, call func(func(T) error) error) {
 	}
 }
 
-func filter(t *testing.T, text string) oplog.Filter {
+func matching(t *testing.T, text string) oplog.Filter {
 	t.Helper()
 	f, err := oplog.ParseFilter(text)
 	if err != nil {
@@ -81,10 +81,10 @@ func TestEveryStream(t *testing.T) {
 	}{
 		{ask.Query{}, h.Operations},
 		{ask.Query{Dataset: "one", Since: &now, Until: &now}, h.Operations[:2]},
-		{ask.Query{Filter: filter(t, "op=write+drain")}, []engine.OpInfo{h.Operations[0], h.Operations[2]}},
-		{ask.Query{Filter: filter(t, "op=write,client=api")}, nil},
-		{ask.Query{Filter: filter(t, "client=Nbd 127.0.0.1")}, h.Operations[:1]},
-		{ask.Query{Filter: filter(t, `client=a\,b`)}, nil},
+		{ask.Query{Filter: matching(t, "op=write+drain")}, []engine.OpInfo{h.Operations[0], h.Operations[2]}},
+		{ask.Query{Filter: matching(t, "op=write,client=api")}, nil},
+		{ask.Query{Filter: matching(t, "client=Nbd 127.0.0.1")}, h.Operations[:1]},
+		{ask.Query{Filter: matching(t, `client=a\,b`)}, nil},
 	} {
 		list(t, q.want, func(item func(engine.OpInfo) error) error {
 			told := false
@@ -100,7 +100,7 @@ func TestEveryStream(t *testing.T) {
 		})
 	}
 	list(t, []ask.Group{{Key: "path", Ops: 1, Bytes: 4096}}, func(item func(ask.Group) error) error {
-		_, err := c.LogGroups(ctx, ask.Query{Filter: filter(t, "op=write")}, "path", item)
+		_, err := c.LogGroups(ctx, ask.Query{Filter: matching(t, "op=write")}, "path", item)
 		return err
 	})
 	list(t, h.Frames[1:], func(item func(engine.FrameInfo) error) error { return c.Frames(ctx, 2, item) })

@@ -134,6 +134,8 @@ func appendString(dst []byte, s string) []byte {
 // Decoder reads the records of one frame in order. Reset it for each frame.
 // The extents' memory is reused by the next Decode.
 type Decoder struct {
+	Bare bool // writes come without their extents, as in files of operations; not in the log
+
 	last    int64
 	clients []*Client
 	crc     []uint32
@@ -190,6 +192,10 @@ func (d *Decoder) Decode(rec []byte, lsn uint64, op *Op) error {
 
 // written reads the extents of the bytes [Off, Off+Len).
 func (d *Decoder) written(r *varint.Reader, op *Op) {
+	if d.Bare {
+		r.Bad = r.Bad || r.Uvarint() != 0 || op.Off+op.Len < op.Off
+		return
+	}
 	if op.Len == 0 || op.Off+op.Len < op.Off {
 		r.Bad = true
 		return

@@ -30,7 +30,7 @@ var floors = [][]string{
 	{"internal/ship", "internal/lease"},
 	{"internal/engine"},
 	{"internal/inode"},
-	{"internal/tree"},
+	{"internal/tree", "internal/opfile"},
 	{"internal/oplog", "internal/segment"},
 	{"internal/segstore"},
 	{"internal/vfs"},

@@ -136,7 +136,7 @@ func (e *Engine) applyCreate(op *oplog.Op, pos segment.Position, im *image, from
 	d.head.since, d.head.own = op.LSN, 0
 	d.head.led = &d.begin(op.LSN, parent, op.At, from).led
 	e.datasets[d.id] = d
-	if op.Now { // aside: nobody sees it until it is published
+	if op.Now { // a draft: nobody sees it until it is published
 		d.destroyed = d.created
 	} else {
 		e.names[d.name] = d
@@ -164,7 +164,7 @@ func (e *Engine) applyClone(op *oplog.Op, pos segment.Position, pre *prepared) e
 }
 
 // applyRollback makes the head the state at op.At, or for an Undo what another
-// dataset was then, which was made aside. What it leaves stays: as a guard snapshot, and its extents born since die with a dying list. The root
+// dataset was then: a draft. What it leaves stays: as a guard snapshot, and its extents born since die with a dying list. The root
 // right after it is a base, so that no view replays across a rollback.
 func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, pre *prepared) error {
 	of := d // whose moment it becomes

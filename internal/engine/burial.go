@@ -148,7 +148,7 @@ func (e *Engine) takeOver(heir, l *line) {
 				heir.nodePins.add(m)
 			}
 		}
-	} else if heir == d.lines[0] { // else it was made aside, for an undo
+	} else if heir == d.lines[0] { // else it was a draft, for an undo
 		d.absorbed = true
 		d.parent, d.origin, d.fork = 0, nil, 0
 		if heir.parent != nil {

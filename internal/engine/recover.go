@@ -73,7 +73,7 @@ func Open(o Options) (*Engine, error) {
 		e.release()
 		return nil, err
 	}
-	e.dropAsides()
+	e.dropDrafts()
 	if e.opt.CheckpointEvery > 0 {
 		e.background.Add(3)
 		go e.checkpointer()

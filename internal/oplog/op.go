@@ -28,7 +28,7 @@ const (
 	Set             Kind = 29 // a property of a dataset
 	Horizon         Kind = 30 // history begins later
 	Expire          Kind = 31 // when a snapshot goes by itself
-	Undo            Kind = 32 // the head becomes that of a dataset made aside, without some operations
+	Undo            Kind = 32 // the head becomes that of a draft, a dataset without some operations
 
 	// Of the files of a share.
 	WriteFile   Kind = 40 // bytes of a file
@@ -109,10 +109,10 @@ type Op struct {
 
 	Name   string // CreateVolume, Snapshot, Clone, Undestroy, Rename: the new name; Rollback, Undo: the guard snapshot's; Hold, Release: the tag
 	Size   uint64 // CreateVolume, Resize: bytes; Snapshot, Expire: when it goes by itself, Unix nanoseconds, 0: never
-	Source uint64 // Clone: the dataset it forks from; Undo: the one made aside
+	Source uint64 // Clone: the dataset it forks from; Undo: the draft
 	At     uint64 // Clone, Rollback: the moment; Undo: that of Source; Snapshot: a past moment, 0 = the present; DestroySnapshot, Hold, Release, Expire: the snapshot's id; Drain: the dying list's id; Horizon: the oldest moment of history
 	Limit  uint64 // Drain: how many tree entries at the most
-	Now    bool   // Destroy: for good; Snapshot: a guard, made before a change; Clone: aside, nobody sees it until Undestroy
+	Now    bool   // Destroy: for good; Snapshot: a guard, made before a change; Clone: a draft, nobody sees it until Undestroy
 
 	// Of the files of a share: the exact bytes [Off, Off+Len) and Extents of
 	// WriteFile are as in Write. Setattr with a size that ends inside a block

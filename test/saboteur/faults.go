@@ -22,7 +22,7 @@ var (
 	nfsClients   = suite{pkg: "./test/interop", run: "^TestNFS(Repeat|Rollback|Permissions)$"}
 	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
 	slotTests    = suite{pkg: "./internal/segstore/compact", run: "^Test(HigherSlotWins|RotIsNotSpread|DamagedSlot|Pending|HalfMadeSlotHoldsRemoval|ReadMeetsMove)$"}
-	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Aside|HistoryStays)"}
+	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Draft|HistoryStays)"}
 	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}
 )
 
@@ -483,8 +483,8 @@ var faults = []fault{
 		tests: redoTests,
 	},
 	{
-		name: "aside-stays", what: "what a crash left half made is not dropped",
-		edits: []edit{{"internal/engine/recover.go", "	e.dropAsides()\n", ""}},
+		name: "draft-stays", what: "what a crash left half made is not dropped",
+		edits: []edit{{"internal/engine/recover.go", "	e.dropDrafts()\n", ""}},
 		tests: redoTests,
 	},
 	{
@@ -493,7 +493,7 @@ var faults = []fault{
 		tests: redoTests,
 	},
 	{
-		name: "undone-line-stays", what: "a line that an undo made never takes over the one made aside",
+		name: "undone-line-stays", what: "a line that an undo made never takes over that of its draft",
 		edits: []edit{{"internal/engine/burial.go", "if c.parent == l && !d.gone {", "if c.parent == l && c == d.lines[0] && !d.gone {"}},
 		tests: redoTests,
 	},

@@ -5,24 +5,24 @@ import (
 	"varve/internal/oplog"
 )
 
-// Aside is a dataset that is being made where nobody sees it: a clone, into which
+// Draft is a dataset that is being made where nobody sees it: a clone, into which
 // operations are repeated. It ends in one of three ways, each one operation: it is
 // published under a name, it takes the place of the dataset that it was cloned from,
 // or it goes. One that a crash leaves goes when the pool is opened. Its operations
 // are made by one goroutine; they show the client that was set last.
-type Aside struct {
+type Draft struct {
 	*Head
 	from *dataset // what it was cloned from
 	held uint64   // the moment from which on that one's history stays meanwhile
 	over bool
 }
 
-// isAside reports whether d is one. The gate is held, or d.mu.
-func (d *dataset) isAside() bool { return d.destroyed.lsn == d.created.lsn }
+// isDraft reports whether d is one. The gate is held, or d.mu.
+func (d *dataset) isDraft() bool { return d.destroyed.lsn == d.created.lsn }
 
-// Aside begins one as m. While it is there the history of its origin stays from m
+// Draft begins one as m. While it is there the history of its origin stays from m
 // on, and Ops can read it. name is for the log. NotFound, OutsideHistory.
-func (e *Engine) Aside(c Caller, m Moment, name string) (*Aside, error) {
+func (e *Engine) Draft(c Caller, m Moment, name string) (*Draft, error) {
 	e.gate.RLock()
 	from, err := e.find(m.Dataset)
 	e.gate.RUnlock()
@@ -33,7 +33,7 @@ func (e *Engine) Aside(c Caller, m Moment, name string) (*Aside, error) {
 		return nil, fail.New(fail.Invalid, "lsn %d is before %s was cloned; that moment is its origin's", m.LSN, m.Dataset).
 			WithHint("begin with a moment of the origin")
 	}
-	a := &Aside{from: from, held: m.LSN}
+	a := &Draft{from: from, held: m.LSN}
 	a.hold(1)
 	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name, Now: true}
 	if err := e.forkTo(op, m, false); err != nil {
@@ -41,13 +41,13 @@ func (e *Engine) Aside(c Caller, m Moment, name string) (*Aside, error) {
 		return nil, err
 	}
 	e.gate.RLock()
-	a.Head = &Head{e: e, d: e.datasets[op.Dataset], write: true, caller: c, client: e.client(c), aside: true}
+	a.Head = &Head{e: e, d: e.datasets[op.Dataset], write: true, caller: c, client: e.client(c), draft: true}
 	e.gate.RUnlock()
 	return a, nil
 }
 
 // hold keeps the history of the origin, or lets it go.
-func (a *Aside) hold(n int) {
+func (a *Draft) hold(n int) {
 	a.from.mu.Lock()
 	defer a.from.mu.Unlock()
 	if n > 0 {
@@ -66,10 +66,10 @@ func (d *dataset) isRepeated(lsn uint64) bool {
 }
 
 // As sets the client that the operations to come show: nil is the server itself.
-func (a *Aside) As(c *oplog.Client) { a.client = c }
+func (a *Draft) As(c *oplog.Client) { a.client = c }
 
 // Grow makes a volume longer, as Resize does. What is shorter or a share stays.
-func (a *Aside) Grow(size uint64) error {
+func (a *Draft) Grow(size uint64) error {
 	if a.IsShare() || size <= a.Size() {
 		return nil
 	}
@@ -78,7 +78,7 @@ func (a *Aside) Grow(size uint64) error {
 }
 
 // Publish makes it a dataset like others. Exists.
-func (a *Aside) Publish(c Caller, name string) (Done, error) {
+func (a *Draft) Publish(c Caller, name string) (Done, error) {
 	op := &oplog.Op{Kind: oplog.Undestroy, Client: a.e.client(c), Dataset: a.d.id, Name: name}
 	done, err := a.e.change(op, true, func() (*prepared, error) { return nil, a.e.free(name) })
 	if err == nil {
@@ -90,7 +90,7 @@ func (a *Aside) Publish(c Caller, name string) (Done, error) {
 // Replace makes it the head of what it was cloned from, whose last change it knows:
 // upTo. What that was stays, as a guard snapshot and in history. Busy where a client
 // may write to a volume, or the head has changed since. Discard it then, too.
-func (a *Aside) Replace(c Caller, upTo uint64) (Done, error) {
+func (a *Draft) Replace(c Caller, upTo uint64) (Done, error) {
 	e, d := a.e, a.from
 	im, err := e.imageAt(a.d, e.log.LastLSN())
 	if err != nil {
@@ -122,39 +122,39 @@ func (a *Aside) Replace(c Caller, upTo uint64) (Done, error) {
 }
 
 // Discard lets it go, if it has not ended otherwise.
-func (a *Aside) Discard() {
+func (a *Draft) Discard() {
 	if a.over {
 		return
 	}
 	a.end()
-	if err := a.e.destroyAside(a.d); err != nil {
-		a.e.logger.Warn("what was made aside goes when the pool is opened next", "dataset", a.d.id, "err", err)
+	if err := a.e.destroyDraft(a.d); err != nil {
+		a.e.logger.Warn("a draft goes when the pool is opened next", "dataset", a.d.id, "err", err)
 	}
 }
 
-func (a *Aside) end() {
+func (a *Draft) end() {
 	a.over = true
 	a.hold(-1)
 }
 
-func (e *Engine) destroyAside(d *dataset) error {
+func (e *Engine) destroyDraft(d *dataset) error {
 	defer e.mayGain()
 	_, err := e.change(&oplog.Op{Kind: oplog.Destroy, Dataset: d.id, Now: true}, true, func() (*prepared, error) { return nil, nil })
 	return err
 }
 
-// dropAsides lets go what a crash left half made.
-func (e *Engine) dropAsides() {
+// dropDrafts lets go what a crash left half made.
+func (e *Engine) dropDrafts() {
 	e.gate.RLock()
 	var left []*dataset
 	for _, d := range e.datasets {
-		if d.isAside() && !d.gone {
+		if d.isDraft() && !d.gone {
 			left = append(left, d)
 		}
 	}
 	e.gate.RUnlock()
 	for _, d := range left {
-		if err := e.destroyAside(d); err != nil {
+		if err := e.destroyDraft(d); err != nil {
 			e.logger.Warn("dropping what was half made", "dataset", d.id, "err", err)
 		}
 	}
@@ -167,7 +167,7 @@ func (*errPaused) Error() string { return "the dataset is paused" }
 
 // Pause lets operations on the data of what a was cloned from wait until resume is
 // called, which must be soon. It returns the last of them.
-func (a *Aside) Pause() (last uint64, resume func()) {
+func (a *Draft) Pause() (last uint64, resume func()) {
 	d := a.from
 	d.mu.Lock()
 	defer d.mu.Unlock()

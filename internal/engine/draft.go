@@ -36,7 +36,7 @@ func (e *Engine) Draft(c Caller, m Moment, name string) (*Draft, error) {
 	a := &Draft{from: from, held: m.LSN}
 	a.hold(1)
 	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name, Now: true}
-	if err := e.forkTo(op, m, false); err != nil {
+	if err := e.forkTo(op, m, func(*dataset) error { return nil }); err != nil {
 		a.hold(-1)
 		return nil, err
 	}

@@ -1,0 +1,52 @@
+package engine
+
+import "varve/internal/tree"
+
+// A root aside is what a snapshot of the past refers to. It was replayed from a
+// root of its line, whose nodes it shares, and has nodes that were never the
+// head's: born at its moment, and dead at the next one (asideNode). Its own lie in
+// buckets of their own, and it pins the other root's. So the moment is kept
+// without the records that it was replayed from, as soon as it is on disk.
+//
+//	line    ---r0---------m-----------
+//	             \........m              the root aside: nodes of r0, and its own
+//	                       \----        a clone, or the line after a rollback
+//
+// A line that begins with it has r0's nodes but for those that m does not share,
+// which it gave up when it began; and m's own ones, which live on if it absorbs
+// the line that it forked from.
+
+// enterBegan enters what a line that began with a root aside gave up of the root
+// that this shares nodes with. Both are on disk.
+func (e *Engine) enterBegan(x *lineCut) error {
+	l := x.l
+	if l.began == nil {
+		return nil
+	}
+	aside, from := e.cache.OpenVersion(l.began.ref), e.cache.OpenVersion(l.began.from.ref)
+	defer aside.Close()
+	defer from.Close()
+	shared := map[uint64]bool{}
+	err := tree.Nodes(aside, func(n tree.Node) error {
+		if n.Ref.Birth > l.began.from.lsn {
+			return nil
+		}
+		shared[n.Ref.Addr] = true
+		return tree.SkipNode
+	})
+	if err != nil {
+		return err
+	}
+	led := ledger{deaths: x.deaths}
+	err = tree.Nodes(from, func(n tree.Node) error {
+		if shared[n.Ref.Addr] {
+			return tree.SkipNode
+		}
+		led.dropNode(tree.Drop{Addr: n.Ref.Addr, Birth: n.Ref.Birth, Death: l.id})
+		return nil
+	})
+	if err == nil {
+		x.deaths, l.began = led.deaths, nil
+	}
+	return err
+}

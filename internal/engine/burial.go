@@ -56,8 +56,10 @@ func (e *Engine) heir(l *line) *line {
 		return c
 	}
 	for _, d := range e.datasets {
-		if c := d.lines[0]; c.parent == l && !d.gone && l.needsOnly(c) && !l.inGap(c) {
-			return c
+		for _, c := range d.lines {
+			if c.parent == l && !d.gone && l.needsOnly(c) && !l.inGap(c) {
+				return c
+			}
 		}
 	}
 	return nil
@@ -224,7 +226,7 @@ func (e *Engine) takeOver(c *cut, heir, l *line) {
 		for _, m := range l.asidePins.at {
 			heir.asidePins.add(m)
 		}
-	} else {
+	} else if heir == d.lines[0] { // else it was a draft, for an undo
 		d.absorbed = true
 		d.parent, d.origin, d.fork = 0, nil, 0
 		if heir.parent != nil {

@@ -12,6 +12,8 @@
 //	POST   /v1/datasets/{name}/undestroy     {name}
 //	POST   /v1/datasets/{name}/clone         {when, name, properties}
 //	POST   /v1/datasets/{name}/rollback      {when, force}
+//	POST   /v1/datasets/{name}/undo          {since, until, filter, ...}    a stream of progress
+//	POST   /v1/datasets/{name}/replay        {from, to, only, exclude, name, ...}  a stream of progress
 //	POST   /v1/datasets/{name}/prune         {before, dry_run}
 //	POST   /v1/datasets/{name}/reclaimable   {snapshots}
 //	GET    /v1/datasets/{name}/moment        ?when=
@@ -36,7 +38,8 @@
 //	DELETE /v1/datasets/{name}/snapshots/{snapshot}/holds/{tag}
 //	GET    /v1/snapshots                     ?dataset=
 //	POST   /v1/snapshots                     {name, expires}                of all datasets
-//	GET    /v1/log                           ?dataset=&since=&until=&op=&client=  a stream of operations
+//	GET    /v1/log                           ?dataset=&since=&until=&filter=&follow=  a stream of operations
+//	GET    /v1/log/groups                    ?dataset=&since=&until=&filter=&by=      a stream of groups
 //	GET    /v1/checkpoints
 //	GET    /v1/segments
 //	GET    /v1/segments/{segment}/frames     a stream of frames
@@ -56,6 +59,7 @@ import (
 	"context"
 	"time"
 
+	"varve/internal/ask"
 	"varve/internal/engine"
 	"varve/internal/when"
 )
@@ -101,13 +105,18 @@ type Pool interface {
 	// returned. fn may take its time.
 
 	Diff(ctx context.Context, dataset string, from, to when.Spec, fn func(engine.Change) error) (a, b engine.Moment, err error)
-	Log(ctx context.Context, dataset string, since, until *when.Spec, fn func(engine.OpInfo) error) error // "" = of the pool
 	Checkpoints() []engine.CheckpointInfo
 	Segments() ([]engine.SegmentInfo, error)
 	Frames(segment uint64, fn func(engine.FrameInfo) error) error
 	Ops(segment uint64, fn func(engine.OpDetail) error) error
 	Tree(dataset string, w when.Spec, fn func(engine.NodeInfo) error) error
 	Node(segment uint64, block uint32) (dump string, err error)
+}
+
+// Asker answers what the log says. All methods are safe for concurrent use.
+type Asker interface {
+	Ask(ctx context.Context, q ask.Query, fn func(*ask.Item) error) error
+	Groups(ctx context.Context, q ask.Query, by string) ([]ask.Group, error)
 }
 
 // ServerStatus is the answer of GET /v1/status.

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 
+	"varve/internal/ask"
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/files"
+	"varve/internal/oplog"
 	"varve/internal/when"
 )
 
@@ -111,21 +113,38 @@ func (p *Pool) Diff(ctx context.Context, dataset string, from, to when.Spec, fn 
 	return a, b, p.slowly(ctx, visit(p, p.History.Changes, fn))
 }
 
-// Log visits those of History.Operations that a dataset, or anybody, has.
-func (p *Pool) Log(ctx context.Context, dataset string, _, _ *when.Spec, fn func(engine.OpInfo) error) error {
-	if dataset == "" {
-		return p.slowly(ctx, visit(p, p.History.Operations, fn))
-	}
-	d, err := p.Dataset(dataset)
-	if err != nil {
-		return err
+// Ask visits those of History.Operations that a dataset, or anybody, has and
+// whose kind and client are wanted.
+func (p *Pool) Ask(ctx context.Context, q ask.Query, fn func(*ask.Item) error) error {
+	id := uint64(0)
+	if q.Dataset != "" {
+		d, err := p.Dataset(q.Dataset)
+		if err != nil {
+			return err
+		}
+		id = d.ID
 	}
 	return p.slowly(ctx, visit(p, p.History.Operations, func(op engine.OpInfo) error {
-		if op.Dataset != d.ID {
+		kind, err := oplog.KindOf(op.Kind)
+		if err != nil {
+			return err
+		}
+		if id != 0 && op.Dataset != id || !q.Filter.Match(&oplog.Op{Kind: kind, Client: &oplog.Client{Name: op.Client}, Len: op.Len}) {
 			return nil
 		}
-		return fn(op)
+		if q.Progress != nil {
+			q.Progress(op.LSN, op.LSN)
+		}
+		return fn(&ask.Item{OpInfo: op})
 	}))
+}
+
+// Groups has one group for each of History.Operations that Ask visits.
+func (p *Pool) Groups(ctx context.Context, q ask.Query, by string) (out []ask.Group, err error) {
+	return out, p.Ask(ctx, q, func(i *ask.Item) error {
+		out = append(out, ask.Group{Key: files.Text(by), Ops: 1, Bytes: i.Len})
+		return nil
+	})
 }
 
 func visit[T any](p *Pool, list []T, fn func(T) error) error {

@@ -7,8 +7,8 @@ import (
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/inode"
-	"varve/internal/oplog"
 	"varve/internal/opfile"
+	"varve/internal/oplog"
 )
 
 // Exported says what a file of operations has.

@@ -43,6 +43,7 @@ func (s *Server) query(in *ByRange) (q ask.Query, moments []engine.Moment, err e
 }
 
 func (s *Server) asking() {
+	s.operationFiles()
 	type logInput struct {
 		ByRange
 		Follow bool `query:"follow" doc:"Go on with what happens from now on"`

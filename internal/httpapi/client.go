@@ -182,7 +182,10 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values, in, 
 // to close.
 func (c *Client) send(ctx context.Context, method, path string, q url.Values, in any) (*http.Response, error) {
 	var body io.Reader
-	if in != nil {
+	upload, isUpload := in.(io.Reader)
+	if isUpload {
+		body = upload
+	} else if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {
 			return nil, fail.Wrap(fail.Invalid, err, "request")
@@ -193,7 +196,7 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, in
 	if err != nil {
 		return nil, fail.Wrap(fail.Invalid, err, "request")
 	}
-	if in != nil {
+	if in != nil && !isUpload {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.http.Do(req)

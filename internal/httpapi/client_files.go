@@ -64,7 +64,12 @@ func (c *Client) Versions(ctx context.Context, share, path string, all bool, vis
 
 // ReadFile writes the bytes of a file to w.
 func (c *Client) ReadFile(ctx context.Context, p files.Place, w io.Writer) error {
-	resp, err := c.send(ctx, "GET", dataset(p.Share)+"/files/bytes", placeQuery(p), nil)
+	return c.download(ctx, dataset(p.Share)+"/files/bytes", placeQuery(p), w)
+}
+
+// download writes the bytes of an answer.
+func (c *Client) download(ctx context.Context, path string, q url.Values, w io.Writer) error {
+	resp, err := c.send(ctx, "GET", path, q, nil)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,9 @@ package httpapi
 
 import (
 	"context"
+	"io"
+	"net/url"
+	"strconv"
 
 	"varve/internal/oplog"
 	"varve/internal/redo"
@@ -27,6 +30,13 @@ func (c *Client) Replay(ctx context.Context, name string, o redo.ReplayOptions) 
 	return c.redo(ctx, dataset(name)+"/replay", in, o.Tell)
 }
 
+// ReplayFrom makes a new dataset of one, at o.At, and of the operations in a file.
+func (c *Client) ReplayFrom(ctx context.Context, name string, o redo.FromOptions, file io.Reader) (*redo.Report, error) {
+	q := url.Values{"at": {o.At.String()}, "new": {o.Name}, "dry_run": {strconv.FormatBool(o.DryRun)},
+		"on_conflict": {string(o.OnConflict)}, "taint": {string(o.Taint)}}
+	return c.redoWith(ctx, dataset(name)+uploads, q, file, nil)
+}
+
 func how(o redo.Options) map[string]any {
 	in := map[string]any{"dry_run": o.DryRun}
 	if o.OnConflict != "" {
@@ -47,7 +57,11 @@ func setFilter(in map[string]any, name string, f *oplog.Filter) {
 }
 
 func (c *Client) redo(ctx context.Context, path string, in any, tell func(redo.Advance)) (r *redo.Report, err error) {
-	return r, streamFrom(ctx, c, "POST", path, nil, in, func(m *RedoMessage) (bool, error) {
+	return c.redoWith(ctx, path, nil, in, tell)
+}
+
+func (c *Client) redoWith(ctx context.Context, path string, q url.Values, in any, tell func(redo.Advance)) (r *redo.Report, err error) {
+	return r, streamFrom(ctx, c, "POST", path, q, in, func(m *RedoMessage) (bool, error) {
 		switch {
 		case m.Error != nil:
 			return true, m.Error.failure()

@@ -34,6 +34,7 @@
 //	POST   /v1/snapshots                     {name, expires}                of all datasets
 //	GET    /v1/log                           ?dataset=&since=&until=&filter=&follow=  a stream of operations
 //	GET    /v1/log/groups                    ?dataset=&since=&until=&filter=&by=      a stream of groups
+//	GET    /v1/log/export                    ?dataset=&since=&until=&filter=          a file of operations
 //	GET    /v1/checkpoints
 //	GET    /v1/segments
 //	GET    /v1/segments/{segment}/frames     a stream of frames
@@ -51,6 +52,7 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"varve/internal/ask"
@@ -111,6 +113,7 @@ type Pool interface {
 type Asker interface {
 	Ask(ctx context.Context, q ask.Query, fn func(*ask.Item) error) error
 	Groups(ctx context.Context, q ask.Query, by string) ([]ask.Group, error)
+	Export(ctx context.Context, q ask.Query, out io.Writer) (ask.Exported, error)
 }
 
 // ServerStatus is the answer of GET /v1/status.

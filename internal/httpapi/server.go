@@ -121,6 +121,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // cancel a handler that works for longer than a body may take.
 func bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isUpload(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
 		control := http.NewResponseController(w)
 		control.SetReadDeadline(time.Now().Add(readTimeout))
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))

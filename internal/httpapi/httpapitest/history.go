@@ -3,12 +3,14 @@ package httpapitest
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 
 	"varve/internal/ask"
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/files"
+	"varve/internal/opfile"
 	"varve/internal/oplog"
 	"varve/internal/when"
 )
@@ -200,4 +202,19 @@ func (p *Pool) Node(segment uint64, block uint32) (string, error) {
 		return "", fail.New(fail.NotFound, "%s is no tree node", addr)
 	}
 	return p.History.Dump, nil
+}
+
+// Export writes an operation for each of History.Operations that Ask visits.
+func (p *Pool) Export(ctx context.Context, q ask.Query, out io.Writer) (ask.Exported, error) {
+	w, err := opfile.NewWriter(out, opfile.Header{Name: q.Dataset, To: 1 << 60})
+	if err != nil {
+		return ask.Exported{}, err
+	}
+	err = p.Ask(ctx, q, func(i *ask.Item) error {
+		return w.Op(&oplog.Op{LSN: i.LSN, Kind: oplog.Trim, Len: oplog.BlockSize}, nil)
+	})
+	if err != nil {
+		return ask.Exported{}, err
+	}
+	return ask.Exported{}, w.Close()
 }

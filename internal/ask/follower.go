@@ -299,7 +299,7 @@ const listed = 1000
 
 // list notes the names in a directory of the view, and returns that of ino.
 func (f *Follower) list(dir, ino uint64) (found place, ok bool, err error) {
-	err = f.entries(dir, func(e *inode.Entry) error {
+	err = entries(f.view, dir, func(e *inode.Entry) error {
 		p := place{dir: dir, name: e.Name}
 		if e.Ino == ino && !ok {
 			found, ok = p, true
@@ -312,11 +312,12 @@ func (f *Follower) list(dir, ino uint64) (found place, ok bool, err error) {
 	return found, ok, err
 }
 
-func (f *Follower) entries(dir uint64, fn func(*inode.Entry) error) error {
+// entries visits the entries of a directory of a view.
+func entries(v *engine.View, dir uint64, fn func(*inode.Entry) error) error {
 	after := uint64(0)
 	for {
 		var chunk []inode.Entry
-		err := f.view.Look(func(r inode.Reader) error {
+		err := v.Look(func(r inode.Reader) error {
 			return inode.List(r, dir, after, func(e inode.Entry) bool {
 				e.Name = strings.Clone(e.Name)
 				chunk = append(chunk, e)
@@ -343,7 +344,7 @@ func (f *Follower) lookEverywhere() error {
 	for len(dirs) > 0 {
 		dir := dirs[len(dirs)-1]
 		dirs = dirs[:len(dirs)-1]
-		err := f.entries(dir, func(e *inode.Entry) error {
+		err := entries(f.view, dir, func(e *inode.Entry) error {
 			if uint32(e.Type)<<12 == inode.ModeDir {
 				dirs = append(dirs, e.Ino)
 				return nil

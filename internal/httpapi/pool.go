@@ -22,6 +22,8 @@
 //	GET    /v1/datasets/{name}/files/bytes   ?path=&when=                   the bytes of a file
 //	GET    /v1/datasets/{name}/files/diff    ?path=&from=&to=               a stream of differences
 //	GET    /v1/datasets/{name}/files/versions ?path=&all=                   a stream of versions
+//	GET    /v1/datasets/{name}/files/deleted ?path=                         a stream of names
+//	POST   /v1/datasets/{name}/replay-from   ?at=&new=                      a file of operations as the body
 //	POST   /v1/datasets/{name}/files/copy    {path, when, to, to_path, force}  a stream of progress
 //	POST   /v1/datasets/{name}/files/rollback {path, when}                  a stream of progress
 //	GET    /v1/datasets/{name}/tree          ?when=                         a stream of nodes
@@ -114,6 +116,7 @@ type Asker interface {
 	Ask(ctx context.Context, q ask.Query, fn func(*ask.Item) error) error
 	Groups(ctx context.Context, q ask.Query, by string) ([]ask.Group, error)
 	Export(ctx context.Context, q ask.Query, out io.Writer) (ask.Exported, error)
+	Deleted(ctx context.Context, share, path string, fn func(*ask.Deleted) error) error
 }
 
 // ServerStatus is the answer of GET /v1/status.

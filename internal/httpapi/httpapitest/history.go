@@ -218,3 +218,11 @@ func (p *Pool) Export(ctx context.Context, q ask.Query, out io.Writer) (ask.Expo
 	}
 	return ask.Exported{}, w.Close()
 }
+
+// Deleted has the path itself.
+func (p *Pool) Deleted(_ context.Context, share, path string, fn func(*ask.Deleted) error) error {
+	if _, err := p.Dataset(share); err != nil {
+		return err
+	}
+	return fn(&ask.Deleted{Name: files.Text(path), LSN: 2, Before: 1, Time: Start, What: "removed"})
+}

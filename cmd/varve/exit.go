@@ -53,8 +53,8 @@ var exitMeanings = []struct {
 }{
 	{0, "done"},
 	{exitCodes[fail.Other], "failed"},
-	{exitDamage, "check or clean found damage"},
-	{exitPartial, "undo or replay did a part: conflicts, or history does not reach back"},
+	{exitDamage, "differences, or check or clean found damage"},
+	{exitPartial, "partial: restore, undo or replay did what could be done"},
 	{exitWarning, "status --check: warning"},
 	{exitCritical, "status --check: critical"},
 	{exitCodes[fail.NotFound], "no such object"},

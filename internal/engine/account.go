@@ -29,7 +29,7 @@ type books struct {
 	deaths []death // in memory only
 
 	history, data, nodes int64 // blocks, as the counters say
-	counted              [lostList + 1]int64
+	counted              [asideBucket + 1]int64
 }
 
 // blockSet is a bit for each block, by segment.
@@ -59,7 +59,7 @@ func (c *account) take(d *dataset) {
 	for _, l := range d.lines {
 		es := &l.estate
 		b := books{id: d.id, name: d.name}
-		b.history, b.data, b.nodes = es.historyBlocks, es.data.blocks, es.nodes.blocks
+		b.history, b.data, b.nodes = es.historyBlocks, es.data.blocks, es.nodes.blocks+es.asides.blocks
 		add := func(runs []*deathRun) {
 			for _, x := range runs {
 				b.runs = append(b.runs, *x)
@@ -75,7 +75,7 @@ func (c *account) take(d *dataset) {
 		add(es.history)
 		add(es.foreign)
 		add(es.lost)
-		for _, bs := range []*buckets{&es.data, &es.nodes} {
+		for _, bs := range es.sorts() {
 			for _, k := range bs.all {
 				add(k.runs)
 				count(bs.list, k.fresh)
@@ -118,7 +118,7 @@ func (c *checker) books(b books) error {
 	for _, x := range []struct {
 		what      string
 		says, has int64
-	}{{"history", b.history, b.counted[historyList]}, {"snapshots", b.data, b.counted[dataBucket]}, {"nodes", b.nodes, b.counted[nodeBucket]}} {
+	}{{"history", b.history, b.counted[historyList]}, {"snapshots", b.data, b.counted[dataBucket]}, {"nodes", b.nodes, b.counted[nodeBucket] + b.counted[asideBucket]}} {
 		if x.says != x.has {
 			c.damage("counters of "+b.name, fail.New(fail.Corrupt, "%d blocks are said to be kept for %s; it is %d", x.says, x.what, x.has))
 		}

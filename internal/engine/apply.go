@@ -35,13 +35,13 @@ func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error 
 	}
 	switch op.Kind {
 	case oplog.CreateVolume:
-		return e.applyCreate(op, pos, &image{figures: figures{size: op.Size}, tree: e.cache.Open(tree.Ref{})}, 0)
+		return e.applyCreate(op, pos, &overlay{image: image{figures: figures{size: op.Size}, tree: e.cache.Open(tree.Ref{})}})
 	case oplog.CreateShare:
 		im, err := e.emptyShare(op)
 		if err != nil {
 			return err
 		}
-		return e.applyCreate(op, pos, im, 0)
+		return e.applyCreate(op, pos, &overlay{image: *im})
 	case oplog.Clone:
 		return e.applyClone(op, pos, pre)
 	case oplog.Rollback, oplog.Undo:
@@ -56,6 +56,8 @@ func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error 
 		d.mu.Unlock()
 	case oplog.Set:
 		e.setProperty(d, op)
+	case oplog.SetState:
+		e.setState(d, op.Value)
 	case oplog.DestroySnapshot:
 		return e.removeSnapshot(d, op)
 	case oplog.Destroy:
@@ -113,15 +115,14 @@ func (e *Engine) applyData(d *dataset, op *oplog.Op, pre *prepared) error {
 	return nil
 }
 
-// applyCreate adds a dataset that begins as im. Of a clone, from is the root of
-// its origin that im was made from.
-func (e *Engine) applyCreate(op *oplog.Op, pos segment.Position, im *image, from uint64) error {
+// applyCreate adds a dataset that begins as im.
+func (e *Engine) applyCreate(op *oplog.Op, pos segment.Position, im *overlay) error {
 	if e.datasets[op.Dataset] != nil || !op.Now && e.names[op.Name] != nil {
 		return fail.New(fail.Corrupt, "%v: the dataset exists already", op)
 	}
 	d := &dataset{
 		id: op.Dataset, name: op.Name, created: stamp{op.LSN, op.Time},
-		parent: op.Source, origin: e.datasets[op.Source], fork: op.At, head: *im, changed: op.LSN, horizon: stamp{op.LSN, op.Time},
+		parent: op.Source, origin: e.datasets[op.Source], fork: op.At, head: im.image, changed: op.LSN, horizon: stamp{op.LSN, op.Time},
 	}
 
 	if d.origin != nil {
@@ -134,9 +135,9 @@ func (e *Engine) applyCreate(op *oplog.Op, pos segment.Position, im *image, from
 		parent = d.origin.lineAt(op.At)
 	}
 	d.head.since, d.head.own = op.LSN, 0
-	d.head.led = &d.begin(op.LSN, parent, op.At, from).led
+	d.head.led = &d.begin(op.LSN, parent, op.At, im).led
 	e.datasets[d.id] = d
-	if op.Now { // aside: nobody sees it until it is published
+	if op.Now { // a draft: nobody sees it until it is published
 		d.destroyed = d.created
 	} else {
 		e.names[d.name] = d
@@ -160,11 +161,14 @@ func (e *Engine) applyClone(op *oplog.Op, pos segment.Position, pre *prepared) e
 		pre = &prepared{im: im}
 	}
 	defer pre.im.hold.release()
-	return e.applyCreate(op, pos, &pre.im.image, pre.im.from)
+	if err := e.applyCreate(op, pos, pre.im); err != nil {
+		return err
+	}
+	return e.makeWith(e.datasets[op.Dataset], op)
 }
 
 // applyRollback makes the head the state at op.At, or for an Undo what another
-// dataset was then, which was made aside. What it leaves stays: as a guard snapshot, and its extents born since die with a dying list. The root
+// dataset was then: a draft. What it leaves stays: as a guard snapshot, and its extents born since die with a dying list. The root
 // right after it is a base, so that no view replays across a rollback.
 func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, pre *prepared) error {
 	of := d // whose moment it becomes
@@ -184,7 +188,7 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	old := d.addRoot(d.freeze(op.LSN-1, pos))
-	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN - 1, time: op.Time, guard: true})
+	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN - 1, time: op.Time, at: op.Time, guard: true})
 	// What was born by the moment gone back to lives on, where that is on this line.
 	born, from, goesOn := op.At, pre.im.from, parent == d.now()
 	if !goesOn {
@@ -198,7 +202,7 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	d.addLeft(&leftHead{root: old, born: from, at: op.LSN})
 	d.now().spans[len(d.now().spans)-1].to = op.LSN
 	e.ends[d.now()] = struct{}{}
-	next := d.begin(op.LSN, parent, op.At, pre.im.from)
+	next := d.begin(op.LSN, parent, op.At, pre.im)
 	next.goesOn, pre.im.led = goesOn, &next.led
 	d.thaw()
 	if of == d {
@@ -265,9 +269,10 @@ func (e *Engine) applyDestroy(d *dataset, op *oplog.Op, pos segment.Position) {
 	}
 	d.pinReset(-1)
 	for _, p := range d.props {
-		e.record(itemKey(tagProperty, d.id, p.lsn), nil)
+		e.record(itemKey(tagProperty, d.id, p.item), nil)
 	}
 	d.props = nil
+	e.setState(d, "")
 	e.dropBases(d)
 }
 
@@ -301,11 +306,6 @@ func (e *Engine) discard(records map[tree.Key][]byte, d *dataset, r *root) bool 
 		return false
 	}
 	records[itemKey(tagRoot, d.id, r.lsn)] = nil
-	if r.aside {
-		if from := d.rootAt(r.from); from != nil {
-			e.discard(records, d, from)
-		}
-	}
 	return true
 }
 

@@ -1,182 +1,52 @@
 package engine
 
-import (
-	"varve/internal/fail"
-	"varve/internal/oplog"
-)
+import "varve/internal/tree"
 
-// Aside is a dataset that is being made where nobody sees it: a clone, into which
-// operations are repeated. It ends in one of three ways, each one operation: it is
-// published under a name, it takes the place of the dataset that it was cloned from,
-// or it goes. One that a crash leaves goes when the pool is opened. Its operations
-// are made by one goroutine; they show the client that was set last.
-type Aside struct {
-	*Head
-	from *dataset // what it was cloned from
-	held uint64   // the moment from which on that one's history stays meanwhile
-	over bool
-}
+// A root aside is what a snapshot of the past refers to. It was replayed from a
+// root of its line, whose nodes it shares, and has nodes that were never the
+// head's: born at its moment, and dead at the next one (asideNode). Its own lie in
+// buckets of their own, and it pins the other root's. So the moment is kept
+// without the records that it was replayed from, as soon as it is on disk.
+//
+//	line    ---r0---------m-----------
+//	             \........m              the root aside: nodes of r0, and its own
+//	                       \----        a clone, or the line after a rollback
+//
+// A line that begins with it has r0's nodes but for those that m does not share,
+// which it gave up when it began; and m's own ones, which live on if it absorbs
+// the line that it forked from.
 
-// isAside reports whether d is one. The gate is held, or d.mu.
-func (d *dataset) isAside() bool { return d.destroyed.lsn == d.created.lsn }
-
-// Aside begins one as m. While it is there the history of its origin stays from m
-// on, and Ops can read it. name is for the log. NotFound, OutsideHistory.
-func (e *Engine) Aside(c Caller, m Moment, name string) (*Aside, error) {
-	e.gate.RLock()
-	from, err := e.find(m.Dataset)
-	e.gate.RUnlock()
-	if err != nil {
-		return nil, err
-	}
-	if m.LSN < from.created.lsn {
-		return nil, fail.New(fail.Invalid, "lsn %d is before %s was cloned; that moment is its origin's", m.LSN, m.Dataset).
-			WithHint("begin with a moment of the origin")
-	}
-	a := &Aside{from: from, held: m.LSN}
-	a.hold(1)
-	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name, Now: true}
-	if err := e.forkTo(op, m, false); err != nil {
-		a.hold(-1)
-		return nil, err
-	}
-	e.gate.RLock()
-	a.Head = &Head{e: e, d: e.datasets[op.Dataset], write: true, caller: c, client: e.client(c), aside: true}
-	e.gate.RUnlock()
-	return a, nil
-}
-
-// hold keeps the history of the origin, or lets it go.
-func (a *Aside) hold(n int) {
-	a.from.mu.Lock()
-	defer a.from.mu.Unlock()
-	if n > 0 {
-		a.from.repeats.add(a.held)
-	} else {
-		a.from.repeats.remove(a.held)
-	}
-}
-
-// isRepeated reports whether somebody repeats operations of d from before lsn on:
-// history may not begin there yet.
-func (d *dataset) isRepeated(lsn uint64) bool {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return len(d.repeats.at) > 0 && d.repeats.at[0] < lsn
-}
-
-// As sets the client that the operations to come show: nil is the server itself.
-func (a *Aside) As(c *oplog.Client) { a.client = c }
-
-// Grow makes a volume longer, as Resize does. What is shorter or a share stays.
-func (a *Aside) Grow(size uint64) error {
-	if a.IsShare() || size <= a.Size() {
+// enterBegan enters what a line that began with a root aside gave up of the root
+// that this shares nodes with. Both are on disk.
+func (e *Engine) enterBegan(x *lineCut) error {
+	l := x.l
+	if l.began == nil {
 		return nil
 	}
-	op := &oplog.Op{Kind: oplog.Resize, Client: a.client, Dataset: a.d.id, Size: size}
-	return a.e.begin(op, false, func() (*prepared, error) { return nil, nil })
-}
-
-// Publish makes it a dataset like others. Exists.
-func (a *Aside) Publish(c Caller, name string) (Done, error) {
-	op := &oplog.Op{Kind: oplog.Undestroy, Client: a.e.client(c), Dataset: a.d.id, Name: name}
-	done, err := a.e.change(op, true, func() (*prepared, error) { return nil, a.e.free(name) })
-	if err == nil {
-		a.end()
-	}
-	return done, err
-}
-
-// Replace makes it the head of what it was cloned from, whose last change it knows:
-// upTo. What that was stays, as a guard snapshot and in history. Busy where a client
-// may write to a volume, or the head has changed since. Discard it then, too.
-func (a *Aside) Replace(c Caller, upTo uint64) (Done, error) {
-	e, d := a.e, a.from
-	im, err := e.imageAt(a.d, e.log.LastLSN())
-	if err != nil {
-		return Done{}, err
-	}
-	op := &oplog.Op{Kind: oplog.Undo, Client: e.client(c), Dataset: d.id, Source: a.d.id, At: im.hold.lsn}
-	e.clients.Lock()
-	err = e.begin(op, true, func() (*prepared, error) {
-		switch {
-		case d.destroyed.lsn != 0:
-			return nil, fail.New(fail.NotFound, "%s is gone", d.name)
-		case d.lastChange() > upTo:
-			return nil, fail.New(fail.Busy, "%s has changed meanwhile, at lsn %d", d.name, d.changed).WithHint("try again")
+	aside, from := e.cache.OpenVersion(l.began.ref), e.cache.OpenVersion(l.began.from.ref)
+	defer aside.Close()
+	defer from.Close()
+	shared := map[uint64]bool{}
+	err := tree.Nodes(aside, func(n tree.Node) error {
+		if n.Ref.Birth > l.began.from.lsn {
+			return nil
 		}
-		op.Name = d.guardName("before-undo-")
-		return &prepared{im: im}, d.busy()
+		shared[n.Ref.Addr] = true
+		return tree.SkipNode
 	})
-	e.clients.Unlock()
 	if err != nil {
-		if op.LSN == 0 {
-			im.close()
+		return err
+	}
+	led := ledger{deaths: x.deaths}
+	err = tree.Nodes(from, func(n tree.Node) error {
+		if shared[n.Ref.Addr] {
+			return tree.SkipNode
 		}
-		return Done{}, err
+		led.dropNode(tree.Drop{Addr: n.Ref.Addr, Birth: n.Ref.Birth, Death: l.id})
+		return nil
+	})
+	if err == nil {
+		x.deaths, l.began = led.deaths, nil
 	}
-	done, err := e.finish(op)
-	done.Guard = op.Name
-	e.wakeCheckpoint()
-	return done, err
-}
-
-// Discard lets it go, if it has not ended otherwise.
-func (a *Aside) Discard() {
-	if a.over {
-		return
-	}
-	a.end()
-	if err := a.e.destroyAside(a.d); err != nil {
-		a.e.logger.Warn("what was made aside goes when the pool is opened next", "dataset", a.d.id, "err", err)
-	}
-}
-
-func (a *Aside) end() {
-	a.over = true
-	a.hold(-1)
-}
-
-func (e *Engine) destroyAside(d *dataset) error {
-	defer e.mayGain()
-	_, err := e.change(&oplog.Op{Kind: oplog.Destroy, Dataset: d.id, Now: true}, true, func() (*prepared, error) { return nil, nil })
 	return err
-}
-
-// dropAsides lets go what a crash left half made.
-func (e *Engine) dropAsides() {
-	e.gate.RLock()
-	var left []*dataset
-	for _, d := range e.datasets {
-		if d.isAside() && !d.gone {
-			left = append(left, d)
-		}
-	}
-	e.gate.RUnlock()
-	for _, d := range left {
-		if err := e.destroyAside(d); err != nil {
-			e.logger.Warn("dropping what was half made", "dataset", d.id, "err", err)
-		}
-	}
-}
-
-// errPaused makes an operation wait until its dataset takes some again.
-type errPaused struct{ over chan struct{} }
-
-func (*errPaused) Error() string { return "the dataset is paused" }
-
-// Pause lets operations on the data of what a was cloned from wait until resume is
-// called, which must be soon. It returns the last of them.
-func (a *Aside) Pause() (last uint64, resume func()) {
-	d := a.from
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	p := &errPaused{make(chan struct{})}
-	d.paused = p
-	return d.changed, func() {
-		d.mu.Lock()
-		d.paused = nil
-		d.mu.Unlock()
-		close(p.over)
-	}
 }

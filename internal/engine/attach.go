@@ -20,7 +20,7 @@ type Head struct {
 	since  time.Time
 	kick   func()
 	gone   chan struct{} // closed by Detach
-	aside  bool          // of a dataset that is being made
+	draft  bool          // of a dataset that is being made
 }
 
 // Attach takes hold of a dataset's head. kick is called, from any goroutine,

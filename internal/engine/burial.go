@@ -14,6 +14,7 @@ import (
 type ancestor struct {
 	*line
 	fork, forkFrom uint64 // where the heir began
+	fromAside      bool
 }
 
 // settled reports whether a line that is over has nothing left to enter or to
@@ -21,7 +22,7 @@ type ancestor struct {
 func (l *line) settled() bool {
 	d := l.d
 	mine := func(r *root) bool { return d.lineAt(r.lsn) == l }
-	return len(l.led.deaths)+len(l.drops) == 0 && l.estate.sorted() &&
+	return len(l.led.deaths)+len(l.drops) == 0 && l.began == nil && l.estate.sorted() &&
 		(d.gone || d.horizon.lsn >= l.end()) &&
 		!slices.ContainsFunc(d.retired, func(t retiredHead) bool { return t.line == l }) &&
 		!slices.ContainsFunc(d.fresh, mine) &&
@@ -33,7 +34,7 @@ func (l *line) settled() bool {
 func (l *line) unused() bool {
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
-	return l.children == 0 && len(l.dataPins.at)+len(l.nodePins.at) == 0 && l.estate.empty()
+	return l.children == 0 && len(l.dataPins.at)+len(l.nodePins.at)+len(l.asidePins.at) == 0 && l.estate.empty()
 }
 
 // heir returns the line that takes l over: the only one that forked from it. A
@@ -50,17 +51,40 @@ func (e *Engine) heir(l *line) *line {
 			return c
 		}
 	}
-	if len(l.dataPins.at) != 1 || l.dataPins.n[0] != 1 || len(l.nodePins.at) != 1 || l.nodePins.n[0] != 1 {
-		return nil
-	}
 	for _, d := range e.datasets {
 		for _, c := range d.lines {
-			if c.parent == l && !d.gone {
+			if c.parent == l && !d.gone && l.needsOnly(c) {
 				return c
 			}
 		}
 	}
 	return nil
+}
+
+// needsOnly reports whether the fork of c, and what that needs, are all that pins
+// l. l.d.mu is held.
+func (l *line) needsOnly(c *line) bool {
+	asides := 0
+	if c.fromAside {
+		r := l.d.rootAt(c.fork)
+		if r.forks != 1 || r.snaps+r.views+r.walks+r.shared > 0 || r.vers != nil {
+			return false
+		}
+		asides = 1 // it pins its own moment and the root that it shares nodes with
+	}
+	return l.dataPins.total() == 1 && l.nodePins.total() == 1+asides && l.asidePins.total() == asides
+}
+
+// unfork lets go of what one of its forks needed of a line: the last one keeps the
+// root aside that it began with.
+func (e *Engine) unfork(c *cut, l, fork *line) {
+	l.addFork(fork, -1)
+	if !fork.fromAside {
+		return
+	}
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	e.discard(c.records, l.d, l.d.rootAt(fork.fork))
 }
 
 // bury removes the lines that are over and that nothing needs any more, and the
@@ -77,18 +101,18 @@ func (e *Engine) bury(c *cut) {
 		heir := e.heir(l)
 		switch {
 		case heir != nil:
-			e.takeOver(heir, l)
+			e.takeOver(c, heir, l)
 		case l.unused() && l.goesOn:
 			if !l.parent.settled() {
 				continue // it is not known yet what is dead there
 			}
-			l.parent.estate.returning = append(l.parent.estate.returning, ancestor{l, l.fork, l.forkFrom})
-			l.parent.addFork(l, -1)
+			l.parent.estate.returning = append(l.parent.estate.returning, ancestor{l, l.fork, l.forkFrom, l.fromAside})
+			e.unfork(c, l.parent, l)
 			e.touch(l.parent.d)
 		case l.unused():
 			e.forgetRuns(c, l)
 			if l.parent != nil {
-				l.parent.addFork(l, -1)
+				e.unfork(c, l.parent, l)
 				e.touch(l.parent.d)
 			}
 		default:
@@ -120,18 +144,21 @@ func (e *Engine) removeLine(c *cut, l *line) {
 
 // takeOver makes heir go on from where l began: l's pins are its own now, but
 // for its own fork.
-func (e *Engine) takeOver(heir, l *line) {
-	was := ancestor{l, heir.fork, heir.forkFrom}
+func (e *Engine) takeOver(c *cut, heir, l *line) {
 	d := heir.d
 	if l.d != d {
-		l.addFork(heir, -1)
+		e.unfork(c, l, heir)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	heir.estate.absorbing = append(heir.estate.absorbing, was)
-	heir.parent, heir.fork, heir.forkFrom, heir.goesOn, heir.led.fork = l.parent, l.fork, l.forkFrom, l.goesOn, l.fork
 	if l.d == d {
-		l.dropFork(was.fork, was.forkFrom)
+		if l.dropFork(heir); heir.fromAside {
+			e.discard(c.records, d, d.rootAt(heir.fork))
+		}
+	}
+	heir.estate.absorbing = append(heir.estate.absorbing, ancestor{l, heir.fork, heir.forkFrom, heir.fromAside})
+	heir.parent, heir.fork, heir.forkFrom, heir.fromAside, heir.goesOn, heir.led.fork = l.parent, l.fork, l.forkFrom, l.fromAside, l.goesOn, l.fork
+	if l.d == d {
 		heir.spans = append(slices.Clone(l.spans), heir.spans...)
 		for i, m := range l.dataPins.at {
 			for range l.dataPins.n[i] {
@@ -148,7 +175,10 @@ func (e *Engine) takeOver(heir, l *line) {
 				heir.nodePins.add(m)
 			}
 		}
-	} else if heir == d.lines[0] { // else it was made aside, for an undo
+		for _, m := range l.asidePins.at {
+			heir.asidePins.add(m)
+		}
+	} else if heir == d.lines[0] { // else it was a draft, for an undo
 		d.absorbed = true
 		d.parent, d.origin, d.fork = 0, nil, 0
 		if heir.parent != nil {
@@ -242,8 +272,13 @@ func (f *filing) inherit(p ancestor) error {
 	for _, k := range []struct {
 		theirs, ours *buckets
 		fork         uint64
-	}{{&p.estate.data, &f.es.data, p.fork}, {&p.estate.nodes, &f.es.nodes, p.forkFrom}} {
-		for _, b := range k.theirs.revive(k.fork) {
+		lives        bool // what it kept, on this line
+	}{{&p.estate.data, &f.es.data, p.fork, true}, {&p.estate.nodes, &f.es.nodes, p.forkFrom, true}, {&p.estate.asides, &f.es.asides, p.fork, p.fromAside}} {
+		var void []*bucket
+		if k.lives {
+			void = k.theirs.revive(k.fork)
+		}
+		for _, b := range void {
 			for _, x := range b.runs {
 				if err := theirs.forget(x); err != nil {
 					return err
@@ -322,7 +357,7 @@ func (f *filing) deadSince(c ancestor) (blockSet, error) {
 		}
 	}
 	var runs []*deathRun
-	for _, bs := range []*buckets{&f.es.data, &f.es.nodes} {
+	for _, bs := range f.es.sorts() {
 		for _, b := range bs.all {
 			runs = append(runs, b.runs...)
 			note(b.fresh)
@@ -386,8 +421,8 @@ func (e *Engine) recordFloor(c *cut) segment.Position {
 			lower(e.replayFrom(r.pos))
 		}
 		for i := 0; d.asides > 0 && i < len(d.roots); i++ {
-			if d.roots[i].shared > 0 { // a clone of a snapshot of the past is replayed from it
-				lower(e.replayFrom(d.roots[i].pos))
+			if r := d.roots[i]; r.aside && r.vers != nil { // not on disk yet: it is replayed anew
+				lower(e.replayFrom(r.from.pos))
 			}
 		}
 		d.mu.Unlock()

@@ -41,7 +41,7 @@ func (e *Engine) find(name string) (*dataset, error) {
 }
 
 // canReturn reports whether d is destroyed and can come back.
-func (d *dataset) canReturn() bool { return d.destroyed.lsn != 0 && !d.gone && !d.isAside() }
+func (d *dataset) canReturn() bool { return d.destroyed.lsn != 0 && !d.gone && !d.isDraft() }
 
 // free checks that a new dataset may be called name. The gate is held.
 func (e *Engine) free(name string) error {
@@ -152,7 +152,7 @@ func (e *Engine) Datasets(destroyed bool) []DatasetInfo {
 	defer e.gate.RUnlock()
 	out := make([]DatasetInfo, 0, len(e.datasets))
 	for _, d := range e.datasets {
-		if (d.destroyed.lsn != 0) == destroyed && !d.gone && !d.isAside() {
+		if (d.destroyed.lsn != 0) == destroyed && !d.gone && !d.isDraft() {
 			out = append(out, e.info(d))
 		}
 	}

@@ -26,6 +26,7 @@ type cut struct {
 	sets        []*setCut
 	records     map[tree.Key][]byte
 	nextDataset uint64
+	lastTime    int64 // of the last operation before the cut
 	logBytes    int64
 	floor       segment.Position    // no replay of history starts before it
 	freed       map[uint64][]uint64 // segments whose map of free blocks is written: the bits
@@ -49,6 +50,7 @@ type lineCut struct {
 	fork, horizon      uint64 // where history begins: behind everything, where all of the line is out of it
 	deaths             []death
 	dataPins, nodePins []uint64
+	asidePins          []uint64
 	absorbed           []ancestor // that it takes over
 	returned           []ancestor // that gave back what they had of it
 }
@@ -99,7 +101,7 @@ func (e *Engine) flip(always bool) *cut {
 	}
 	c := &cut{
 		checkpointRecord: checkpointRecord{number: last.number + 1, cut: lsn, time: e.poolTime(), pos: e.log.Cut()},
-		nextDataset:      e.nextDataset, logBytes: e.log.Appended(),
+		nextDataset:      e.nextDataset, lastTime: e.lastTime.Load(), logBytes: e.log.Appended(),
 	}
 	c.age = e.age()
 	c.base = lsn-e.lastBase.cut >= e.opt.BaseOps || c.time-e.lastBase.time >= int64(e.opt.BaseAge)
@@ -159,7 +161,7 @@ func (d *dataset) cut(c *cut, e *Engine) *setCut {
 func (l *line) cut(c *cut) *lineCut {
 	x := &lineCut{
 		l: l, fork: l.fork, horizon: l.d.horizon.lsn, deaths: l.led.deaths,
-		dataPins: slices.Clone(l.dataPins.at), nodePins: slices.Clone(l.nodePins.at),
+		dataPins: slices.Clone(l.dataPins.at), nodePins: slices.Clone(l.nodePins.at), asidePins: slices.Clone(l.asidePins.at),
 		absorbed: l.estate.absorbing, returned: l.estate.returning,
 	}
 	if l.d.gone || l.end() != 0 && l.end() <= x.horizon {
@@ -255,7 +257,7 @@ func (e *Engine) writeNodes(c *cut) error {
 				for i := range uint64(len(pages)) {
 					if err == nil {
 						x := s.line(s.d.lineOf(r.lsn))
-						x.deaths = append(x.deaths, death{kind: nodeDeath, count: 1, addr: addr + i, birth: r.lsn, death: r.lsn + 1})
+						x.deaths = append(x.deaths, death{kind: asideNode, count: 1, addr: addr + i, birth: r.lsn, death: r.lsn + 1})
 					}
 				}
 				return addr, err
@@ -389,6 +391,9 @@ func (e *Engine) writeSet(c *cut, s *setCut) error {
 	}
 	for _, x := range s.lines {
 		x.takeDrops(c.cut)
+		if err := e.enterBegan(x); err != nil {
+			return err
+		}
 	}
 	if err := e.enterLeft(c, s); err != nil {
 		return err
@@ -404,6 +409,8 @@ func (e *Engine) writeSet(c *cut, s *setCut) error {
 			return fail.New(fail.Other, "root of %s at lsn %d was not written to the log", d.name, r.lsn)
 		}
 		r.ref = ref
+	}
+	for _, r := range s.fresh {
 		c.records[itemKey(tagRoot, d.id, r.lsn)] = rootRecord(r)
 	}
 	var ref tree.Ref
@@ -442,7 +449,7 @@ func (e *Engine) writePool(c *cut) error {
 		return err
 	}
 	e.drops = append(e.drops, drops...)
-	s := superRoot{number: c.number, cut: c.cut, time: c.time, age: c.age, nextDataset: c.nextDataset, pos: c.pos, pool: ref, drops: e.drops}
+	s := superRoot{number: c.number, cut: c.cut, time: c.time, age: c.age, lastTime: c.lastTime, nextDataset: c.nextDataset, pos: c.pos, pool: ref, drops: e.drops}
 	if _, err = e.log.SuperRoot(s.encode()); err == nil {
 		e.died, e.drops = e.drops, nil
 	}
@@ -463,9 +470,15 @@ func (e *Engine) settle(c *cut) {
 			if e.discard(e.records, s.d, r) { // what needed it is gone
 				e.touch(s.d)
 			}
+			if !r.aside {
+				continue
+			}
+			if r.from.shared--; e.discard(e.records, s.d, r.from) {
+				e.touch(s.d)
+			}
 		}
-		for _, r := range slices.Clone(s.d.roots) { // a step of the checkpoint may have been the last that needed one
-			if len(s.left) > 0 && e.discard(e.records, s.d, r) {
+		for _, r := range slices.Clone(s.d.roots) { // a step of the checkpoint may have been the last that needed one, or a view
+			if (len(s.left) > 0 || r.aside) && e.discard(e.records, s.d, r) {
 				e.touch(s.d)
 			}
 		}

@@ -15,7 +15,6 @@ type compactor interface {
 	Relocated() []uint64
 	Held(segment uint64) (slot uint64, blocks []compact.Range)
 	ReadAt(n uint64, p []byte, off int64) error
-	In(slot uint64) []uint64
 	Slots() ([]compact.SlotInfo, error)
 	PunchSlots(least int) (bytes int64, err error)
 	Dead() (bytes int64)
@@ -120,10 +119,14 @@ func (e *Engine) compact(store compactor, r *CleanReport, victims []compact.Vict
 	return res.Slot, err
 }
 
+// aloneGain is the part of a segment that moving one alone has to give: as one
+// of small frames does, whose headers go.
+const aloneGain = 8
+
 // victims chooses segments and slots to compact into one slot, and says what of
 // them is alive: all that the store may not have.
 func (e *Engine) victims(store compactor, tried map[uint64]bool, below float64, short bool) (out []compact.Victim, err error) {
-	all, err := e.candidates(store, tried)
+	all, in, err := e.candidates(store, tried)
 	if err != nil {
 		return nil, err
 	}
@@ -136,13 +139,13 @@ func (e *Engine) victims(store compactor, tried map[uint64]bool, below float64, 
 			break
 		}
 	}
-	if len(chosen) < 2 {
-		return nil, nil // one alone would only move
+	if len(chosen) == 0 || len(chosen) == 1 && chosen[0].Blocks-chosen[0].Live < size/aloneGain {
+		return nil, nil // a slot is as long as what is in it; but one alone may only move
 	}
 	for _, c := range chosen {
 		tried[c.Number] = true
 		if c.Number >= compact.SlotBase {
-			for _, seg := range store.In(c.Number) {
+			for _, seg := range in[c.Number] {
 				_, live := store.Held(seg)
 				out = append(out, compact.Victim{Segment: seg, Live: live})
 			}
@@ -159,13 +162,14 @@ func (e *Engine) victims(store compactor, tried map[uint64]bool, below float64, 
 }
 
 // candidates are the segments and slots of which something is dead: what is
-// alive of them, and how many blocks they occupy.
-func (e *Engine) candidates(store compactor, tried map[uint64]bool) (all []compact.Candidate, err error) {
+// alive of them, and how many blocks they occupy; and which segments each slot has.
+func (e *Engine) candidates(store compactor, tried map[uint64]bool) (all []compact.Candidate, in map[uint64][]uint64, err error) {
 	floor, moved, now := e.recordsFrom(), e.relocated(), e.poolTime()
 	slots, err := store.Slots()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	in = map[uint64][]uint64{}
 	size := int(e.store.SegmentSize() / BlockSize)
 	since := func(t int64) time.Duration { return time.Duration(max(1, now-t)) }
 	e.space.mu.Lock()
@@ -180,14 +184,15 @@ func (e *Engine) candidates(store compactor, tried map[uint64]bool) (all []compa
 			continue
 		}
 		last := int64(0)
-		for _, n := range store.In(x.Number) {
+		in[x.Number] = x.Segments
+		for _, n := range x.Segments {
 			if s := e.space.segs[n]; s != nil {
 				last = max(last, s.usage.LastTime)
 			}
 		}
 		all = append(all, compact.Candidate{Number: x.Number, Live: x.Live, Blocks: x.Overhead + x.Blocks - x.Holes, Age: since(last)})
 	}
-	return all, nil
+	return all, in, nil
 }
 
 // liveRanges returns the payload blocks of a segment that the store may not have.

@@ -213,5 +213,8 @@ func (s *sim) judge(t *testing.T) {
 	if s.conf.forget > 0 {
 		s.noteTime()
 	}
+	if s.conf.forget > 0 && s.knob.IntN(4) == 0 {
+		checkClean(t, s)
+	}
 	s.compareAll(fmt.Sprintf("after a crash in %s", s.phase), 4)
 }

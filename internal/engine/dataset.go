@@ -31,6 +31,7 @@ type dataset struct {
 	lines        []*line             // the last one is the present's
 	props        map[string]property // never changed in place: others read it
 	propsVersion atomic.Uint64       // the operation that set one last
+	state        []byte              // of a front end; never changed in place
 	mu           sync.RWMutex
 	head         image
 	frozen       *tree.Version // of the present state, or nil
@@ -80,6 +81,7 @@ type snapshot struct {
 	name    string
 	lsn     uint64 // the moment
 	time    int64
+	at      int64 // when the moment was
 	guard   bool  // made by a rollback, for what it left
 	kept    bool  // made by the schedule of the property keep
 	expires int64 // when it goes by itself: Unix nanoseconds; 0: never
@@ -110,10 +112,12 @@ type root struct {
 	base   bool             // kept for the views of history
 	plain  bool             // one of the last checkpoints'
 	aside  bool             // replayed: the nodes made for it were never the head's
-	from   uint64           // of one aside: the root whose nodes it shares
-	shared int              // roots aside that were replayed from it: heads that begin at their moments are so again
+	from   *root            // of one aside: the root whose nodes it shares; it may not be listed any more
+	shared int              // roots aside that were replayed from it and are not on disk yet: who needs their moments replays anew
 	snaps  int              // snapshots of its moment
 	walks  int              // dying lists and left heads that walk it
+	forks  int              // of one aside: lines whose first tree was made from it
+	views  int              // of one aside: overlays and views of it, in memory only
 	ref    tree.Ref         // its node on disk, valid when version is nil
 	vers   *tree.Version    // until it is written
 }
@@ -162,6 +166,9 @@ func (d *dataset) addRoot(r *root) *root {
 	d.roots = slices.Insert(d.roots, i, r)
 	d.fresh = append(d.fresh, r)
 	d.pinRoot(r)
+	if r.aside {
+		r.from.shared++
+	}
 	return r
 }
 
@@ -169,11 +176,9 @@ func (d *dataset) addRoot(r *root) *root {
 func (d *dataset) pinRoot(r *root) {
 	d.lineAt(r.lsn).nodePins.add(r.lsn)
 	if r.aside {
-		d.lineAt(r.from).nodePins.add(r.from)
+		d.lineAt(r.lsn).asidePins.add(r.lsn)
+		d.lineAt(r.from.lsn).nodePins.add(r.from.lsn)
 		d.asides++
-		if from := d.rootAt(r.from); from != nil {
-			from.shared++
-		}
 	}
 }
 
@@ -209,7 +214,7 @@ func (d *dataset) thin(r *root) (gone []*root) {
 // discard removes a root that nothing keeps. Whoever shares its nodes has a pin
 // of nodes there, which stays.
 func (d *dataset) discard(r *root) bool {
-	if r.base || r.plain || r.walks > 0 || r.snaps > 0 || r.shared > 0 || r.vers != nil {
+	if r.base || r.plain || r.walks > 0 || r.snaps > 0 || r.shared > 0 || r.forks > 0 || r.views > 0 || r.vers != nil {
 		return false
 	}
 	i := slices.Index(d.roots, r)
@@ -219,11 +224,9 @@ func (d *dataset) discard(r *root) bool {
 	d.roots = slices.Delete(d.roots, i, i+1)
 	d.lineAt(r.lsn).nodePins.remove(r.lsn)
 	if r.aside {
-		d.lineAt(r.from).nodePins.remove(r.from)
+		d.lineAt(r.lsn).asidePins.remove(r.lsn)
+		d.lineAt(r.from.lsn).nodePins.remove(r.from.lsn)
 		d.asides--
-		if from := d.rootAt(r.from); from != nil {
-			from.shared--
-		}
 	}
 	return true
 }
@@ -288,5 +291,9 @@ func (r *root) version(c *tree.Cache) *tree.Version {
 
 // overlay returns an overlay with nothing over the root yet. dataset.mu is held.
 func (r *root) overlay(c *tree.Cache, of *image) *overlay {
-	return &overlay{image: image{figures: r.figures, tree: r.open(c), seed: of.seed, since: of.since}, pos: r.pos, from: r.lsn}
+	im := &overlay{image: image{figures: r.figures, tree: r.open(c), seed: of.seed, since: of.since}, pos: r.pos, from: r.lsn}
+	if r.aside {
+		im.from, im.past = r.from.lsn, r
+	}
+	return im
 }

@@ -18,6 +18,7 @@ const (
 	dataBucket  deathList = 3 // own data before the horizon: for its pins
 	nodeBucket  deathList = 4 // own tree nodes: for the roots that have them
 	lostList    deathList = 5 // cannot be read: never freed
+	asideBucket deathList = 6 // own tree nodes of roots aside: for those
 )
 
 // deathRun is a run of deaths on one list of a line, as an item of the pool
@@ -76,7 +77,7 @@ func parseDeathRun(seq uint64, v []byte) (*deathRun, error) {
 	x := &deathRun{seq: seq, list: deathList(r.Byte()), line: r.Uvarint(), pins: pinRange{r.Uvarint(), r.Uvarint()}, count: r.Uvarint()}
 	x.data, x.nodes, x.first, x.last = int64(r.Uvarint()), int64(r.Uvarint()), r.Uvarint(), r.Uvarint()
 	pages := r.Uvarint()
-	r.Bad = r.Bad || x.list < historyList || x.list > lostList || pages > runPages || x.count == 0 || pages == 0 && x.count > inlineMost
+	r.Bad = r.Bad || x.list < historyList || x.list > asideBucket || pages > runPages || x.count == 0 || pages == 0 && x.count > inlineMost
 	if pages > 0 {
 		x.addr = r.Uvarint()
 		for ; pages > 0 && !r.Bad; pages-- {

@@ -12,6 +12,7 @@ import (
 //	history   own data, in the order of death: what history may still need
 //	data      own data behind the horizon, by the pins that keep it
 //	nodes     own tree nodes, by the roots that have them
+//	asides    own tree nodes that only roots aside have, by these
 //	foreign   an ancestor's blocks that this line gave up: inert until the
 //	          ancestor is gone and absorbed
 //
@@ -25,6 +26,7 @@ type estate struct {
 	lost    []*deathRun
 	data    buckets
 	nodes   buckets
+	asides  buckets
 
 	// Deaths that no run has yet.
 	newHistory, newForeign []death
@@ -38,7 +40,12 @@ type estate struct {
 	unfiled                                  int64 // own data that a checkpoint is about to file
 }
 
-func (es *estate) init() { es.data, es.nodes = newBuckets(dataBucket), newBuckets(nodeBucket) }
+func (es *estate) init() {
+	es.data, es.nodes, es.asides = newBuckets(dataBucket), newBuckets(nodeBucket), newBuckets(asideBucket)
+}
+
+// sorts are the buckets of each kind.
+func (es *estate) sorts() []*buckets { return []*buckets{&es.data, &es.nodes, &es.asides} }
 
 // filing is what one checkpoint does to the estate of one line.
 type filing struct {
@@ -90,10 +97,7 @@ func (f *filing) adopted() error {
 	renamed := f.es.renamed
 	f.es.renamed = nil
 	for _, x := range renamed {
-		bs := &f.es.data
-		if x.list == nodeBucket {
-			bs = &f.es.nodes
-		}
+		bs := f.es.sorts()[slices.IndexFunc(f.es.sorts(), func(bs *buckets) bool { return bs.list == x.list })]
 		if b := bs.all[x.pins]; b != nil && slices.Contains(b.runs, x) {
 			f.record(x)
 			continue
@@ -110,7 +114,7 @@ func (f *filing) pins() error {
 	for _, bs := range []struct {
 		*buckets
 		now []uint64
-	}{{&f.es.data, f.x.dataPins}, {&f.es.nodes, f.x.nodePins}} {
+	}{{&f.es.data, f.x.dataPins}, {&f.es.nodes, f.x.nodePins}, {&f.es.asides, f.x.asidePins}} {
 		f.es.mu.Lock()
 		free, moved := bs.setPins(bs.now)
 		f.es.mu.Unlock()
@@ -145,6 +149,8 @@ func (f *filing) file(x death) error {
 		return nil
 	case x.kind == nodeDeath:
 		return f.sort(&f.es.nodes, x)
+	case x.kind == asideNode:
+		return f.sort(&f.es.asides, x)
 	case x.death <= f.x.horizon:
 		return f.sort(&f.es.data, x)
 	}
@@ -293,7 +299,7 @@ func (f *filing) write() error {
 	if err != nil {
 		return err
 	}
-	for _, bs := range []*buckets{&es.data, &es.nodes} {
+	for _, bs := range es.sorts() {
 		for _, b := range bs.grown() {
 			if err := f.writeBucket(bs.list, b); err != nil {
 				return err
@@ -355,6 +361,8 @@ func (es *estate) adopt(x *deathRun) (moved, ok bool) {
 		moved, ok = es.data.adopt(x)
 	case nodeBucket:
 		moved, ok = es.nodes.adopt(x)
+	case asideBucket:
+		moved, ok = es.asides.adopt(x)
 	}
 	return moved, ok
 }
@@ -365,4 +373,6 @@ func (es *estate) sorted() bool {
 }
 
 // empty reports whether moreover no pin keeps anything.
-func (es *estate) empty() bool { return es.sorted() && len(es.data.all)+len(es.nodes.all) == 0 }
+func (es *estate) empty() bool {
+	return es.sorted() && len(es.data.all)+len(es.nodes.all)+len(es.asides.all) == 0
+}

@@ -49,7 +49,7 @@ func (e *Engine) showRun(out []Death, id uint64, x *deathRun) ([]Death, error) {
 		return out, fail.New(fail.Corrupt, "run %d claims %+v; it has %+v", x.seq, x, again)
 	}
 	for _, d := range ds {
-		out = append(out, Death{Node: d.kind == nodeDeath, Foreign: x.list == foreignList, Addr: d.addr, Birth: d.birth, At: d.death, Blocks: uint64(d.count)})
+		out = append(out, Death{Node: d.kind != dataDeath, Foreign: x.list == foreignList, Addr: d.addr, Birth: d.birth, At: d.death, Blocks: uint64(d.count)})
 	}
 	return out, nil
 }
@@ -194,6 +194,9 @@ func (e *Engine) Reclaim(force bool) error {
 	_, err := e.reclaim(force)
 	return err
 }
+
+// RecordsFrom is the first segment whose records somebody may need.
+func (e *Engine) RecordsFrom() uint64 { return e.recordsFrom() }
 
 // MoreToDo reports whether the next checkpoint has something to do though
 // nothing was logged.

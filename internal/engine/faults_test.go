@@ -37,7 +37,7 @@ func makeDir(t *testing.T, fsys vfs.FS, segment int64) *dir.Store {
 
 func openDir(t *testing.T, fsys vfs.FS) *dir.Store {
 	t.Helper()
-	store, err := dir.Open(fsys, "pool", dir.Options{})
+	store, err := dir.Open(fsys, "pool", dir.Options{Spare: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,22 +2,57 @@ package engine
 
 import (
 	"slices"
+	"time"
 
 	"varve/internal/fail"
 	"varve/internal/oplog"
 )
 
+// Also says more of what Snapshot, SnapshotAt, SnapshotAll or Clone makes; it is
+// part of the same operation. At most one is given.
+type Also struct {
+	Expires    time.Time         // of a snapshot: when it goes by itself; the zero time: never
+	Properties map[string]string // of a clone: what it is made with
+}
+
+func only(also []Also) Also {
+	if len(also) == 0 {
+		return Also{}
+	}
+	return also[0]
+}
+
+// expiry is the Size of an operation that makes a snapshot.
+func (e *Engine) expiry(a Also) (uint64, error) {
+	switch at := a.Expires; {
+	case at.IsZero():
+		return 0, nil
+	case at.UnixNano() <= e.poolTime():
+		return 0, fail.New(fail.Invalid, "%s is past already", at.UTC().Format(time.RFC3339)).WithHint("what has expired is destroyed")
+	default:
+		return uint64(at.UnixNano()), nil
+	}
+}
+
 // cloneAt makes a new dataset whose line forks from moment m.
-func (e *Engine) cloneAt(c Caller, m Moment, name string) (Done, error) {
+func (e *Engine) cloneAt(c Caller, m Moment, name string, also Also) (Done, error) {
 	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name}
-	if err := e.forkTo(op, m, true); err != nil {
+	err := e.forkTo(op, m, func(own *dataset) (err error) {
+		if err := e.free(name); err != nil {
+			return err
+		}
+		op.Value, err = own.kind.appendProperties(name, also.Properties)
+		return err
+	})
+	if err != nil {
 		return Done{}, err
 	}
 	return e.finish(op)
 }
 
-// forkTo logs a Clone that forks from moment m; named: under a name that is free.
-func (e *Engine) forkTo(op *oplog.Op, m Moment, named bool) error {
+// forkTo logs a Clone that forks from moment m, on the line of judge's dataset. judge
+// may refuse, and fill in more.
+func (e *Engine) forkTo(op *oplog.Op, m Moment, judge func(own *dataset) error) error {
 	e.gate.RLock()
 	src, err := e.find(m.Dataset)
 	e.gate.RUnlock()
@@ -39,10 +74,7 @@ func (e *Engine) forkTo(op *oplog.Op, m Moment, named bool) error {
 			return nil, errForgotten(m)
 		}
 		op.Dataset = e.nextDataset
-		if !named {
-			return &prepared{im: im}, nil
-		}
-		return &prepared{im: im}, e.free(op.Name)
+		return &prepared{im: im}, judge(own)
 	})
 	if err != nil && op.LSN == 0 {
 		im.close()

@@ -40,6 +40,7 @@ type overlay struct {
 	pos    segment.Position // the operations after its moment are in frames after it
 	from   uint64           // the moment of the root that its nodes on disk are from
 	aside  bool             // replayed: it has nodes that were never the head's
+	past   *root            // the root aside that it was made from, or nil
 	hold   *hold            // keeps the moment and the root, while this is not closed
 }
 

@@ -13,6 +13,7 @@ type deathKind uint8
 const (
 	dataDeath deathKind = 1 // payload blocks of a file or volume
 	nodeDeath deathKind = 2 // one tree node
+	asideNode deathKind = 3 // one tree node that only a root aside has: it lives at that moment alone
 )
 
 // death records that the blocks at addr, which lived on a line since birth,
@@ -28,7 +29,7 @@ type death struct {
 
 // sane tells what can be a death from what cannot.
 func (d death) sane() bool {
-	return d.addr != 0 && d.count != 0 && d.birth <= d.death && (d.kind == dataDeath || d.kind == nodeDeath)
+	return d.addr != 0 && d.count != 0 && d.birth <= d.death && d.kind >= dataDeath && d.kind <= asideNode
 }
 
 // ledger collects the deaths of one line since its last checkpoint, in the

@@ -25,15 +25,18 @@ type line struct {
 	spans          []stretch // of moments: its own, and those of the lines that it absorbed
 	parent         *line
 	fork, forkFrom uint64 // the moment of the parent, and the parent's root that the first tree was made from
+	fromAside      bool   // or from the root aside at the fork, which shares nodes with that one
+	began          *root  // that root, until what it does not share is entered as given up
 	goesOn         bool   // what lived on the parent at the fork, and when it ended, did not die there: it is here
 	children       int    // lines that forked from it
 
-	dataPins pinSet // moments whose data is needed
-	views    pinSet // of these, what overlays and views hold, in memory only
-	nodePins pinSet // roots whose nodes are
-	led      ledger
-	drops    []tree.Drop // taken, of freezes later than the last cut
-	estate   estate      // what is dead and not yet free; under Engine.ckpt
+	dataPins  pinSet // moments whose data is needed
+	views     pinSet // of these, what overlays and views hold, in memory only
+	nodePins  pinSet // roots whose nodes are
+	asidePins pinSet // roots aside, which have nodes of their own
+	led       ledger
+	drops     []tree.Drop // taken, of freezes later than the last cut
+	estate    estate      // what is dead and not yet free; under Engine.ckpt
 }
 
 // stretch are the moments from one operation on, up to the one before another;
@@ -95,9 +98,10 @@ func (d *dataset) inoAfter() uint64 {
 }
 
 // begin adds a line to d that forks from a moment of parent, or from nothing.
-// d.mu is held, and the gate exclusively: so nobody else holds the mutexes of both.
-func (d *dataset) begin(start uint64, parent *line, fork, from uint64) *line {
-	l := &line{d: d, id: start, spans: []stretch{{from: start}}, parent: parent, fork: fork, forkFrom: from}
+// im is what its first tree was made from. d.mu is held, and the gate exclusively: so
+// nobody else holds the mutexes of both.
+func (d *dataset) begin(start uint64, parent *line, fork uint64, im *overlay) *line {
+	l := &line{d: d, id: start, spans: []stretch{{from: start}}, parent: parent, fork: fork, forkFrom: im.from, fromAside: im.past != nil, began: im.past}
 	l.led.fork = fork
 	l.estate.init()
 	d.lines = append(d.lines, l)
@@ -114,17 +118,26 @@ func (l *line) addFork(c *line, n int) {
 		l.d.mu.Lock()
 		defer l.d.mu.Unlock()
 	}
-	if l.children += n; n > 0 {
-		l.dataPins.add(c.fork)
-		l.nodePins.add(c.forkFrom)
+	if l.children += n; n < 0 {
+		l.dropFork(c)
 		return
 	}
-	l.dropFork(c.fork, c.forkFrom)
+	l.dataPins.add(c.fork)
+	if c.fromAside {
+		l.d.rootAt(c.fork).forks++
+	} else {
+		l.nodePins.add(c.forkFrom)
+	}
 }
 
-func (l *line) dropFork(fork, from uint64) {
-	l.dataPins.remove(fork)
-	l.nodePins.remove(from)
+// dropFork is addFork's end for who holds l.d.mu.
+func (l *line) dropFork(c *line) {
+	l.dataPins.remove(c.fork)
+	if c.fromAside {
+		l.d.rootAt(c.fork).forks--
+	} else {
+		l.nodePins.remove(c.forkFrom)
+	}
 }
 
 // continues reports whether l went on from another line of its dataset: what it

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -24,28 +25,26 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 	}
 	oldest, last := e.oldest(d), e.log.LastLSN()
 	snap := d.snapshot(w.Name)
+	if w.Kind == when.LSN {
+		snap = d.snapshotOf(w.LSN)
+	}
 	names := d.snapshotNames(8)
 	checkpoints := e.checkpoints
 	e.gate.RUnlock()
-	kept := func(lsn uint64) bool {
-		e.gate.RLock()
-		defer e.gate.RUnlock()
-		return d.kept(lsn)
-	}
 
 	var at stamp
 	switch w.Kind {
 	case when.Now:
 		at = stamp{last, e.lastTime.Load()}
 	case when.LSN:
-		at.lsn = w.LSN
+		if at.lsn = w.LSN; snap != nil { // the records of its time may have gone
+			at.time = snap.at
+		}
 	case when.Snapshot:
 		if snap == nil {
 			return Moment{}, fail.New(fail.NotFound, "no snapshot %s@%s", dataset, w.Name).WithHint("varve list -t snapshot %s shows them", dataset)
 		}
-		if at.lsn = snap.lsn; snap.lsn == snap.id {
-			at.time = snap.time
-		}
+		at = stamp{snap.lsn, snap.at}
 	case when.Checkpoint:
 		i := sort.Search(len(checkpoints), func(i int) bool { return checkpoints[i].number >= w.Checkpoint })
 		switch {
@@ -70,25 +69,48 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 	if at.lsn > last {
 		return Moment{}, fail.New(fail.OutsideHistory, "%s has not come yet; the last operation is lsn %d", w, last)
 	}
-	if !kept(at.lsn) {
-		err := fail.New(fail.OutsideHistory, "%s is outside history; oldest moment %s (lsn %d)", w, oldest.wall().Format(time.RFC3339), oldest.lsn)
-		if len(names) > 0 {
-			err = err.WithHint("snapshots: %s", strings.Join(names, ", "))
-		}
-		return Moment{}, err
+	if !e.keeps(d, at.lsn) {
+		return Moment{}, outside(w, oldest, names)
 	}
 	if at.time == 0 {
 		if at.time, err = e.timeOf(checkpoints, at.lsn); err != nil {
 			return Moment{}, err
 		}
 	}
+	if at.time == 0 { // of before the log: nothing has happened to the dataset since
+		at.time = oldest.time
+	}
 	return Moment{Dataset: dataset, LSN: at.lsn, Time: at.wall(), Spec: w.String()}, nil
+}
+
+// keeps reports whether a moment of d can still be reached.
+func (e *Engine) keeps(d *dataset, lsn uint64) bool {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	return d.kept(lsn)
+}
+
+func outside(w when.Spec, oldest stamp, snapshots []string) error {
+	err := fail.New(fail.OutsideHistory, "%s is outside history; oldest moment %s (lsn %d)", w, oldest.wall().Format(time.RFC3339), oldest.lsn)
+	if len(snapshots) > 0 {
+		err = err.WithHint("snapshots: %s", strings.Join(snapshots, ", "))
+	}
+	return err
 }
 
 // poolTime is the time by the clock, but never before what happened already.
 func (e *Engine) poolTime() int64 {
 	last := e.lastCkpt.Load().(checkpointRecord)
 	return max(last.time, e.lastTime.Load(), e.clock.Now().UnixNano())
+}
+
+// snapshotOf returns a snapshot of a moment, or nil. The gate is held.
+func (d *dataset) snapshotOf(lsn uint64) *snapshot {
+	i := slices.IndexFunc(d.snaps, func(s *snapshot) bool { return s.lsn == lsn })
+	if i < 0 {
+		return nil
+	}
+	return d.snaps[i]
 }
 
 // snapshotNames returns up to n names, the newest first.
@@ -121,7 +143,8 @@ func (e *Engine) lastBefore(cs []checkpointRecord, t int64) (stamp, error) {
 	return at, err
 }
 
-// timeOf returns when operation lsn happened.
+// timeOf returns when operation lsn happened; 0 if the log does not reach back to
+// it.
 func (e *Engine) timeOf(cs []checkpointRecord, lsn uint64) (int64, error) {
 	i := sort.Search(len(cs), func(i int) bool { return cs[i].cut >= lsn })
 	if i == 0 {
@@ -167,13 +190,14 @@ func (e *Engine) scanFrom(c checkpointRecord, lsn uint64, fn func(*oplog.Op) boo
 	return err
 }
 
-// Clone makes a new dataset whose line forks from a moment of src.
-func (e *Engine) Clone(c Caller, src string, w when.Spec, name string) (Done, error) {
+// Clone makes a new dataset whose line forks from a moment of src, with properties
+// if also says so.
+func (e *Engine) Clone(c Caller, src string, w when.Spec, name string, also ...Also) (Done, error) {
 	m, err := e.Resolve(src, w)
 	if err != nil {
 		return Done{}, err
 	}
-	done, err := e.cloneAt(c, m, name)
+	done, err := e.cloneAt(c, m, name, only(also))
 	done.Moment = &m
 	return done, err
 }

@@ -3,8 +3,9 @@ package engine
 import "slices"
 
 // pinSet is a set of moments that must stay whole, ascending, each with how
-// many pins hold it. A line has two: moments whose data is needed (snapshots,
-// kept points, forks of clones, open views), and roots whose nodes are.
+// many pins hold it. A line has three: moments whose data is needed (snapshots,
+// kept points, forks of clones, open views), roots whose nodes are, and roots
+// aside, which have nodes that are nowhere else.
 type pinSet struct {
 	at []uint64
 	n  []int
@@ -37,6 +38,14 @@ func (p *pinSet) count(m uint64) int {
 	return 0
 }
 
+// total is how many pins there are.
+func (p *pinSet) total() (n int) {
+	for _, k := range p.n {
+		n += k
+	}
+	return n
+}
+
 // pinRange are the pins that keep something: from the first at or after its
 // birth to the last before its death.
 type pinRange struct{ first, last uint64 }
@@ -59,15 +68,20 @@ type hold struct {
 	e         *Engine
 	d         *dataset
 	lsn, from uint64
+	past      *root // the root, if it is one aside: it stays listed
 	over      bool
 }
 
 // holdMoment needs d.mu.
-func (e *Engine) holdMoment(d *dataset, lsn, from uint64) *hold {
+func (e *Engine) holdMoment(d *dataset, lsn uint64, im *overlay) *hold {
 	d.lineAt(lsn).dataPins.add(lsn)
 	d.lineAt(lsn).views.add(lsn)
-	d.lineAt(from).nodePins.add(from)
-	return &hold{e: e, d: d, lsn: lsn, from: from}
+	if im.past != nil {
+		im.past.views++
+	} else {
+		d.lineAt(im.from).nodePins.add(im.from)
+	}
+	return &hold{e: e, d: d, lsn: lsn, from: im.from, past: im.past}
 }
 
 // release ends the hold; once more it has no effect.
@@ -88,6 +102,10 @@ func (h *hold) drop() {
 	h.over = true
 	h.d.lineAt(h.lsn).dataPins.remove(h.lsn)
 	h.d.lineAt(h.lsn).views.remove(h.lsn)
-	h.d.lineAt(h.from).nodePins.remove(h.from)
+	if h.past != nil {
+		h.past.views-- // the next checkpoint lets it go, if nothing else keeps it
+	} else {
+		h.d.lineAt(h.from).nodePins.remove(h.from)
+	}
 	h.e.touch(h.d)
 }

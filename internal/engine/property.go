@@ -13,16 +13,18 @@ import (
 	"varve/internal/varint"
 )
 
-// property is a value and the operation that set it.
+// property is a value and what its item of the pool tree is called.
 type property struct {
 	value  string
-	number int64 // of one that is a number
-	lsn    uint64
+	number int64  // of one that is a number
+	item   uint64 // the operation that set it, or, of one that a clone was made with, madeWith and which
 }
 
-func newProperty(value string, lsn uint64) property {
+const madeWith = 1 << 63
+
+func newProperty(value string, item uint64) property {
 	n, _ := strconv.ParseInt(value, 10, 64) // of most it is no number
-	return property{value, n, lsn}
+	return property{value, n, item}
 }
 
 // pinReset keeps (1), or no longer keeps (-1), what a clone was when it was made,
@@ -76,6 +78,21 @@ var shareProperties = map[string]func(string) error{
 	"quota-inodes": checkCount,
 }
 
+// volumeProperties are what a volume can have besides. What they mean is the
+// front ends'.
+var volumeProperties = map[string]func(string) error{
+	"sanitize":            oneOf("on", "off"),
+	"physical-block":      oneOf("512", "4096"),
+	"iscsi-target":        checkTarget,
+	"iscsi-lun":           checkLUN,
+	"iscsi-clients":       checkClients,
+	"iscsi-initiators":    checkPatterns,
+	"iscsi-user":          checkUser,
+	"iscsi-secret":        checkSecret,
+	"iscsi-mutual-user":   checkUser,
+	"iscsi-mutual-secret": checkSecret,
+}
+
 func oneOf(values ...string) func(string) error {
 	return func(v string) error {
 		if slices.Contains(values, v) {
@@ -111,7 +128,7 @@ func checkCount(v string) error {
 	return nil
 }
 
-// Set gives a share a property; "" takes it away, so that its default holds.
+// Set gives a dataset a property; "" takes it away, so that its default holds.
 // Invalid, NotFound.
 func (e *Engine) Set(c Caller, name, key, value string) (Done, error) {
 	op := &oplog.Op{Kind: oplog.Set, Client: e.client(c), Name: key, Value: value}
@@ -121,32 +138,78 @@ func (e *Engine) Set(c Caller, name, key, value string) (Done, error) {
 			return nil, err
 		}
 		op.Dataset = d.id
-		check := commonProperties[key]
-		known := slices.Collect(maps.Keys(commonProperties))
-		if d.kind == shareKind {
-			known = slices.AppendSeq(known, maps.Keys(shareProperties))
-			if check == nil {
-				check = shareProperties[key]
-			}
-		} else {
-			known = append(known, "size")
+		if err := d.kind.mayHave(name, key, value); err != nil {
+			return nil, err
 		}
-		switch {
-		case check == nil:
-			slices.Sort(known)
-			return nil, fail.New(fail.Invalid, "%s is a %s; it has no property %s", name, d.kind, key).WithHint("it has %s", strings.Join(known, ", "))
-		case len(value) > maxProperty:
-			return nil, fail.New(fail.TooBig, "a property has at most %d bytes", maxProperty)
-		case value == "":
-			return nil, nil
-		case key == "on-full" && value == "reset" && d.rootAt(d.created.lsn) == nil:
+		if key == "on-full" && value == "reset" && d.rootAt(d.created.lsn) == nil {
 			return nil, fail.New(fail.OutsideHistory, "history does not reach back to when %s was made", name).WithHint("set on-full=reset sooner, or clone anew")
-		}
-		if err := check(value); err != nil {
-			return nil, fail.Wrap(fail.Other, err, "%s", key)
 		}
 		return nil, nil
 	})
+}
+
+// mayHave judges a property of a dataset of this kind; "" takes it away.
+func (k datasetKind) mayHave(name, key, value string) error {
+	check := commonProperties[key]
+	known := slices.Collect(maps.Keys(commonProperties))
+	own := shareProperties
+	if k == volumeKind {
+		own = volumeProperties
+		known = append(known, "size")
+	}
+	known = slices.AppendSeq(known, maps.Keys(own))
+	if check == nil {
+		check = own[key]
+	}
+	switch {
+	case check == nil:
+		slices.Sort(known)
+		return fail.New(fail.Invalid, "%s is a %s; it has no property %s", name, k, key).WithHint("it has %s", strings.Join(known, ", "))
+	case len(value) > maxProperty:
+		return fail.New(fail.TooBig, "a property has at most %d bytes", maxProperty)
+	case value == "":
+		return nil
+	}
+	if err := check(value); err != nil {
+		return fail.Wrap(fail.Other, err, "%s", key)
+	}
+	return nil
+}
+
+// appendProperties brings the properties that a clone is made with into the value
+// of its operation: lines of key=value, by key.
+func (k datasetKind) appendProperties(name string, properties map[string]string) (string, error) {
+	var lines []string
+	for _, key := range slices.Sorted(maps.Keys(properties)) {
+		value := properties[key]
+		if err := k.mayHave(name, key, value); err != nil {
+			return "", err
+		}
+		if value != "" {
+			lines = append(lines, key+"="+value)
+		}
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+// makeWith gives a clone the properties that its operation names. The gate is held
+// exclusively.
+func (e *Engine) makeWith(d *dataset, op *oplog.Op) error {
+	if op.Value == "" {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, line := range strings.Split(op.Value, "\n") {
+		key, value, ok := strings.Cut(line, "=")
+		if !ok {
+			return fail.New(fail.Corrupt, "%v: property %q", op, line)
+		}
+		e.putProperty(d, key, value, madeWith+uint64(i))
+	}
+	d.propsVersion.Store(op.LSN)
+	d.pinReset(1)
+	return nil
 }
 
 // setProperty applies Set. The gate is held exclusively.
@@ -157,30 +220,35 @@ func (e *Engine) setProperty(d *dataset, op *oplog.Op) {
 		d.pinReset(1)
 		d.mu.Unlock()
 	}()
-	props := maps.Clone(d.props)
-	if old, ok := props[op.Name]; ok {
-		e.record(itemKey(tagProperty, d.id, old.lsn), nil)
-		delete(props, op.Name)
-	}
-	if op.Value != "" {
-		if props == nil {
-			props = make(map[string]property)
-		}
-		props[op.Name] = newProperty(op.Value, op.LSN)
-		e.record(itemKey(tagProperty, d.id, op.LSN), varint.AppendString(varint.AppendString(nil, op.Name), op.Value))
-	}
-	d.props = props
+	e.putProperty(d, op.Name, op.Value, op.LSN)
 	d.propsVersion.Store(op.LSN)
 }
 
-func (d *dataset) readProperty(lsn uint64, v []byte) error {
+// putProperty sets a property of d, or takes it away. d.mu is held.
+func (e *Engine) putProperty(d *dataset, key, value string, item uint64) {
+	props := maps.Clone(d.props)
+	if old, ok := props[key]; ok {
+		e.record(itemKey(tagProperty, d.id, old.item), nil)
+		delete(props, key)
+	}
+	if value != "" {
+		if props == nil {
+			props = make(map[string]property)
+		}
+		props[key] = newProperty(value, item)
+		e.record(itemKey(tagProperty, d.id, item), varint.AppendString(varint.AppendString(nil, key), value))
+	}
+	d.props = props
+}
+
+func (d *dataset) readProperty(item uint64, v []byte) error {
 	r := varint.Reader{B: v}
 	key, value := r.String(oplog.MaxName), r.String(maxProperty)
 	if d.props == nil {
 		d.props = make(map[string]property)
 	}
-	d.props[key] = newProperty(value, lsn)
-	return recordEnd(&r, "property", lsn)
+	d.props[key] = newProperty(value, item)
+	return recordEnd(&r, "property", item)
 }
 
 func (d *dataset) properties() map[string]string {
@@ -190,6 +258,9 @@ func (d *dataset) properties() map[string]string {
 	m := make(map[string]string, len(d.props))
 	for k, p := range d.props {
 		m[k] = p.value
+		if isSecret(k) {
+			m[k] = hidden
+		}
 	}
 	return m
 }

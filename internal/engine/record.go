@@ -18,15 +18,17 @@ import (
 //	                      absorbed u8 | destroyed lsn u, time u | gone u8 |
 //	                      horizon lsn u, time u | changed u | seed u64 | next inode u | figures |
 //	                      death runs u | tree ref 20
-//	P dataset  set by     key s | value s
-//	S dataset  id         name s | moment u | time u | guard u8 | kept u8 | expires u | holds u | each s
-//	R dataset  moment     figures | base u8 | plain u8 | aside u8 | from u | position 28 | tree ref 20
+//	P dataset  set by     (or 2^63 + i, of the i-th that a clone was made with) key s | value s
+//	T dataset  piece      up to 768 bytes of what a front end keeps
+//	S dataset  id         name s | moment u | time u | of the moment u | guard u8 | kept u8 | expires u | holds u | each s
+//	R dataset  moment     figures | base u8 | plain u8 | aside u8 | position 28 | tree ref 20
+//	                      of one aside also: from u | its tree ref 20
 //	X dataset  run        list u8 | line u | first pin u | last pin u | deaths u | data u | nodes u (blocks) |
 //	                      first u | last u | pages u | addr u | pages * CRC32C u32
 //	                      or, with 0 pages, each: kind u8 | blocks u | addr u | birth u | death-birth u
 //	Y dataset  id         root moment u | next key 16 | end key 16 | born u | counts u8
 //	L dataset  at         root moment u | born u | next key 16
-//	N dataset  id         parent's dataset u | parent's id u | fork u | fork from u |
+//	N dataset  id         goes on u8 | from aside u8 | parent's dataset u | parent's id u | fork u | fork from u |
 //	                      stretches u | each: from u | to u
 //	C 0        number     cut u | time u | age u | base u8 | position 28
 //	M 0        segment<<8|piece  the blocks that are free: a bit each, low bits first, of 4096
@@ -38,6 +40,7 @@ import (
 // figures: size u | mapped u | own u | rough u8 | inodes u | floor u
 const (
 	tagProperty   = 'P'
+	tagState      = 'T'
 	tagVerifier   = 'V'
 	tagDataset    = 'D'
 	tagSnapshot   = 'S'
@@ -149,7 +152,7 @@ func parseDataset(id uint64, v []byte) (*dataset, tree.Ref, error) {
 
 func snapshotRecord(s *snapshot) []byte {
 	b := varint.AppendString(nil, s.name)
-	b = putBool(putUvarints(b, s.lsn, uint64(s.time)), s.guard)
+	b = putBool(putUvarints(b, s.lsn, uint64(s.time), uint64(s.at)), s.guard)
 	b = putUvarints(putBool(b, s.kept), uint64(s.expires), uint64(len(s.holds)))
 	for _, h := range s.holds {
 		b = varint.AppendString(b, h)
@@ -159,7 +162,7 @@ func snapshotRecord(s *snapshot) []byte {
 
 func parseSnapshot(id uint64, v []byte) (*snapshot, error) {
 	r := varint.Reader{B: v}
-	s := &snapshot{id: id, name: r.String(oplog.MaxName), lsn: r.Uvarint(), time: int64(r.Uvarint()), guard: r.Byte() != 0, kept: r.Byte() != 0, expires: int64(r.Uvarint())}
+	s := &snapshot{id: id, name: r.String(oplog.MaxName), lsn: r.Uvarint(), time: int64(r.Uvarint()), at: int64(r.Uvarint()), guard: r.Byte() != 0, kept: r.Byte() != 0, expires: int64(r.Uvarint())}
 	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
 		s.holds = append(s.holds, r.String(oplog.MaxName))
 	}
@@ -167,14 +170,19 @@ func parseSnapshot(id uint64, v []byte) (*snapshot, error) {
 }
 
 func rootRecord(rt *root) []byte {
-	b := putUvarints(putBool(putBool(putBool(rt.figures.append(nil), rt.base), rt.plain), rt.aside), rt.from)
-	return rt.ref.Append(rt.pos.Append(b))
+	b := putBool(putBool(putBool(rt.figures.append(nil), rt.base), rt.plain), rt.aside)
+	if b = rt.ref.Append(rt.pos.Append(b)); rt.aside {
+		b = rt.from.ref.Append(putUvarints(b, rt.from.lsn))
+	}
+	return b
 }
 
 func parseRoot(lsn uint64, v []byte) (*root, error) {
 	r := varint.Reader{B: v}
-	rt := &root{lsn: lsn, figures: readFigures(&r), base: r.Byte() != 0, plain: r.Byte() != 0, aside: r.Byte() != 0, from: r.Uvarint()}
-	rt.pos, rt.ref = readPosition(&r), readRef(&r)
+	rt := &root{lsn: lsn, figures: readFigures(&r), base: r.Byte() != 0, plain: r.Byte() != 0, aside: r.Byte() != 0}
+	if rt.pos, rt.ref = readPosition(&r), readRef(&r); rt.aside {
+		rt.from = &root{lsn: r.Uvarint(), ref: readRef(&r)}
+	}
 	return rt, recordEnd(&r, "root", lsn)
 }
 
@@ -197,7 +205,7 @@ func lineRecord(l *line) []byte {
 	if l.parent != nil {
 		dataset, parent = l.parent.d.id, l.parent.id
 	}
-	b := putUvarints(putBool(nil, l.goesOn), dataset, parent, l.fork, l.forkFrom, uint64(len(l.spans)))
+	b := putUvarints(putBool(putBool(nil, l.goesOn), l.fromAside), dataset, parent, l.fork, l.forkFrom, uint64(len(l.spans)))
 	for _, s := range l.spans {
 		b = putUvarints(b, s.from, s.to)
 	}
@@ -207,7 +215,7 @@ func lineRecord(l *line) []byte {
 // parseLine returns a line and where its parent is.
 func parseLine(d *dataset, id uint64, v []byte) (l *line, dataset, parent uint64, err error) {
 	r := varint.Reader{B: v}
-	l = &line{d: d, id: id, goesOn: r.Byte() != 0}
+	l = &line{d: d, id: id, goesOn: r.Byte() != 0, fromAside: r.Byte() != 0}
 	dataset, parent, l.fork, l.forkFrom = r.Uvarint(), r.Uvarint(), r.Uvarint(), r.Uvarint()
 	n := r.Uvarint()
 	for r.Bad = r.Bad || n == 0; n > 0 && !r.Bad; n-- {
@@ -288,7 +296,8 @@ func recordEnd(r *varint.Reader, what string, id uint64) error {
 //	40  position to roll forward from, 28 bytes
 //	68  pool tree ref, 20 bytes
 //	88  age i64 (nanoseconds): how long the pool was served
-//	96  pool tree nodes that died with this checkpoint: count u32 |
+//	96  time of the last operation before the cut i64 (Unix nanoseconds), 0 if none
+//	104 pool tree nodes that died with this checkpoint: count u32 |
 //	    each: addr u64 | birth u64. The pool tree counts time in checkpoints
 //
 // little endian.
@@ -296,6 +305,7 @@ type superRoot struct {
 	number, cut uint64
 	time        int64
 	age         time.Duration
+	lastTime    int64
 	nextDataset uint64
 	pos         segment.Position
 	pool        tree.Ref
@@ -304,7 +314,7 @@ type superRoot struct {
 
 const (
 	superMagic   = 0x50555376
-	superVersion = 2
+	superVersion = 3
 )
 
 func (s *superRoot) encode() []byte {
@@ -317,6 +327,7 @@ func (s *superRoot) encode() []byte {
 	b = le.AppendUint64(b, s.nextDataset)
 	b = s.pool.Append(s.pos.Append(b))
 	b = le.AppendUint64(b, uint64(s.age))
+	b = le.AppendUint64(b, uint64(s.lastTime))
 	b = le.AppendUint32(b, uint32(len(s.drops)))
 	for _, d := range s.drops {
 		b = le.AppendUint64(le.AppendUint64(b, d.Addr), d.Birth)
@@ -326,7 +337,7 @@ func (s *superRoot) encode() []byte {
 
 func parseSuperRoot(b []byte) (*superRoot, error) {
 	le := binary.LittleEndian
-	const fixed = 40 + segment.PositionSize + tree.RefSize + 12
+	const fixed = 40 + segment.PositionSize + tree.RefSize + 20
 	if len(b) < fixed || le.Uint32(b) != superMagic {
 		return nil, fail.New(fail.Corrupt, "super root: not one")
 	}
@@ -339,7 +350,7 @@ func parseSuperRoot(b []byte) (*superRoot, error) {
 	if s.pool, err = tree.ParseRef(b[40+segment.PositionSize:]); err != nil {
 		return nil, err
 	}
-	s.age = time.Duration(le.Uint64(b[fixed-12:]))
+	s.age, s.lastTime = time.Duration(le.Uint64(b[fixed-20:])), int64(le.Uint64(b[fixed-12:]))
 	n := int(le.Uint32(b[fixed-4:]))
 	if n > (len(b)-fixed)/16 {
 		return nil, fail.New(fail.Corrupt, "super root %d claims %d dropped nodes in %d bytes", s.number, n, len(b))

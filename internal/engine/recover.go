@@ -73,7 +73,7 @@ func Open(o Options) (*Engine, error) {
 		e.release()
 		return nil, err
 	}
-	e.dropAsides()
+	e.dropDrafts()
 	if e.opt.CheckpointEvery > 0 {
 		e.background.Add(3)
 		go e.checkpointer()
@@ -296,6 +296,7 @@ func (e *Engine) loadPool(s *superRoot) error {
 	}
 	c := checkpointRecord{number: s.number, cut: s.cut, time: s.time, age: s.age, pos: s.pos}
 	e.lastCkpt.Store(c)
+	e.lastTime.Store(s.lastTime)
 	e.opened = s.age
 	if len(e.checkpoints) > 0 {
 		e.firstRecords.Store(e.checkpoints[0].pos)
@@ -345,7 +346,7 @@ func (l *loader) item(k tree.Key, v []byte) error {
 		return l.e.readClock(v)
 	case tagVerifier:
 		return l.e.readVerifier(v)
-	case tagSnapshot, tagRoot, tagDying, tagLeft, tagLine, tagProperty, tagDeaths:
+	case tagSnapshot, tagRoot, tagDying, tagLeft, tagLine, tagProperty, tagState, tagDeaths:
 		v = append([]byte(nil), v...)
 		l.items = append(l.items, func() error { return l.belongs(tag, dataset, number, v) })
 		return nil
@@ -391,6 +392,8 @@ func (l *loader) belongs(tag byte, dataset, number uint64, v []byte) error {
 		return err
 	case tagProperty:
 		return d.readProperty(number, v)
+	case tagState:
+		return d.readState(number, v)
 	}
 	return l.line(d, number, v)
 }
@@ -443,6 +446,7 @@ func (l *loader) finish() error {
 		}
 		for _, x := range d.lines {
 			x.estate.data.pins, x.estate.nodes.pins = slices.Clone(x.dataPins.at), slices.Clone(x.nodePins.at)
+			x.estate.asides.pins = slices.Clone(x.asidePins.at)
 			if x.over() {
 				l.e.ends[x] = struct{}{}
 				l.e.touch(d)
@@ -465,7 +469,9 @@ func (l *loader) line(d *dataset, id uint64, v []byte) error {
 	l.forks = append(l.forks, func() error {
 		if p := l.e.datasets[dataset]; p != nil {
 			if i := slices.IndexFunc(p.lines, func(n *line) bool { return n.id == parent }); i >= 0 {
-				x.parent = p.lines[i]
+				if x.parent = p.lines[i]; x.fromAside && p.rootAt(x.fork) == nil {
+					return fail.New(fail.Corrupt, "line %d of %s began with the snapshot of lsn %d of dataset %d, which is not there", id, d.name, x.fork, dataset)
+				}
 				x.parent.addFork(x, 1)
 				return nil
 			}

@@ -33,7 +33,10 @@ func (e *Engine) replayTo(d *dataset, lsn uint64, spill bool) (*overlay, error) 
 		return nil, err
 	}
 	im.tree.Blocking(false)
-	im.aside = true
+	if im.aside = true; im.past != nil && !spill { // the root after each rollback is a base, so nothing is replayed across one
+		im.close()
+		return nil, fail.New(fail.Corrupt, "lsn %d would be replayed from a snapshot of the past", lsn)
+	}
 	return im, nil
 }
 
@@ -63,7 +66,8 @@ func (d *dataset) kept(lsn uint64) bool {
 
 // startOf opens the newest image of d's line at or before lsn that is at hand,
 // and returns a copy of its root. Where nothing changed the head since lsn,
-// that is the head. Only a view may start from nodes that were never a head's.
+// that is the head. Only a view may go on from nodes that were never a head's;
+// what begins with exactly a root aside takes that, once it is on disk.
 func (e *Engine) startOf(d *dataset, lsn uint64, view bool) (*overlay, root, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -76,15 +80,18 @@ func (e *Engine) startOf(d *dataset, lsn uint64, view bool) (*overlay, root, err
 		defer r.vers.Close()
 		r.lsn = lsn
 		im := r.overlay(e.cache, &d.head)
-		im.hold = e.holdMoment(d, lsn, lsn)
+		im.hold = e.holdMoment(d, lsn, im)
 		return im, *r, nil
 	}
 	r := d.rootBefore(lsn, !view)
+	if x := d.rootAt(lsn); x != nil && x.vers == nil {
+		r = x
+	}
 	if r == nil {
 		return nil, root{}, fail.New(fail.Corrupt, "%s has no root at or before lsn %d", d.name, lsn)
 	}
 	im := r.overlay(e.cache, &d.head)
-	im.hold = e.holdMoment(d, lsn, r.lsn)
+	im.hold = e.holdMoment(d, lsn, im)
 	return im, *r, nil
 }
 

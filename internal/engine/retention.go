@@ -60,7 +60,7 @@ func (p *plan) moveTo(to stamp) {
 // bytes. The gate is held, shared at least.
 func (e *Engine) planFor(d *dataset, now time.Time, capacity int64) plan {
 	p := plan{d: d, horizon: d.horizon}
-	if d.isAside() {
+	if d.isDraft() {
 		return p
 	}
 	p.moveTo(e.horizonByPolicy(d, capacity))

@@ -15,8 +15,12 @@ import (
 const maxHolds = 8 // a record of the pool tree must hold them
 
 // Snapshot names the present moment of a dataset.
-func (e *Engine) Snapshot(c Caller, dataset, name string) (Done, error) {
-	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Name: name}
+func (e *Engine) Snapshot(c Caller, dataset, name string, also ...Also) (Done, error) {
+	expires, err := e.expiry(only(also))
+	if err != nil {
+		return Done{}, err
+	}
+	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Name: name, Size: expires}
 	return e.change(op, false, func() (*prepared, error) {
 		d, err := e.find(dataset)
 		if err != nil {
@@ -45,8 +49,12 @@ func (e *Engine) Guard(c Caller, dataset string) (Done, error) {
 
 // SnapshotAll names the present moment of every dataset of the pool: one
 // operation, one moment.
-func (e *Engine) SnapshotAll(c Caller, name string) (Done, error) {
-	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Name: name}
+func (e *Engine) SnapshotAll(c Caller, name string, also ...Also) (Done, error) {
+	expires, err := e.expiry(only(also))
+	if err != nil {
+		return Done{}, err
+	}
+	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Name: name, Size: expires}
 	return e.change(op, false, func() (*prepared, error) {
 		if len(e.names) == 0 {
 			return nil, fail.New(fail.NotFound, "the pool has no dataset")
@@ -61,7 +69,11 @@ func (e *Engine) SnapshotAll(c Caller, name string) (Done, error) {
 }
 
 // SnapshotAt names a past moment of a dataset.
-func (e *Engine) SnapshotAt(c Caller, dataset, name string, w when.Spec) (Done, error) {
+func (e *Engine) SnapshotAt(c Caller, dataset, name string, w when.Spec, also ...Also) (Done, error) {
+	expires, err := e.expiry(only(also))
+	if err != nil {
+		return Done{}, err
+	}
 	m, err := e.Resolve(dataset, w)
 	if err != nil {
 		return Done{}, err
@@ -76,7 +88,7 @@ func (e *Engine) SnapshotAt(c Caller, dataset, name string, w when.Spec) (Done, 
 		return Done{Moment: &m}, fail.New(fail.Invalid, "lsn %d is before %s was cloned; that moment is its origin's", m.LSN, dataset).
 			WithHint("snapshot the origin there")
 	}
-	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Dataset: d.id, Name: name, At: m.LSN}
+	op := &oplog.Op{Kind: oplog.Snapshot, Client: e.client(c), Dataset: d.id, Name: name, At: m.LSN, Limit: uint64(m.Time.UnixNano()), Size: expires}
 	for {
 		done, err := e.snapshotPast(op, d, m)
 		if err == errUnlisted {
@@ -111,7 +123,7 @@ func (e *Engine) snapshotPast(op *oplog.Op, d *dataset, m Moment) (Done, error) 
 }
 
 // canShare reports whether the root that an image of the past was replayed from
-// is still listed: a clone of the moment is replayed from it again.
+// is still listed: until the image is on disk, a clone of it is replayed anew.
 func (d *dataset) canShare(im *overlay) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -153,8 +165,12 @@ func (e *Engine) applySnapshot(d *dataset, op *oplog.Op, pos segment.Position, p
 	}
 	im := pre.im
 	d.mu.Lock()
-	d.addRoot(&root{figures: im.figures, lsn: op.At, pos: im.pos, aside: im.aside, from: im.from, vers: im.tree.Freeze(op.At)})
-	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.At, time: op.Time, kept: op.Value != "", expires: int64(op.Size)})
+	r := &root{figures: im.figures, lsn: op.At, pos: im.pos, aside: im.aside, vers: im.tree.Freeze(op.At)}
+	if r.aside {
+		r.from = d.rootAt(im.from)
+	}
+	d.addRoot(r)
+	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.At, time: op.Time, at: int64(op.Limit), kept: op.Value != "", expires: int64(op.Size)})
 	d.mu.Unlock()
 	e.touch(d)
 	return nil
@@ -163,7 +179,7 @@ func (e *Engine) applySnapshot(d *dataset, op *oplog.Op, pos segment.Position, p
 func (e *Engine) snapshotNow(d *dataset, op *oplog.Op, pos segment.Position) {
 	d.mu.Lock()
 	d.addRoot(d.freeze(op.LSN, pos))
-	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN, time: op.Time, guard: op.Now, kept: op.Value != "", expires: int64(op.Size)})
+	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN, time: op.Time, at: op.Time, guard: op.Now, kept: op.Value != "", expires: int64(op.Size)})
 	d.mu.Unlock()
 	e.touch(d)
 }

@@ -186,7 +186,7 @@ func (h *Head) attempt(r *request) error {
 func (h *Head) prepare(r *request) error {
 	d := h.d
 	switch {
-	case d.destroyed.lsn != 0 && !h.aside:
+	case d.destroyed.lsn != 0 && !h.draft:
 		return fail.New(fail.NotFound, "%s was destroyed", d.name)
 	case d.paused != nil:
 		return d.paused

@@ -115,7 +115,7 @@ func (t *tracer) look(lsn uint64) error {
 // op takes the next operation of the share's line.
 func (t *tracer) op(op engine.OpInfo) error {
 	switch {
-	case op.Kind == oplog.Rollback.String():
+	case op.Kind == oplog.Rollback.String(), op.Kind == oplog.Undo.String():
 		return t.rolledBack(op)
 	case op.Kind == oplog.Snapshot.String():
 		return t.flush() // what a snapshot keeps is a version of its own

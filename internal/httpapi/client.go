@@ -182,22 +182,25 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values, in, 
 // to close.
 func (c *Client) send(ctx context.Context, method, path string, q url.Values, in any) (*http.Response, error) {
 	var body io.Reader
-	upload, isUpload := in.(io.Reader)
-	if isUpload {
-		body = upload
-	} else if in != nil {
+	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {
 			return nil, fail.Wrap(fail.Invalid, err, "request")
 		}
 		body = bytes.NewReader(b)
 	}
+	return c.sendBody(ctx, method, path, q, body, "application/json")
+}
+
+// sendBody asks with a body of a type, or nil, and returns the answer, if it is no
+// error.
+func (c *Client) sendBody(ctx context.Context, method, path string, q url.Values, body io.Reader, mime string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://varve"+path+"?"+q.Encode(), body)
 	if err != nil {
 		return nil, fail.Wrap(fail.Invalid, err, "request")
 	}
-	if in != nil && !isUpload {
-		req.Header.Set("Content-Type", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", mime)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -34,7 +34,14 @@ func (c *Client) Replay(ctx context.Context, name string, o redo.ReplayOptions) 
 func (c *Client) ReplayFrom(ctx context.Context, name string, o redo.FromOptions, file io.Reader) (*redo.Report, error) {
 	q := url.Values{"at": {o.At.String()}, "new": {o.Name}, "dry_run": {strconv.FormatBool(o.DryRun)},
 		"on_conflict": {string(o.OnConflict)}, "taint": {string(o.Taint)}}
-	return c.redoWith(ctx, dataset(name)+uploads, q, file, nil)
+	resp, err := c.sendBody(ctx, "POST", dataset(name)+fromPath, q, file, "application/octet-stream")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var r *redo.Report
+	err = takeLines(ctx, c, resp, report(&r, nil))
+	return r, err
 }
 
 func how(o redo.Options) map[string]any {
@@ -57,21 +64,23 @@ func setFilter(in map[string]any, name string, f *oplog.Filter) {
 }
 
 func (c *Client) redo(ctx context.Context, path string, in any, tell func(redo.Advance)) (r *redo.Report, err error) {
-	return c.redoWith(ctx, path, nil, in, tell)
+	err = streamFrom(ctx, c, "POST", path, nil, in, report(&r, tell))
+	return r, err
 }
 
-func (c *Client) redoWith(ctx context.Context, path string, q url.Values, in any, tell func(redo.Advance)) (r *redo.Report, err error) {
-	return r, streamFrom(ctx, c, "POST", path, q, in, func(m *RedoMessage) (bool, error) {
+// report takes the lines up to the report.
+func report(r **redo.Report, tell func(redo.Advance)) func(*RedoMessage) (bool, error) {
+	return func(m *RedoMessage) (bool, error) {
 		switch {
 		case m.Error != nil:
 			return true, m.Error.failure()
 		case m.Report != nil:
-			r = m.Report
+			*r = m.Report
 			return true, nil
 		}
 		if m.Progress != nil && tell != nil {
 			tell(*m.Progress)
 		}
 		return false, nil
-	})
+	}
 }

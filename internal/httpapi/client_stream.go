@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"net/url"
 	"strconv"
 
@@ -146,6 +147,12 @@ func streamFrom[L any](ctx context.Context, c *Client, method, path string, q ur
 		return err
 	}
 	defer resp.Body.Close()
+	return takeLines(ctx, c, resp, take)
+}
+
+// takeLines hands each line of an answer to take, until that says that it was the
+// last, or fails.
+func takeLines[L any](ctx context.Context, c *Client, resp *http.Response, take func(*L) (last bool, err error)) error {
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxLine)
 	for lines.Scan() {

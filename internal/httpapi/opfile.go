@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -16,10 +15,6 @@ import (
 	"varve/internal/redo"
 	"varve/internal/when"
 )
-
-// uploads is the end of the paths whose request bodies are long: they are read as
-// they come, and not before anything is done about them.
-const uploads = "/replay-from"
 
 // FromInput is exported because huma fills no others.
 type FromInput struct {
@@ -57,7 +52,7 @@ func (s *Server) operationFiles() {
 		}}, nil
 	})
 	from := huma.Operation{
-		Method: http.MethodPost, Path: "/v1/datasets/{name}" + uploads, OperationID: "replay-from",
+		Method: http.MethodPost, Path: "/v1/datasets/{name}" + fromPath, OperationID: "replay-from",
 		Summary: "Make a new dataset of one at a moment and of the operations in a file, which is the request's body",
 	}
 	huma.Register(s.api, from, func(_ context.Context, in *FromInput) (*huma.StreamResponse, error) {
@@ -119,8 +114,4 @@ func (p *patientReader) Read(b []byte) (int, error) {
 		p.control.SetReadDeadline(time.Time{}) // one that stayed would cancel what comes after the body
 	}
 	return n, err
-}
-
-func isUpload(r *http.Request) bool {
-	return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, uploads)
 }

@@ -26,6 +26,12 @@
 //	POST   /v1/datasets/{name}/replay-from   ?at=&new=                      a file of operations as the body
 //	POST   /v1/datasets/{name}/files/copy    {path, when, to, to_path, force}  a stream of progress
 //	POST   /v1/datasets/{name}/files/rollback {path, when}                  a stream of progress
+//	POST   /v1/datasets/{name}/dumps         {when, level, ...}             an archive
+//	POST   /v1/datasets/{name}/dumps/plan    {when, level, ...}
+//	POST   /v1/datasets/{name}/dumps/{snapshot}/keep
+//	POST   /v1/datasets/{name}/files/restore-archive ?op=&path=&want=&volume=...   an archive -> messages
+//	DELETE /v1/datasets/{name}/dumps/{snapshot}
+//	GET    /v1/dumps                         ?dataset=
 //	GET    /v1/datasets/{name}/tree          ?when=                         a stream of nodes
 //	POST   /v1/datasets/{name}/snapshots     {name, when, expires}
 //	PATCH  /v1/datasets/{name}/snapshots/{snapshot} {expires}
@@ -74,13 +80,13 @@ type Pool interface {
 	CreateShare(c engine.Caller, name string, mode, uid, gid uint32) (engine.Done, error) // of its root directory
 	Set(c engine.Caller, dataset, property, value string) (engine.Done, error)            // value "": its default holds again
 	Resize(c engine.Caller, dataset string, size uint64) (engine.Done, error)             // size in bytes; it only grows
-	Snapshot(c engine.Caller, dataset, name string) (engine.Done, error)
-	SnapshotAt(c engine.Caller, dataset, name string, w when.Spec) (engine.Done, error)
-	SnapshotAll(c engine.Caller, name string) (engine.Done, error)
+	Snapshot(c engine.Caller, dataset, name string, also ...engine.Also) (engine.Done, error)
+	SnapshotAt(c engine.Caller, dataset, name string, w when.Spec, also ...engine.Also) (engine.Done, error)
+	SnapshotAll(c engine.Caller, name string, also ...engine.Also) (engine.Done, error)
 	DestroySnapshot(c engine.Caller, dataset, name string) (engine.Done, error)
 	Hold(c engine.Caller, dataset, snapshot, tag string) (engine.Done, error)
 	Release(c engine.Caller, dataset, snapshot, tag string) (engine.Done, error)
-	Clone(c engine.Caller, src string, w when.Spec, name string) (engine.Done, error)
+	Clone(c engine.Caller, src string, w when.Spec, name string, also ...engine.Also) (engine.Done, error)
 	Rollback(c engine.Caller, dataset string, w when.Spec, force bool) (engine.Done, error) // Busy names the writers
 	Destroy(c engine.Caller, dataset string, now bool) (engine.Done, error)
 	Undestroy(c engine.Caller, dataset, newName string) (engine.Done, error) // newName "" = its old one

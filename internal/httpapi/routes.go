@@ -35,6 +35,7 @@ func (s *Server) routes() {
 	s.holds()
 	s.history()
 	s.shares()
+	s.dumpRoutes()
 	s.retention()
 	s.debug()
 	s.check()
@@ -118,7 +119,7 @@ func (s *Server) changes() {
 			if err != nil {
 				return engine.Done{}, err
 			}
-			return s.clone(ctx, in.Name, w, in.Body.Name, in.Body.Properties)
+			return s.pool.Clone(callerFrom(ctx), in.Name, w, in.Body.Name, engine.Also{Properties: in.Body.Properties})
 		})
 	add(s, "POST", "/v1/datasets/{name}/rollback", "rollback", "Make the head equal to a moment; later moments stay history",
 		func(ctx context.Context, in *struct {

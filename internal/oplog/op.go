@@ -28,7 +28,8 @@ const (
 	Set             Kind = 29 // a property of a dataset
 	Horizon         Kind = 30 // history begins later
 	Expire          Kind = 31 // when a snapshot goes by itself
-	Undo            Kind = 32 // the head becomes that of a dataset made aside, without some operations
+	SetState        Kind = 32 // what a front end keeps with a volume: SCSI reservations
+	Undo            Kind = 33 // the head becomes that of a draft, a dataset without some operations
 
 	// Of the files of a share.
 	WriteFile   Kind = 40 // bytes of a file
@@ -50,7 +51,7 @@ var kindNames = map[Kind]string{
 	Snapshot: "snapshot", DestroySnapshot: "destroy-snapshot", Clone: "clone",
 	Rollback: "rollback", Destroy: "destroy", Undestroy: "undestroy",
 	Rename: "rename-dataset", Drain: "drain", Hold: "hold", Release: "release", Resize: "resize",
-	CreateShare: "create-share", Set: "set", Horizon: "horizon", Expire: "expire", Undo: "undo", WriteFile: "write-file", Create: "create", Mkdir: "mkdir",
+	CreateShare: "create-share", Set: "set", Horizon: "horizon", Expire: "expire", SetState: "set-state", Undo: "undo", WriteFile: "write-file", Create: "create", Mkdir: "mkdir",
 	Symlink: "symlink", Mknod: "mknod", Link: "link", Remove: "remove", Rmdir: "rmdir", Move: "rename",
 	Setattr: "setattr", SetXattr: "set-xattr", RemoveXattr: "remove-xattr",
 }
@@ -109,10 +110,10 @@ type Op struct {
 
 	Name   string // CreateVolume, Snapshot, Clone, Undestroy, Rename: the new name; Rollback, Undo: the guard snapshot's; Hold, Release: the tag
 	Size   uint64 // CreateVolume, Resize: bytes; Snapshot, Expire: when it goes by itself, Unix nanoseconds, 0: never
-	Source uint64 // Clone: the dataset it forks from; Undo: the one made aside
+	Source uint64 // Clone: the dataset it forks from; Undo: the draft
 	At     uint64 // Clone, Rollback: the moment; Undo: that of Source; Snapshot: a past moment, 0 = the present; DestroySnapshot, Hold, Release, Expire: the snapshot's id; Drain: the dying list's id; Horizon: the oldest moment of history
 	Limit  uint64 // Drain: how many tree entries at the most
-	Now    bool   // Destroy: for good; Snapshot: a guard, made before a change; Clone: aside, nobody sees it until Undestroy
+	Now    bool   // Destroy: for good; Snapshot: a guard, made before a change; Clone: a draft, nobody sees it until Undestroy
 
 	// Of the files of a share: the exact bytes [Off, Off+Len) and Extents of
 	// WriteFile are as in Write. Setattr with a size that ends inside a block

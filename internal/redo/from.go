@@ -36,7 +36,7 @@ func From(ctx context.Context, e *engine.Engine, c engine.Caller, dataset string
 	if err != nil {
 		return r, err
 	}
-	a, err := e.Aside(c, r.From, o.Name)
+	a, err := e.Draft(c, r.From, o.Name)
 	if err != nil {
 		return r, err
 	}
@@ -62,7 +62,7 @@ func From(ctx context.Context, e *engine.Engine, c engine.Caller, dataset string
 	return r, err
 }
 
-func kindOf(a *engine.Aside) string {
+func kindOf(a *engine.Draft) string {
 	if a.IsShare() {
 		return "share"
 	}

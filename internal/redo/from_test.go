@@ -90,7 +90,7 @@ func TestHistoryStays(t *testing.T) {
 		one.step()
 	}
 	w.ok(w.e.Checkpoint())
-	a, err := w.e.Aside(caller, engine.Moment{Dataset: "home", LSN: begin}, "half")
+	a, err := w.e.Draft(caller, engine.Moment{Dataset: "home", LSN: begin}, "half")
 	w.ok(err)
 	prune := func() uint64 {
 		t.Helper()

@@ -11,9 +11,9 @@ import (
 	"varve/internal/oplog"
 )
 
-// player repeats operations on a dataset aside. Of one goroutine.
+// player repeats operations on a draft. Of one goroutine.
 type player struct {
-	a      *engine.Aside
+	a      *engine.Draft
 	opt    Options
 	report *Report
 	left   leftOut
@@ -32,7 +32,7 @@ type named struct {
 	ino uint64
 }
 
-func newPlayer(a *engine.Aside, opt Options, r *Report) *player {
+func newPlayer(a *engine.Draft, opt Options, r *Report) *player {
 	if opt.OnConflict == "" {
 		opt.OnConflict = RenameAside
 	}

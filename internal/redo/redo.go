@@ -3,7 +3,7 @@
 // the state that it meets, and reports what does not fit. docs/replay.md
 //
 // One goroutine reads operations and their payload, another repeats them on a
-// dataset aside, as operations of its own; only the last step shows anything.
+// draft, as operations of its own; only the last step shows anything.
 package redo
 
 import (

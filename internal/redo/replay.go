@@ -41,7 +41,7 @@ func Replay(ctx context.Context, e *engine.Engine, c engine.Caller, dataset stri
 	if err != nil {
 		return r, err
 	}
-	p, ops, err := r.aside(e, c, s, o.Options, o.Name)
+	p, ops, err := r.draft(e, c, s, o.Options, o.Name)
 	if err != nil {
 		return r, err
 	}

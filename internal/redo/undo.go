@@ -63,9 +63,9 @@ func Undo(ctx context.Context, e *engine.Engine, c engine.Caller, dataset string
 	return r, r.undo(ctx, e, c, s, o, total, begun)
 }
 
-// undo makes the state aside and puts it in the place of the head.
+// undo drafts the state and puts it in the place of the head.
 func (r *Report) undo(ctx context.Context, e *engine.Engine, c engine.Caller, s *stretch, o UndoOptions, total uint64, begun time.Time) error {
-	p, ops, err := r.aside(e, c, s, o.Options, r.Dataset)
+	p, ops, err := r.draft(e, c, s, o.Options, r.Dataset)
 	if err != nil {
 		return err
 	}
@@ -99,15 +99,15 @@ func (r *Report) undo(ctx context.Context, e *engine.Engine, c engine.Caller, s 
 	return r.finish(p, e, r.Done.LSN-1, begun)
 }
 
-// aside begins to make a dataset aside from where a stretch begins.
-func (r *Report) aside(e *engine.Engine, c engine.Caller, s *stretch, o Options, name string) (*player, *engine.OpReader, error) {
+// draft begins a draft from where a stretch begins.
+func (r *Report) draft(e *engine.Engine, c engine.Caller, s *stretch, o Options, name string) (*player, *engine.OpReader, error) {
 	from := r.From
 	from.LSN = s.from
 	ops, err := e.ReadOps(s.from)
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := e.Aside(c, from, name)
+	a, err := e.Draft(c, from, name)
 	if err != nil {
 		ops.Close()
 		return nil, nil, err

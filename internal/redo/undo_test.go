@@ -392,7 +392,7 @@ func TestUndoPastHistory(t *testing.T) {
 }
 
 // What a crash leaves half made goes when the pool is opened.
-func TestAsideGoes(t *testing.T) {
+func TestDraftGoes(t *testing.T) {
 	w := newWorld(t)
 	one, _ := scene(w, 3)
 	begin := w.last()
@@ -400,7 +400,7 @@ func TestAsideGoes(t *testing.T) {
 		one.step()
 	}
 	now := w.items("home", w.last())
-	a, err := w.e.Aside(caller, engine.Moment{Dataset: "home", LSN: begin}, "half")
+	a, err := w.e.Draft(caller, engine.Moment{Dataset: "home", LSN: begin}, "half")
 	w.ok(err)
 	if _, err := w.e.Dataset("half"); !fail.Is(err, fail.NotFound) {
 		t.Fatalf("it can be found: %v", err)

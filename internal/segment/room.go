@@ -308,8 +308,9 @@ func (l *Log) Retire(seg uint64) error {
 		return l.refusal()
 	case len(r.ready) < maxReady:
 		l.makeAs(true, func(n uint64) error { return l.store.Recycle(seg, n) })
-		r.aheadOff = false
-		return r.lastErr
+		if r.aheadOff = false; !fail.Is(r.lastErr, fail.NoSpace) {
+			return r.lastErr
+		} // what was punched out of it cannot be had back
 	}
 	l.inflight++
 	l.mu.Unlock()

@@ -48,8 +48,9 @@ type Store interface {
 
 	// Create makes segment n and allocates all of it. Its existence and its
 	// space are durable on return; NoSpace leaves nothing behind. Its bytes
-	// read as zeros. With filled, every block has been written once, so that
-	// later syncs need not commit metadata of the file system too.
+	// read as zeros. With filled, every block has been written once, where there
+	// is still space to make one, so that later syncs need not commit metadata of
+	// the file system too.
 	Create(n uint64, filled bool) error
 
 	// Recycle gives a dead segment, which nobody uses, a new number. Its blocks

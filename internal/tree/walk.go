@@ -38,6 +38,13 @@ func Leaves(v *Version, lo, hi Key, fn func(Node) error) error {
 	return w.start()
 }
 
+// Nodes calls fn for every node of v as Walk does, without reading leaves: their
+// Count is 0, and First is where their keys may begin.
+func Nodes(v *Version, fn func(Node) error) error {
+	w := walker{c: v.c, root: &v.root, hi: MaxKey, fn: fn}
+	return w.start()
+}
+
 // nodesBelow calls fn for the node on disk at a link and for all below it,
 // without reading leaves.
 func (c *Cache) nodesBelow(l link, fn func(Ref)) error {
@@ -89,7 +96,9 @@ func (w *walker) visit() error {
 			continue
 		}
 		if child.Level == 0 && !w.leaves {
-			err = w.fn(child)
+			if err = w.fn(child); err == SkipNode {
+				err = nil
+			}
 		} else {
 			w.way = append(w.way, i)
 			err = w.visit()

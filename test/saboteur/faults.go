@@ -22,7 +22,7 @@ var (
 	nfsClients   = suite{pkg: "./test/interop", run: "^TestNFS(Repeat|Rollback|Permissions)$"}
 	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
 	slotTests    = suite{pkg: "./internal/segstore/compact", run: "^Test(HigherSlotWins|RotIsNotSpread|DamagedSlot|Pending|HalfMadeSlotHoldsRemoval|ReadMeetsMove)$"}
-	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Aside|HistoryStays)"}
+	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Draft|HistoryStays)"}
 	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}
 )
 
@@ -158,7 +158,7 @@ var faults = []fault{
 	},
 	{
 		name: "snapshot-of-the-wrong-moment", what: "a snapshot names a later moment than the one it was taken at",
-		edits: []edit{{"internal/engine/snapshot.go", "name: op.Name, lsn: op.LSN, time: op.Time, guard", "name: op.Name, lsn: op.LSN + 1, time: op.Time, guard"}},
+		edits: []edit{{"internal/engine/snapshot.go", "name: op.Name, lsn: op.LSN, time: op.Time, at: op.Time, guard", "name: op.Name, lsn: op.LSN + 1, time: op.Time, at: op.Time, guard"}},
 		tests: poolMoments,
 	},
 	{
@@ -249,7 +249,7 @@ var faults = []fault{
 	},
 	{
 		name: "clone-hashes-anew", what: "a clone does not inherit the seed of the names it inherits",
-		edits: []edit{{"internal/engine/apply.go", "	return e.applyCreate(op, pos, &pre.im.image, pre.im.from)\n", "	pre.im.seed++\n	return e.applyCreate(op, pos, &pre.im.image, pre.im.from)\n"}},
+		edits: []edit{{"internal/engine/apply.go", "	if err := e.applyCreate(op, pos, pre.im); err != nil {\n", "	pre.im.seed++\n	if err := e.applyCreate(op, pos, pre.im); err != nil {\n"}},
 		tests: shareMoments,
 	},
 	{
@@ -390,7 +390,7 @@ var faults = []fault{
 	},
 	{
 		name: "fork-not-pinned", what: "what a line forked from is not kept for it",
-		edits: []edit{{"internal/engine/line.go", "		l.dataPins.add(c.fork)\n", "		l.dataPins.add(^uint64(0))\n"}},
+		edits: []edit{{"internal/engine/line.go", "	l.dataPins.add(c.fork)\n", "	l.dataPins.add(^uint64(0))\n"}},
 		tests: forgetting,
 	},
 	{
@@ -483,8 +483,8 @@ var faults = []fault{
 		tests: redoTests,
 	},
 	{
-		name: "aside-stays", what: "what a crash left half made is not dropped",
-		edits: []edit{{"internal/engine/recover.go", "	e.dropAsides()\n", ""}},
+		name: "draft-stays", what: "what a crash left half made is not dropped",
+		edits: []edit{{"internal/engine/recover.go", "	e.dropDrafts()\n", ""}},
 		tests: redoTests,
 	},
 	{
@@ -493,8 +493,8 @@ var faults = []fault{
 		tests: redoTests,
 	},
 	{
-		name: "undone-line-stays", what: "a line that an undo made never takes over the one made aside",
-		edits: []edit{{"internal/engine/burial.go", "if c.parent == l && !d.gone {", "if c.parent == l && c == d.lines[0] && !d.gone {"}},
+		name: "undone-line-stays", what: "a line that an undo made never takes over that of its draft",
+		edits: []edit{{"internal/engine/burial.go", "if c.parent == l && !d.gone && l", "if c.parent == l && c == d.lines[0] && !d.gone && l"}},
 		tests: redoTests,
 	},
 }

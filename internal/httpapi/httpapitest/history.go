@@ -47,7 +47,7 @@ func (p *Pool) Resize(c engine.Caller, dataset string, size uint64) (engine.Done
 }
 
 // SnapshotAt names a past moment.
-func (p *Pool) SnapshotAt(c engine.Caller, dataset, name string, w when.Spec) (engine.Done, error) {
+func (p *Pool) SnapshotAt(c engine.Caller, dataset, name string, w when.Spec, also ...engine.Also) (engine.Done, error) {
 	return p.change(c, func(d *engine.Done) error {
 		m, err := p.resolve(dataset, w)
 		if err != nil {
@@ -56,17 +56,18 @@ func (p *Pool) SnapshotAt(c engine.Caller, dataset, name string, w when.Spec) (e
 		if err := when.ValidName(name); err != nil {
 			return err
 		}
-		p.snapshots = append(p.snapshots, engine.SnapshotInfo{ID: d.LSN, Dataset: dataset, Name: name, LSN: m.LSN, Time: m.Time})
 		d.Moment = &m
-		return nil
+		return p.addSnapshot(engine.SnapshotInfo{ID: d.LSN, Dataset: dataset, Name: name, LSN: m.LSN, Time: m.Time}, also)
 	})
 }
 
 // SnapshotAll names the present moment of all datasets.
-func (p *Pool) SnapshotAll(c engine.Caller, name string) (engine.Done, error) {
+func (p *Pool) SnapshotAll(c engine.Caller, name string, also ...engine.Also) (engine.Done, error) {
 	return p.change(c, func(d *engine.Done) error {
 		for _, set := range p.datasets {
-			p.snapshots = append(p.snapshots, engine.SnapshotInfo{ID: d.LSN, Dataset: set.Name, Name: name, LSN: d.LSN, Time: d.Time})
+			if err := p.addSnapshot(engine.SnapshotInfo{ID: d.LSN, Dataset: set.Name, Name: name, LSN: d.LSN, Time: d.Time}, also); err != nil {
+				return err
+			}
 		}
 		return when.ValidName(name)
 	})

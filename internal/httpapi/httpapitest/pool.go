@@ -176,7 +176,7 @@ func (p *Pool) CreateVolume(c engine.Caller, name string, size uint64) (engine.D
 	})
 }
 
-func (p *Pool) Snapshot(c engine.Caller, dataset, name string) (engine.Done, error) {
+func (p *Pool) Snapshot(c engine.Caller, dataset, name string, also ...engine.Also) (engine.Done, error) {
 	return p.change(c, func(d *engine.Done) error {
 		if err := when.ValidName(name); err != nil {
 			return err
@@ -187,9 +187,20 @@ func (p *Pool) Snapshot(c engine.Caller, dataset, name string) (engine.Done, err
 		if _, err := p.resolve(dataset, when.Spec{Kind: when.Snapshot, Name: name}); err == nil {
 			return fail.New(fail.Exists, "snapshot %s@%s exists", dataset, name)
 		}
-		p.snapshots = append(p.snapshots, engine.SnapshotInfo{ID: d.LSN, Dataset: dataset, Name: name, LSN: d.LSN, Time: d.Time})
-		return nil
+		return p.addSnapshot(engine.SnapshotInfo{ID: d.LSN, Dataset: dataset, Name: name, LSN: d.LSN, Time: d.Time}, also)
 	})
+}
+
+// addSnapshot adds a snapshot that may expire.
+func (p *Pool) addSnapshot(s engine.SnapshotInfo, also []engine.Also) error {
+	if len(also) > 0 && !also[0].Expires.IsZero() {
+		if p.Unset == "expires" {
+			return fail.New(fail.Invalid, "expires cannot be set here")
+		}
+		s.Expires = &also[0].Expires
+	}
+	p.snapshots = append(p.snapshots, s)
+	return nil
 }
 
 func (p *Pool) DestroySnapshot(c engine.Caller, dataset, name string) (engine.Done, error) {
@@ -205,7 +216,7 @@ func (p *Pool) DestroySnapshot(c engine.Caller, dataset, name string) (engine.Do
 	})
 }
 
-func (p *Pool) Clone(c engine.Caller, src string, w when.Spec, name string) (engine.Done, error) {
+func (p *Pool) Clone(c engine.Caller, src string, w when.Spec, name string, also ...engine.Also) (engine.Done, error) {
 	return p.change(c, func(d *engine.Done) error {
 		m, err := p.resolve(src, w)
 		if err != nil {
@@ -214,8 +225,16 @@ func (p *Pool) Clone(c engine.Caller, src string, w when.Spec, name string) (eng
 		if err := p.free(name); err != nil {
 			return err
 		}
+		var properties map[string]string
+		if len(also) > 0 {
+			properties = also[0].Properties
+		}
+		if _, ok := properties[p.Unset]; ok {
+			return fail.New(fail.Invalid, "%s cannot be set here", p.Unset)
+		}
 		from, _ := p.find(src)
 		to := p.add(d, name, from.Size)
+		to.Properties = properties
 		to.Origin, to.ForkLSN = fmt.Sprintf("%s@lsn:%d", src, m.LSN), m.LSN
 		d.Moment = &m
 		return nil

@@ -258,11 +258,6 @@ func (s *Store) Pending() []uint64 {
 	return s.collect(func(h *home) bool { return h.file })
 }
 
-// In returns the segments that a slot holds blocks of, ascending.
-func (s *Store) In(slot uint64) []uint64 {
-	return s.collect(func(h *home) bool { return h.slot.number == slot && len(h.runs) > 0 })
-}
-
 func (s *Store) collect(want func(*home) bool) (segments []uint64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -291,11 +286,12 @@ func (s *Store) Held(segment uint64) (slot uint64, blocks []Range) {
 // SlotInfo is a slot.
 type SlotInfo struct {
 	Number    uint64
-	Blocks    int   // that were copied into it
-	Live      int   // of them, those that were not freed
-	Holes     int   // of them, those that were given back to the store below
-	Overhead  int   // blocks besides: of the header and the table
-	Allocated int64 // bytes on the disk
+	Blocks    int      // that were copied into it
+	Live      int      // of them, those that were not freed
+	Holes     int      // of them, those that were given back to the store below
+	Overhead  int      // blocks besides: of the header and the table
+	Allocated int64    // bytes on the disk
+	Segments  []uint64 // of which it holds blocks, ascending
 }
 
 // Slots returns all complete slots that hold something, ascending. Errors:
@@ -308,10 +304,17 @@ func (s *Store) Slots() ([]SlotInfo, error) {
 	slices.SortFunc(list, segstore.ByNumber)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	in := map[uint64][]uint64{}
+	for n, h := range s.homes {
+		if len(h.runs) > 0 {
+			in[h.slot.number] = append(in[h.slot.number], n)
+		}
+	}
 	var infos []SlotInfo
 	for _, seg := range list {
 		if sl := s.slots[seg.Number]; sl != nil {
-			infos = append(infos, SlotInfo{sl.number, sl.blocks, sl.live, sl.holes, sl.first, seg.Allocated})
+			slices.Sort(in[sl.number])
+			infos = append(infos, SlotInfo{sl.number, sl.blocks, sl.live, sl.holes, sl.first, seg.Allocated, in[sl.number]})
 		}
 	}
 	return infos, nil

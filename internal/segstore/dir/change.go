@@ -29,9 +29,14 @@ func (s *Store) Create(n uint64, filled bool) error {
 		return fail.New(fail.Exists, "segment %d exists", n)
 	}
 	size := s.SegmentSize()
-	err := s.reserveSpace(n, size)
+	spare, err := s.reserveSpace(n, size)
 	if err == nil {
-		if err = s.build(n, filled); err != nil {
+		if spare {
+			err = s.fromSpare(n)
+		} else {
+			err = s.build(n, filled)
+		}
+		if err != nil {
 			s.addUsed(-size)
 		}
 	}
@@ -40,6 +45,7 @@ func (s *Store) Create(n uint64, filled bool) error {
 		return err
 	}
 	s.segments.put(n, size)
+	s.keepSpare()
 	return nil
 }
 
@@ -116,7 +122,7 @@ func (s *Store) Recycle(old, new uint64) error {
 func (s *Store) fillHoles(seg *segment) error {
 	size := s.SegmentSize()
 	grown := max(0, size-seg.allocated)
-	if err := s.reserveSpace(seg.number, grown); err != nil {
+	if _, err := s.reserveSpace(seg.number, grown); err != nil {
 		return err
 	}
 	f, err := s.fsys.Open(s.path(seg.number), readWrite, 0)
@@ -144,13 +150,23 @@ func (s *Store) Remove(n uint64) error {
 	if seg == nil {
 		return missing(n)
 	}
-	if err := s.fsys.Remove(s.path(n)); err != nil {
+	if err := s.discard(n); err != nil {
 		s.segments.put(n, seg.allocated)
 		return err
 	}
 	s.segments.free(n)
 	s.addUsed(-seg.allocated)
 	return s.fsys.SyncDir(s.logDir())
+}
+
+// discard lets the file of a segment go.
+func (s *Store) discard(n uint64) error {
+	s.metaMu.Lock()
+	defer s.metaMu.Unlock()
+	if s.spareFrom(s.path(n)) {
+		return nil
+	}
+	return s.fsys.Remove(s.path(n))
 }
 
 // PunchHole implements segstore.Store.
@@ -190,19 +206,24 @@ func (s *Store) measure(seg *segment) error {
 	return nil
 }
 
-// reserveSpace counts bytes as used for segment n if they are free.
-func (s *Store) reserveSpace(n uint64, bytes int64) error {
+// reserveSpace counts bytes as used for segment n if they are free. It tells
+// whether only spare segments have them.
+func (s *Store) reserveSpace(n uint64, bytes int64) (spare bool, err error) {
 	s.metaMu.Lock()
 	defer s.metaMu.Unlock()
 	space, err := s.space()
 	if err != nil {
-		return err
+		return false, err
 	}
 	if bytes > space.Free {
-		return fail.New(fail.NoSpace, "no space for segment %d in %s: %d bytes are free of a capacity of %d", n, s.dir, space.Free, space.Capacity)
+		return false, fail.New(fail.NoSpace, "no space for segment %d in %s: %d bytes are free of a capacity of %d", n, s.dir, space.Free, space.Capacity)
+	}
+	room, disk, err := s.room()
+	if err != nil {
+		return false, err
 	}
 	s.used += bytes
-	return nil
+	return min(room-int64(len(s.spares))*s.layout.segmentSize, disk) < bytes && len(s.spares) > 0, nil
 }
 
 // seize is table.seize under metaMu.

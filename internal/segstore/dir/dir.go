@@ -5,6 +5,7 @@
 //	DIR/hint                          the hint; see hint.go
 //	DIR/lock                          held, and signed, by the process that serves the pool
 //	DIR/log/00000000000000000001.seg  segment 1: exactly the segment's bytes
+//	DIR/log/1.spare                   a segment that has no number yet; see spare.go
 //	*.new                             being made; a file of no meaning
 //
 // A file gets its name only when its content and its space are durable: what
@@ -48,6 +49,7 @@ const floorPercent = 5
 type Options struct {
 	ReadOnly bool   // changes nothing, beside others that do not either
 	LockNote string // who serves the pool, for whom it may concern: "pid 4711 since 09:12"
+	Spare    int    // segments to keep ready for when the file system is full; see spare.go
 }
 
 // Store is a segstore.Store in a directory.
@@ -61,9 +63,11 @@ type Store struct {
 	layout layout
 	used   int64 // bytes that segments occupy or are about to
 	grace  int64 // bytes that they may occupy beyond the capacity
+	spares map[int]bool
 	hint   vfs.File
 
-	segments table
+	segments  table
+	spareMost int
 }
 
 var _ segstore.Store = (*Store)(nil)
@@ -81,7 +85,7 @@ func Open(fsys vfs.FS, dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{fsys: fsys, dir: dir, readOnly: o.ReadOnly, lock: lock, layout: l}
+	s := &Store{fsys: fsys, dir: dir, readOnly: o.ReadOnly, lock: lock, layout: l, spares: map[int]bool{}, spareMost: o.Spare}
 	if err := s.load(); err != nil {
 		s.Close()
 		return nil, err
@@ -136,6 +140,10 @@ func (s *Store) load() error {
 			s.used += e.Allocated
 		case !s.readOnly && filepath.Ext(e.Name) == newSuffix:
 			if err := s.fsys.Remove(filepath.Join(s.logDir(), e.Name)); err != nil {
+				return err
+			}
+		case !s.readOnly && filepath.Ext(e.Name) == spareSuffix:
+			if err := s.loadSpare(e.Name, e.Allocated); err != nil {
 				return err
 			}
 		}
@@ -197,19 +205,24 @@ func (s *Store) Space() (segstore.Space, error) {
 }
 
 // graceSegments is how many segments a pool may make after opening though its
-// capacity is used up; less in a tiny pool. A crash brings back space whose freeing was not durable yet; the
-// pool has to be opened, and written to, for it to be freed again.
+// capacity is used up; less in a tiny pool. A crash brings back space whose
+// freeing was not durable yet; the pool has to be opened, and written to, for it
+// to be freed again.
 const graceSegments = 4
 
 // space needs metaMu.
 func (s *Store) space() (segstore.Space, error) {
+	room, disk, err := s.room()
+	free := max(0, min(room, disk+int64(len(s.spares))*s.layout.segmentSize))
+	return segstore.Space{Used: s.used, Free: free, Capacity: s.layout.capacity}, err
+}
+
+// room is how many bytes the capacity leaves, and how many the file system has
+// above its floor. metaMu is held.
+func (s *Store) room() (capacity, disk int64, err error) {
 	free, total, err := s.fsys.Space(s.dir)
-	if err != nil {
-		return segstore.Space{}, err
-	}
 	s.grace = min(s.grace, s.excess())
-	free = min(s.layout.capacity+s.grace-s.used, free-total/100*floorPercent)
-	return segstore.Space{Used: s.used, Free: max(0, free), Capacity: s.layout.capacity}, nil
+	return s.layout.capacity + s.grace - s.used, max(0, free-total/100*floorPercent), err
 }
 
 // excess is by how much the grace would exceed the capacity at this moment.

@@ -146,7 +146,7 @@ func clearLog(fsys vfs.FS, dir string) error {
 		return err
 	}
 	for _, e := range list {
-		if n, ok := segmentNumber(e.Name); (!ok || n != 1) && filepath.Ext(e.Name) != newSuffix {
+		if n, ok := segmentNumber(e.Name); (!ok || n != 1) && filepath.Ext(e.Name) != newSuffix && filepath.Ext(e.Name) != spareSuffix {
 			return fail.New(fail.Exists, "%s has no superblock, but a log that may hold data: %s", dir, e.Name).WithHint(keepAway)
 		}
 	}

@@ -23,16 +23,33 @@ var (
 	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
 	dumpChains   = suite{pkg: "./test/interop", run: "^TestDump(ShareLevels|BaseMissing)$"}
 	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails)$"}
+	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|CommandOrder|CHAP)$"}
 	slotTests    = suite{pkg: "./internal/segstore/compact", run: "^Test(HigherSlotWins|RotIsNotSpread|DamagedSlot|Pending|HalfMadeSlotHoldsRemoval|ReadMeetsMove)$"}
 	extCorners   = suite{pkg: "./internal/extfs", run: "^TestExtents$"}
 	extJournals  = suite{pkg: "./internal/extfs", run: "^(TestTornJournal|TestDirtyJournal)$/^(|v1|none)$"}
 	extDamage    = suite{pkg: "./internal/extfs", run: "^TestFlippedBits$"}
 	ufsHoles     = suite{pkg: "./internal/ufs", run: "^TestHoles$"}
+	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Draft|HistoryStays)"}
 	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}
 )
 
 // faults is what the tests must notice.
 var faults = []fault{
+	{
+		name: "reinstatement-does-not-wait", what: "a new iSCSI session begins while writes of the one before are under way",
+		edits: []edit{{"internal/iscsi/sessions.go", "if err := old.waitEnded(ctx); err != nil {", "if err := ctx.Err(); err != nil {"}},
+		tests: sessions,
+	},
+	{
+		name: "commands-out-of-order", what: "iSCSI commands are executed as they come, not in the order of CmdSN",
+		edits: []edit{{"internal/iscsi/control.go", "case sn != next:", "case sn != next && h == nil:"}},
+		tests: sessions,
+	},
+	{
+		name: "chap-believes", what: "the name of a user is proof enough",
+		edits: []edit{{"internal/iscsi/chap.go", "if right&subtle", "if 1&subtle"}, {"internal/iscsi/chap.go", "right := subtle.ConstantTimeCompare(response, good)", "_ = subtle.ConstantTimeCompare(response, good)"}},
+		tests: sessions,
+	},
 	{
 		name: "commit-without-sync", what: "a commit writes and does not sync",
 		edits: []edit{{"internal/segment/commit.go", "if err = l.store.Sync(n); err != nil {", "if _ = n; err != nil {"}},
@@ -163,7 +180,7 @@ var faults = []fault{
 	},
 	{
 		name: "snapshot-of-the-wrong-moment", what: "a snapshot names a later moment than the one it was taken at",
-		edits: []edit{{"internal/engine/snapshot.go", "name: op.Name, lsn: op.LSN, time: op.Time, guard", "name: op.Name, lsn: op.LSN + 1, time: op.Time, guard"}},
+		edits: []edit{{"internal/engine/snapshot.go", "name: op.Name, lsn: op.LSN, time: op.Time, at: op.Time, guard", "name: op.Name, lsn: op.LSN + 1, time: op.Time, at: op.Time, guard"}},
 		tests: poolMoments,
 	},
 	{
@@ -254,7 +271,7 @@ var faults = []fault{
 	},
 	{
 		name: "clone-hashes-anew", what: "a clone does not inherit the seed of the names it inherits",
-		edits: []edit{{"internal/engine/apply.go", "	return e.applyCreate(op, pos, &pre.im.image, pre.im.from)\n", "	pre.im.seed++\n	return e.applyCreate(op, pos, &pre.im.image, pre.im.from)\n"}},
+		edits: []edit{{"internal/engine/apply.go", "	if err := e.applyCreate(op, pos, pre.im); err != nil {\n", "	pre.im.seed++\n	if err := e.applyCreate(op, pos, pre.im); err != nil {\n"}},
 		tests: shareMoments,
 	},
 	{
@@ -395,7 +412,7 @@ var faults = []fault{
 	},
 	{
 		name: "fork-not-pinned", what: "what a line forked from is not kept for it",
-		edits: []edit{{"internal/engine/line.go", "		l.dataPins.add(c.fork)\n", "		l.dataPins.add(^uint64(0))\n"}},
+		edits: []edit{{"internal/engine/line.go", "	l.dataPins.add(c.fork)\n", "	l.dataPins.add(^uint64(0))\n"}},
 		tests: forgetting,
 	},
 	{
@@ -503,5 +520,53 @@ var faults = []fault{
 		name: "map-in-circles", what: "a file is as long as its map of blocks leads in circles",
 		edits: []edit{{"internal/blockmap/blockmap.go", "b.seen > limit+limit/64+64 {", "b.seen > limit<<20 {"}},
 		tests: ufsHoles,
+	},
+	{
+		name: "replay-loses-an-op", what: "one operation in a hundred is not repeated",
+		edits: []edit{{"internal/redo/line.go", "			out, err := pick.out(op)\n", "			out, err := pick.out(op)\n			out = out || op.LSN%100 == 7\n"}},
+		tests: redoTests,
+	},
+	{
+		name: "replay-takes-whole-blocks", what: "of an unaligned write the merged blocks are repeated, with what is undone in them",
+		edits: []edit{
+			{"internal/redo/line.go", "step.Data = b.data[in : in+int(op.Len)]", "step.Data, _ = b.data[start:start+n], in"},
+			{"internal/redo/line.go", "own.Extents = nil", "if own.Extents = nil; step.Data != nil {\n				own.Off, own.Len = op.Off/engine.BlockSize*engine.BlockSize, uint64(n)\n			}"},
+		},
+		tests: redoTests,
+	},
+	{
+		name: "overlap-missed", what: "bytes written over what is left out are no conflict",
+		edits: []edit{{"internal/redo/leftout.go", "if lsn = l.bytes[op.Ino].over(op.Off, op.Off+op.Len); lsn != 0 {", "if lsn = 0; lsn != 0 {"}},
+		tests: redoTests,
+	},
+	{
+		name: "emptiness-missed", what: "a directory is removed though it is not empty where operations are left out",
+		edits: []edit{{"internal/redo/clash.go", "		if i.IsDir() && i.Entries > 0 {", "		if false {"}},
+		tests: redoTests,
+	},
+	{
+		name: "repeated-now", what: "what is repeated shows the time of the replay",
+		edits: []edit{{"internal/redo/player.go", "p.op.As = op.Shows()", "p.op.As = 0"}},
+		tests: redoTests,
+	},
+	{
+		name: "undo-without-the-rest", what: "what happened while an undo ran is lost",
+		edits: []edit{{"internal/redo/line.go", "if last > r.Last() {", "if last > r.Last()+1<<40 {"}},
+		tests: redoTests,
+	},
+	{
+		name: "draft-stays", what: "what a crash left half made is not dropped",
+		edits: []edit{{"internal/engine/recover.go", "	e.dropDrafts()\n", ""}},
+		tests: redoTests,
+	},
+	{
+		name: "repeated-history-goes", what: "history is forgotten while its operations are repeated",
+		edits: []edit{{"internal/engine/retention.go", " || p.d.isRepeated(p.horizon.lsn)", ""}},
+		tests: redoTests,
+	},
+	{
+		name: "undone-line-stays", what: "a line that an undo made never takes over that of its draft",
+		edits: []edit{{"internal/engine/burial.go", "if c.parent == l && !d.gone && l", "if c.parent == l && c == d.lines[0] && !d.gone && l"}},
+		tests: redoTests,
 	},
 }

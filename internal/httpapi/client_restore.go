@@ -26,6 +26,8 @@ func (c *Client) RestoreArchive(ctx context.Context, to files.Place, names []str
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	body, sink := io.Pipe()
+	// The request does not end before its body does, which may be waited for.
+	defer context.AfterFunc(ctx, func() { body.CloseWithError(errNotWanted) })()
 	sent := make(chan error, 1)
 	go func() {
 		err := sendVolumes(sink, v)

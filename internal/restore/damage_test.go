@@ -161,6 +161,22 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// TestMissingRecords: one record is missing, anywhere: neither what is before it nor
+// what is behind is taken for something else.
+func TestMissingRecords(t *testing.T) {
+	b, contents := sample("ufs2", binary.LittleEndian)
+	for at := 12 * 1024; at < len(b)-30*1024; at += 37 * 1024 {
+		dir := filepath.Join(t.TempDir(), "root")
+		s, err := do(t, Extract, dir, true, inMemory(append(bytes.Clone(b[:at]), b[at+1024:]...)))
+		if err != nil {
+			t.Fatal(at, err)
+		}
+		if whole := judge(t, s, dir, contents, fmt.Sprintf("without record %d", at/1024)); whole < len(contents)-2 {
+			t.Errorf("without record %d, %d files are whole; lost %q", at/1024, whole, s.losses)
+		}
+	}
+}
+
 // TestTruncated: wherever an archive ends too soon, it is said, and what was before is
 // there.
 func TestTruncated(t *testing.T) {

@@ -30,8 +30,8 @@ func (a *Archive) part(n, rest int) (k int, trusted bool, err error) {
 			return n, n < rest || a.follows(b, n), nil
 		case err != io.EOF && err != errGap:
 			return 0, false, err
-		case have > 0:
-			return min(n, have), true, nil
+		case have > 0: // what is behind it is in another volume, or missing
+			return min(n, have), err == errGap || a.scan(b) < 0, nil
 		case err == errGap:
 			return 0, false, errBroken
 		}

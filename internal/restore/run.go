@@ -46,7 +46,6 @@ type restorer struct {
 	next   *Object // the first that is no directory
 	dirs   *dirCache
 	out    Result
-	owners bool // that they are not restored was said
 }
 
 // Run reads an archive and does with it what o says. Partial and what Differences

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -147,12 +147,10 @@ func (a *app) restoreTo(ctx context.Context, o *restoreOrder, v restore.Volumes,
 	return restore.Run(ctx, v, opt)
 }
 
-// share reads a target that is in a share.
+// share reads a target that is in a share: SHARE:/path. Everything else is a
+// directory.
 func (o *restoreOrder) share() (files.Place, bool, error) {
-	if isLocal(o.to) || o.to == "." || o.to == ".." {
-		return files.Place{}, false, nil
-	}
-	if _, err := os.Lstat(o.to); err == nil {
+	if isLocal(o.to) || !strings.Contains(o.to, ":/") {
 		return files.Place{}, false, nil
 	}
 	p, err := parsePlace(o.to, true)

@@ -28,7 +28,9 @@ func (a *app) newRestoreView(op restore.Op) (*restoreView, error) {
 	v := &restoreView{a: a, op: op}
 	var err error
 	v.names, err = newRows(a, archiveNameColumns, nil)
-	v.names.untitled()
+	if err == nil && op != restore.List {
+		v.names.untitled()
+	}
 	return v, err
 }
 

@@ -24,6 +24,7 @@ var (
 	dumpChains   = suite{pkg: "./test/interop", run: "^TestDump(ShareLevels|BaseMissing)$"}
 	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails)$"}
 	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|CommandOrder|CHAP)$"}
+	hostile      = suite{pkg: "./internal/restore", run: "^Test(Hostile|Planted|MissingRecords|ChainRefused)$"}
 	slotTests    = suite{pkg: "./internal/segstore/compact", run: "^Test(HigherSlotWins|RotIsNotSpread|DamagedSlot|Pending|HalfMadeSlotHoldsRemoval|ReadMeetsMove)$"}
 	extCorners   = suite{pkg: "./internal/extfs", run: "^TestExtents$"}
 	extJournals  = suite{pkg: "./internal/extfs", run: "^(TestTornJournal|TestDirtyJournal)$/^(|v1|none)$"}
@@ -568,5 +569,25 @@ var faults = []fault{
 		name: "undone-line-stays", what: "a line that an undo made never takes over that of its draft",
 		edits: []edit{{"internal/engine/burial.go", "if c.parent == l && !d.gone && l", "if c.parent == l && c == d.lines[0] && !d.gone && l"}},
 		tests: redoTests,
+	},
+	{
+		name: "restore-follows-links", what: "a directory of the target is opened through a symbolic link",
+		edits: []edit{{"internal/restore/osdir.go", "unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC", "unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC"}},
+		tests: hostile,
+	},
+	{
+		name: "restore-any-name", what: "names of an archive may have slashes in them",
+		edits: []edit{{"internal/restore/dirent.go", `!strings.ContainsAny(name, "/\x00")`, `!strings.ContainsAny(name, "\x00")`}},
+		tests: hostile,
+	},
+	{
+		name: "restore-data-unproven", what: "data are taken as they come, whatever is behind them",
+		edits: []edit{{"internal/restore/data.go", "return n, n < rest || a.follows(b, n), nil", "return n, n < rest || a.follows(b, n) || true, nil"}},
+		tests: hostile,
+	},
+	{
+		name: "restore-any-base", what: "an archive is restored on whatever was restored before",
+		edits: []edit{{"internal/restore/update.go", "if r.old.date != h.DDate {", "if r.old.date > h.DDate && h.Level < 0 {"}},
+		tests: hostile,
 	},
 }

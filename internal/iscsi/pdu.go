@@ -18,7 +18,6 @@ import (
 const (
 	headerSize = 48
 	digestSize = 4
-
 )
 
 // Opcodes, of initiators and of targets.

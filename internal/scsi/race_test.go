@@ -2,6 +2,8 @@ package scsi
 
 import (
 	"bytes"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -159,5 +161,34 @@ func TestCloseFences(t *testing.T) {
 	n = r.login(portA, 1)
 	if a := n.do(cdb10(0x28, 0, 8, 8), nil); !bytes.Equal(a.data, make([]byte, 8*BlockSize)) {
 		t.Error("a write of the old nexus landed after its end")
+	}
+}
+
+// underRace says that the race detector is on: then sync.Pool forgets things at
+// random, and counts of allocations mean nothing.
+func underRace() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// Neither a read nor a write allocates.
+func TestNoAllocation(t *testing.T) {
+	n := newRig(t).login(portA, 1)
+	data := make([]byte, 8*BlockSize)
+	c := new(Command)
+	run := func(cdb []byte) func() {
+		return func() {
+			c.CDB, c.Expected = cdb, 0
+			n.Begin(c)
+			if !c.Execute(data, data, false) || c.Status != Good {
+				t.Fatalf("status %#x", c.Status)
+			}
+		}
+	}
+	run(cdb10(0x2a, 0, 0, 8))()
+	for name, cdb := range map[string][]byte{"read": cdb10(0x28, 0, 0, 8), "write": cdb16(0x8a, 0, 0, 8)} {
+		if k := testing.AllocsPerRun(200, run(cdb)); k >= 1 && !underRace() {
+			t.Errorf("a %s allocates %v times", name, k)
+		}
 	}
 }

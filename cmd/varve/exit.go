@@ -54,7 +54,7 @@ var exitMeanings = []struct {
 	{0, "done"},
 	{exitCodes[fail.Other], "failed"},
 	{exitDamage, "differences, or check or clean found damage"},
-	{exitPartial, "partial: what could be restored was"},
+	{exitPartial, "partial: restore, undo or replay did what could be done"},
 	{exitWarning, "status --check: warning"},
 	{exitCritical, "status --check: critical"},
 	{exitCodes[fail.NotFound], "no such object"},

@@ -1,33 +1,60 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"varve/internal/ask"
 	"varve/internal/engine"
+	"varve/internal/fail"
 	"varve/internal/files"
-	"varve/internal/httpapi"
 )
 
 // usualOps are the columns of varve log.
 var usualOps = []string{"lsn", "time", "client", "op", "offset", "length", "name", "at"}
 
 // usualFileOps are those for a share.
-var usualFileOps = []string{"lsn", "time", "client", "op", "ino", "offset", "length", "name", "name2", "set", "at"}
+var usualFileOps = []string{"lsn", "time", "client", "op", "offset", "length", "path", "path2", "set", "at"}
+
+// logCommand is varve log.
+type logCommand struct {
+	a            *app
+	since, until string
+	filter       *filterFlags
+	group        string
+	export       string
+	q            ask.Query
+}
 
 func (a *app) log() *cobra.Command {
-	var since, until string
-	var q httpapi.LogQuery
+	l := &logCommand{a: a}
 	c := &cobra.Command{
 		Use:   "log [DATASET]",
 		Short: "Show the operations of the log",
 		Long: `Show the operations on a dataset, or on the whole pool, oldest first. They are
-shown as they are read, however many there are.
+shown as they are read, however many there are. With -f it goes on with what
+happens from now on; without --since nothing else is shown then.
 
-Columns for -o: lsn, time, client, op, dataset, offset, length, name, at, size;
-and of shares: ino, dir, name2, dir2, ino2, set, target, value, uid, gid.
+PATH is what the operation was about, as it was called at that time: names that
+were changed or removed since, and renames of directories above, make no
+difference. An operation that uses a name has that name; one on an open file has
+the file's newest name, if it has several, and none if the last one is gone. Of a
+rename PATH is the old path, PATH2 the new one, and --path matches either. In a
+pattern * and ? match within a name, ** over directories, [a-z] one character; a
+pattern that does not begin with / matches at the end: *.txt.
+
+With --group operations are counted: by client, path or minute (UTC). With
+--export FILE they go to a file, with their data; see varve replay --from.
+
+Columns for -o: lsn, time, client, op, path, path2, dataset, offset, length,
+name, at, size, value; of shares: ino, dir, name2, dir2, ino2, set, target, uid,
+gid; of groups: key, ops, bytes, first, last, first-lsn, last-lsn.
 OFFSET is in bytes. NAME is what was given with the operation: of a file, in the
 directory DIR, by its inode number; of a snapshot, a clone, a tag, a property.
 NAME2 is the new name of what was renamed; SET, which attributes were set. AT is
@@ -35,57 +62,187 @@ an earlier lsn that the operation refers to: the moment of a rollback or a clone
 the lsn that made a snapshot. DATASET is an id, as "varve list -o id,name" shows.
 A client that is "-" is the server itself.`,
 		Example: `  varve log home --op remove,rename --since 1h-ago
-  varve log disk0
+  varve log home --path '/projects/**' --client 192.168.1.7 --group path
+  varve log home -f --bytes-over 1M
+  varve log home --since monday --until friday --export week.ops
   varve log disk0 --since 10m-ago --op write,trim
   varve log disk0 --since monday --client 127.0.0.1 --json
   varve log --op snapshot,rollback,destroy`,
 		Args:              need("[DATASET]"),
 		ValidArgsFunction: a.completeArgs(a.datasets),
-		RunE: func(c *cobra.Command, args []string) error {
-			var err error
-			if len(args) > 0 {
-				if q.Dataset, err = parseDataset(args[0]); err != nil {
-					return err
-				}
-			}
-			if q.Since, err = parseWhen("--since", since); err != nil {
-				return err
-			}
-			if q.Until, err = parseWhen("--until", until); err != nil {
-				return err
-			}
-			usual := usualOps
-			if len(args) > 0 && !a.json && len(a.columns) == 0 {
-				d, err := a.client().Dataset(c.Context(), q.Dataset)
-				if err != nil {
-					return err
-				}
-				if d.Kind == "share" {
-					usual = usualFileOps
-				}
-			}
-			out, err := newRows(a, opColumns(a, func(op engine.OpInfo) engine.OpInfo { return op }), usual)
-			if err != nil {
-				return err
-			}
-			moments, err := a.client().Log(c.Context(), q, out.add)
-			if err = out.end(err); err != nil {
-				return err
-			}
-			a.echoAll(moments)
-			return nil
-		},
+		RunE:              l.run,
 	}
 	f := c.Flags()
-	f.StringVar(&since, "since", "", "only what came after this moment: a WHEN")
-	f.StringVar(&until, "until", "", "only what came up to this moment: a WHEN")
-	f.StringSliceVar(&q.Ops, "op", nil, "only these kinds of operation: write, trim, snapshot, ...")
-	f.StringVar(&q.Client, "client", "", "only clients whose name contains this")
+	f.StringVar(&l.since, "since", "", "only what came after this moment: a WHEN")
+	f.StringVar(&l.until, "until", "", "only what came up to this moment: a WHEN")
+	f.BoolVarP(&l.q.Follow, "follow", "f", false, "go on with what happens from now on")
+	f.StringVar(&l.group, "group", "", "count operations by client, path or minute")
+	f.StringVar(&l.export, "export", "", "write the operations with their data to this file, or to stdout: -")
+	l.filter = a.filterFlags(c)
 	c.RegisterFlagCompletionFunc("since", a.completeMoment)
 	c.RegisterFlagCompletionFunc("until", a.completeMoment)
-	c.RegisterFlagCompletionFunc("op", cobra.FixedCompletions(httpapi.OpKinds(), cobra.ShellCompDirectiveNoFileComp))
-	c.RegisterFlagCompletionFunc("client", cobra.NoFileCompletions)
+	c.RegisterFlagCompletionFunc("group", cobra.FixedCompletions(ask.GroupKeys, cobra.ShellCompDirectiveNoFileComp))
 	return c
+}
+
+func (l *logCommand) run(c *cobra.Command, args []string) error {
+	if err := l.query(args); err != nil {
+		return err
+	}
+	switch {
+	case l.export != "":
+		return l.exporting(c.Context())
+	case l.group != "":
+		return l.groups(c.Context())
+	}
+	usual := usualOps
+	if len(args) > 0 && !l.a.json && len(l.a.columns) == 0 {
+		d, err := l.a.client().Dataset(c.Context(), l.q.Dataset)
+		if err != nil {
+			return err
+		}
+		if d.Kind == "share" {
+			usual = usualFileOps
+		}
+	}
+	return l.operations(c.Context(), usual)
+}
+
+// query reads the arguments and options.
+func (l *logCommand) query(args []string) (err error) {
+	if len(args) > 0 {
+		if l.q.Dataset, err = parseDataset(args[0]); err != nil {
+			return err
+		}
+	}
+	if l.q.Since, err = parseWhen("--since", l.since); err != nil {
+		return err
+	}
+	if l.q.Until, err = parseWhen("--until", l.until); err != nil {
+		return err
+	}
+	filter, err := l.filter.filter()
+	if err != nil {
+		return err
+	}
+	if filter != nil {
+		l.q.Filter = *filter
+	}
+	switch {
+	case l.export != "" && (l.group != "" || l.q.Follow):
+		return fail.New(fail.Invalid, "--export writes a file of what has been done").WithHint("leave out -f and --group")
+	case l.export != "" && l.q.Dataset == "":
+		return fail.New(fail.Invalid, "operations are exported of one dataset").WithHint("name it")
+	case !l.q.Follow:
+	case l.q.Until != nil:
+		return fail.New(fail.Invalid, "-f goes on without an end, and --until says where it is").WithHint("leave out one of them")
+	case l.group != "":
+		return fail.New(fail.Invalid, "what is followed cannot be grouped").WithHint("leave out -f or --group")
+	}
+	return nil
+}
+
+func (l *logCommand) operations(ctx context.Context, usual []string) error {
+	a := l.a
+	out, err := newRows(a, itemColumns(a), usual)
+	if err != nil {
+		return err
+	}
+	shown := false // then the rows tell how far it is
+	l.q.Progress = func(done, total uint64) {
+		if !shown && !l.q.Follow {
+			a.progress(done, total)
+		}
+	}
+	moments, err := a.client().Log(ctx, l.q, func(i ask.Item) error {
+		if !shown {
+			a.progressEnd()
+			shown = true
+		}
+		if err := out.add(i); err != nil || !l.q.Follow {
+			return err
+		}
+		return out.flush()
+	})
+	a.progressEnd()
+	if err = out.end(err); err != nil {
+		return err
+	}
+	a.echoAll(moments)
+	return nil
+}
+
+// exporting writes a file, which is there under its name only when it is whole.
+func (l *logCommand) exporting(ctx context.Context) error {
+	if l.export == "-" {
+		return l.a.client().ExportLog(ctx, l.q, l.a.out)
+	}
+	part := l.export + ".part"
+	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fail.Wrap(fail.IO, err, "export")
+	}
+	defer os.Remove(part) // what is left of a failure
+	w := bufio.NewWriterSize(f, 1<<20)
+	err = l.a.client().ExportLog(ctx, l.q, w)
+	for _, finish := range []func() error{w.Flush, f.Sync, f.Close} {
+		if e := finish(); err == nil && e != nil {
+			err = fail.Wrap(fail.IO, e, "export")
+		}
+	}
+	if err == nil {
+		if e := os.Rename(part, l.export); e != nil {
+			err = fail.Wrap(fail.IO, e, "export")
+		}
+	}
+	return err
+}
+
+func (l *logCommand) groups(ctx context.Context) error {
+	a := l.a
+	out, err := newRows(a, a.groupColumns(l.group), []string{"key", "ops", "bytes", "first", "last"})
+	if err != nil {
+		return err
+	}
+	l.q.Progress = a.progress
+	moments, err := a.client().LogGroups(ctx, l.q, l.group, out.add)
+	a.progressEnd()
+	if err = out.end(err); err != nil {
+		return err
+	}
+	a.echoAll(moments)
+	return nil
+}
+
+func (a *app) groupColumns(by string) []column[ask.Group] {
+	type grp = ask.Group
+	count := func(n uint64) string { return strconv.FormatUint(n, 10) }
+	return []column[grp]{
+		{"key", false, func(g grp) string {
+			switch {
+			case g.Rest:
+				return "(all others)"
+			case by == "minute":
+				if t, err := time.Parse(time.RFC3339, string(g.Key)); err == nil {
+					return a.time(t)
+				}
+			}
+			return g.Key.String()
+		}},
+		{"ops", true, func(g grp) string { return count(g.Ops) }},
+		{"bytes", true, func(g grp) string { return a.size(g.Bytes) }},
+		{"first", false, func(g grp) string { return a.time(g.First) }},
+		{"last", false, func(g grp) string { return a.time(g.Last) }},
+		{"first-lsn", true, func(g grp) string { return number(g.FirstLSN) }},
+		{"last-lsn", true, func(g grp) string { return number(g.LastLSN) }},
+	}
+}
+
+// itemColumns are the columns of operations with their paths.
+func itemColumns(a *app) []column[ask.Item] {
+	return append(opColumns(a, func(i ask.Item) engine.OpInfo { return i.OpInfo }),
+		column[ask.Item]{"path", false, func(i ask.Item) string { return i.Path.String() }},
+		column[ask.Item]{"path2", false, func(i ask.Item) string { return i.Path2.String() }})
 }
 
 // opColumns are the columns of anything that has an operation.

@@ -126,7 +126,7 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 		return httpapi.ServerInfo{PID: 4711, Version: "v1", Dir: dir, Clients: []httpapi.Session{},
 			Addresses: []httpapi.Address{{Proto: "nbd", Addr: "127.0.0.1:10809"}}}
 	}
-	s := httpapi.New(httpapi.Options{Pool: p, Files: p, Dumps: httpapitest.Dumps{}, Info: info})
+	s := httpapi.New(httpapi.Options{Pool: p, Files: p, Dumps: httpapitest.Dumps{}, Redo: p, Log: p, Info: info})
 	go s.Serve(l)
 	ts.Defer(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

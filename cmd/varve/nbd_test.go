@@ -56,17 +56,17 @@ func onDisk(ts *testscript.TestScript, args []string) error {
 	}
 	switch args[2] {
 	case "write":
-		if err := ask(c, 1, offset, uint32(len(args[4])), []byte(args[4]), nil); err != nil {
+		if err := request(c, 1, offset, uint32(len(args[4])), []byte(args[4]), nil); err != nil {
 			return err
 		}
-		return ask(c, 3, 0, 0, nil, nil)
+		return request(c, 3, 0, 0, nil, nil)
 	case "read":
 		n, err := strconv.Atoi(args[4])
 		if err != nil {
 			return err
 		}
 		p := make([]byte, n)
-		if err := ask(c, 0, offset, uint32(n), nil, p); err != nil {
+		if err := request(c, 0, offset, uint32(n), nil, p); err != nil {
 			return err
 		}
 		fmt.Fprintln(ts.Stdout(), strings.ReplaceAll(string(p), "\x00", "."))
@@ -99,8 +99,8 @@ func attach(socket, export string) (net.Conn, error) {
 	return c, nil
 }
 
-// ask sends one request and reads its simple reply, with in filled by a read.
-func ask(c net.Conn, command uint16, offset uint64, length uint32, out, in []byte) error {
+// request sends one request and reads its simple reply, with in filled by a read.
+func request(c net.Conn, command uint16, offset uint64, length uint32, out, in []byte) error {
 	b := binary.BigEndian.AppendUint32(nil, 0x25609513)
 	b = binary.BigEndian.AppendUint16(b, 0)
 	b = binary.BigEndian.AppendUint16(b, command)

@@ -10,12 +10,14 @@ import (
 	"path/filepath"
 	"time"
 
+	"varve/internal/ask"
 	"varve/internal/chain"
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/files"
 	"varve/internal/httpapi"
 	"varve/internal/nbd"
+	"varve/internal/redo"
 	"varve/internal/segstore"
 	"varve/internal/segstore/compact"
 	"varve/internal/segstore/dir"
@@ -177,7 +179,7 @@ func servePool(ctx context.Context, o serveOptions) error {
 	}
 	defer s.control.Close()
 	s.engine, err = openEngine(engine.Options{
-		Store: store, Logger: o.log, CheckpointEvery: o.checkpoint, Scratch: scratchIn(o.dir),
+		Store: store, Logger: o.log, CheckpointEvery: o.checkpoint, Scratch: scratchIn(o.dir), Digests: digestsIn(o.dir),
 		Progress: s.life.starts, Observe: s.watch.metrics.Observe,
 	}, o.acceptLoss)
 	if err != nil {
@@ -203,6 +205,13 @@ func scratchIn(dir string) func() (engine.Scratch, error) {
 	}
 }
 
+// digestsIn keeps the digests of segments in the pool's directory.
+func digestsIn(dir string) func() (engine.Scratch, error) {
+	return func() (engine.Scratch, error) {
+		return vfs.OS().Open(filepath.Join(dir, "digests"), os.O_CREATE|os.O_RDWR, 0o600)
+	}
+}
+
 // run serves until ctx ends or a listener fails.
 func (s *server) run(ctx context.Context) error {
 	if err := s.firstDatasets(); err != nil {
@@ -214,7 +223,7 @@ func (s *server) run(ctx context.Context) error {
 		Logger:  s.o.log,
 		Observe: s.watch.metrics.Requests("nbd", "read", "write", "flush", "trim", "zero", "cache", "status"),
 	})
-	s.api = httpapi.New(httpapi.Options{Pool: s.engine, Files: files.New(s.engine, s.nfs.fs), Dumps: chain.New(s.engine), Info: s.info, Logger: s.o.log})
+	s.api = httpapi.New(httpapi.Options{Pool: s.engine, Files: files.New(s.engine, s.nfs.fs), Dumps: chain.New(s.engine), Redo: redo.On{Engine: s.engine}, Log: ask.New(s.engine), Info: s.info, Logger: s.o.log})
 	for _, l := range s.exports {
 		if !isLoopback(l) {
 			s.o.log.Warn("NBD has no authentication: whoever reaches this address may use the disks", "listen", endpointOf(l))

@@ -146,7 +146,7 @@ func TestMetricsOfARealServer(t *testing.T) {
 	do := func(times int, command uint16, n uint32, out, in []byte) {
 		t.Helper()
 		for i := range times {
-			if err := ask(c, command, uint64(i)<<12, n, out, in); err != nil {
+			if err := request(c, command, uint64(i)<<12, n, out, in); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -154,7 +154,7 @@ func TestMetricsOfARealServer(t *testing.T) {
 	do(writes, 1, 4096, p, nil)
 	do(reads, 0, 4096, nil, p)
 	do(flushes, 3, 0, nil, nil)
-	if err := ask(c, 1, 8<<20, 4096, p, nil); err == nil {
+	if err := request(c, 1, 8<<20, 4096, p, nil); err == nil {
 		t.Error("a write behind the end went through")
 	}
 	after := h.scrape()
@@ -227,7 +227,7 @@ func TestLifecycle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ask(c, 1, 0, 512, make([]byte, 512), nil); err != nil {
+	if err := request(c, 1, 0, 512, make([]byte, 512), nil); err != nil {
 		t.Fatal(err)
 	}
 	c.Close()

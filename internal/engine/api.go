@@ -125,3 +125,6 @@ type Damage struct {
 	Where string `json:"where"` // "segment 12 block 331", "disk0 block 8812"
 	What  string `json:"what"`
 }
+
+// PoolID is the pool's identity, random, given when it was made.
+func (e *Engine) PoolID() [16]byte { return e.super.pool }

@@ -44,7 +44,7 @@ func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error 
 		return e.applyCreate(op, pos, &overlay{image: *im})
 	case oplog.Clone:
 		return e.applyClone(op, pos, pre)
-	case oplog.Rollback:
+	case oplog.Rollback, oplog.Undo:
 		return e.applyRollback(d, op, pos, pre)
 	case oplog.Snapshot:
 		return e.applySnapshot(d, op, pos, pre)
@@ -117,7 +117,7 @@ func (e *Engine) applyData(d *dataset, op *oplog.Op, pre *prepared) error {
 
 // applyCreate adds a dataset that begins as im.
 func (e *Engine) applyCreate(op *oplog.Op, pos segment.Position, im *overlay) error {
-	if e.datasets[op.Dataset] != nil || e.names[op.Name] != nil {
+	if e.datasets[op.Dataset] != nil || !op.Now && e.names[op.Name] != nil {
 		return fail.New(fail.Corrupt, "%v: the dataset exists already", op)
 	}
 	d := &dataset{
@@ -136,7 +136,12 @@ func (e *Engine) applyCreate(op *oplog.Op, pos segment.Position, im *overlay) er
 	}
 	d.head.since, d.head.own = op.LSN, 0
 	d.head.led = &d.begin(op.LSN, parent, op.At, im).led
-	e.datasets[d.id], e.names[d.name] = d, d
+	e.datasets[d.id] = d
+	if op.Now { // a draft: nobody sees it until it is published
+		d.destroyed = d.created
+	} else {
+		e.names[d.name] = d
+	}
 	e.nextDataset = max(e.nextDataset, d.id+1)
 	e.keep(d, d.addRoot(d.freeze(op.LSN, pos)))
 	e.touch(d)
@@ -162,23 +167,30 @@ func (e *Engine) applyClone(op *oplog.Op, pos segment.Position, pre *prepared) e
 	return e.makeWith(e.datasets[op.Dataset], op)
 }
 
-// applyRollback makes the head the state at op.At. What it leaves stays: as a
-// guard snapshot, and its extents born since die with a dying list. The root
+// applyRollback makes the head the state at op.At, or for an Undo what another
+// dataset was then: a draft. What it leaves stays: as a guard snapshot, and its extents born since die with a dying list. The root
 // right after it is a base, so that no view replays across a rollback.
 func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, pre *prepared) error {
+	of := d // whose moment it becomes
+	if op.Kind == oplog.Undo {
+		if of = e.datasets[op.Source]; of == nil {
+			return fail.New(fail.Corrupt, "%v: no dataset %d to take the place", op, op.Source)
+		}
+	}
 	if pre == nil {
-		im, err := e.imageAt(d, op.At)
+		im, err := e.imageAt(of, op.At)
 		if err != nil {
 			return err
 		}
 		pre = &prepared{im: im}
 	}
+	parent, nextIno := of.lineOf(op.At), of.inoAfter()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	old := d.addRoot(d.freeze(op.LSN-1, pos))
 	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN - 1, time: op.Time, at: op.Time, guard: true})
 	// What was born by the moment gone back to lives on, where that is on this line.
-	born, from, goesOn := op.At, pre.im.from, d.lineAt(op.At) == d.now()
+	born, from, goesOn := op.At, pre.im.from, parent == d.now()
 	if !goesOn {
 		born, from = 0, 0
 	}
@@ -190,11 +202,18 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	d.addLeft(&leftHead{root: old, born: from, at: op.LSN})
 	d.now().spans[len(d.now().spans)-1].to = op.LSN
 	e.ends[d.now()] = struct{}{}
-	next := d.begin(op.LSN, d.lineAt(op.At), op.At, pre.im)
+	next := d.begin(op.LSN, parent, op.At, pre.im)
 	next.goesOn, pre.im.led = goesOn, &next.led
-	pre.im.hold.drop()
 	d.thaw()
+	if of == d {
+		pre.im.hold.drop()
+	} else {
+		pre.im.hold.release()
+		pre.im.since, pre.im.own = d.head.since, pre.im.mapped
+		pre.im.rough = pre.im.rough || d.origin != nil || d.absorbed // some of it may be its origin's: to be counted
+	}
 	d.head = pre.im.image
+	d.nextIno = max(d.nextIno, nextIno)
 	d.head.floor = op.Time
 	d.changed = op.LSN
 	e.keep(d, d.addRoot(d.freeze(op.LSN, pos)))

@@ -20,6 +20,7 @@ type Head struct {
 	since  time.Time
 	kick   func()
 	gone   chan struct{} // closed by Detach
+	draft  bool          // of a dataset that is being made
 }
 
 // Attach takes hold of a dataset's head. kick is called, from any goroutine,
@@ -134,4 +135,24 @@ func (e *Engine) expel(name string) (unfence func(), err error) {
 		}
 	}
 	return unfence, nil
+}
+
+// Exclude makes sure that nobody may write to a volume until the returned function
+// is called: Busy where a client may, unless force disconnects it first.
+func (e *Engine) Exclude(name string, force bool) (done func(), err error) {
+	if !force {
+		e.clients.Lock()
+		defer e.clients.Unlock()
+		e.gate.RLock()
+		defer e.gate.RUnlock()
+		d, err := e.find(name)
+		if err == nil {
+			err = d.busy()
+		}
+		if f, ok := err.(*fail.Error); ok && f.Kind == fail.Busy {
+			err = f.WithHint("--force disconnects it")
+		}
+		return func() {}, err
+	}
+	return e.expel(name)
 }

@@ -32,13 +32,16 @@ func (e *Engine) find(name string) (*dataset, error) {
 		return d, nil
 	}
 	for _, d := range e.datasets {
-		if d.name == name && d.destroyed.lsn != 0 && !d.gone {
+		if d.name == name && d.canReturn() {
 			return nil, fail.New(fail.NotFound, "no dataset %s: it was destroyed at %s", name, d.destroyed.wall().Format(time.RFC3339)).
 				WithHint("varve undestroy %s brings it back", name)
 		}
 	}
 	return nil, fail.New(fail.NotFound, "no dataset %s", name).WithHint("varve list shows what there is")
 }
+
+// canReturn reports whether d is destroyed and can come back.
+func (d *dataset) canReturn() bool { return d.destroyed.lsn != 0 && !d.gone && !d.isDraft() }
 
 // free checks that a new dataset may be called name. The gate is held.
 func (e *Engine) free(name string) error {
@@ -49,6 +52,13 @@ func (e *Engine) free(name string) error {
 		return fail.New(fail.Exists, "%s exists already", name)
 	}
 	return nil
+}
+
+// FreeName says whether a new dataset may have a name: Invalid, Exists.
+func (e *Engine) FreeName(name string) error {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	return e.free(name)
 }
 
 // CreateVolume makes a thin volume of size bytes, a multiple of 4096.
@@ -121,7 +131,7 @@ func (e *Engine) Undestroy(c Caller, name, newName string) (Done, error) {
 	return e.change(op, true, func() (*prepared, error) {
 		var last *dataset
 		for _, d := range e.datasets {
-			if d.name == name && d.destroyed.lsn != 0 && !d.gone && (last == nil || d.destroyed.lsn > last.destroyed.lsn) {
+			if d.name == name && d.canReturn() && (last == nil || d.destroyed.lsn > last.destroyed.lsn) {
 				last = d
 			}
 		}
@@ -142,7 +152,7 @@ func (e *Engine) Datasets(destroyed bool) []DatasetInfo {
 	defer e.gate.RUnlock()
 	out := make([]DatasetInfo, 0, len(e.datasets))
 	for _, d := range e.datasets {
-		if (d.destroyed.lsn != 0) == destroyed && !d.gone {
+		if (d.destroyed.lsn != 0) == destroyed && !d.gone && !d.isDraft() {
 			out = append(out, e.info(d))
 		}
 	}

@@ -41,11 +41,13 @@ type dataset struct {
 	left         []*leftHead   // the same, for the nodes that only they had
 	nextIno      uint64        // of a share: the next object's number; no rollback turns it back
 	dying        []*dying
-	roots        []*root // by LSN, the newest last
-	asides       int     // roots aside
-	fresh        []*root // of these, the ones not on disk yet
-	plain        []*root // of these, the last checkpoints'
-	horizon      stamp   // every moment from it on is kept
+	roots        []*root    // by LSN, the newest last
+	asides       int        // roots aside
+	fresh        []*root    // of these, the ones not on disk yet
+	plain        []*root    // of these, the last checkpoints'
+	horizon      stamp      // every moment from it on is kept
+	repeats      pinSet     // moments from which on operations are being repeated
+	paused       *errPaused // while operations on the data have to wait; else nil
 
 	clients map[*Head]struct{} // attached front ends; under Engine.clients
 }

@@ -131,7 +131,7 @@ func (e *Engine) Ops(seg uint64, fn func(OpDetail) error) error {
 				return err
 			}
 			a := f.Frame.Position.Addr
-			d := OpDetail{OpInfo: opInfo(&op), Segment: a.Segment(), Block: a.Block()}
+			d := OpDetail{OpInfo: Describe(&op), Segment: a.Segment(), Block: a.Block()}
 			for _, x := range op.Extents {
 				d.Extents = append(d.Extents, fmt.Sprintf("%v+%d", segment.Addr(x.Addr), len(x.CRC)))
 			}

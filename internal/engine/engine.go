@@ -58,6 +58,7 @@ type Options struct {
 	Observe         func(Timing, time.Duration) // is told what took how long, concurrently and under locks; it must not wait
 	AcceptLoss      bool                        // open a damaged log, giving up what follows the damage
 	Segment         func(*segment.Options)
+	Digests         func() (Scratch, error) // opens the file that keeps digests of segments, made if it is missing; nil: they stay in memory
 }
 
 func (o *Options) defaults() {
@@ -127,6 +128,7 @@ type Engine struct {
 
 	views   viewCache
 	scratch scratchSpace
+	digests digests
 	around  around
 
 	verifier    writeVerifier
@@ -333,4 +335,5 @@ func (e *Engine) release() {
 	e.broken.CompareAndSwap(nil, fail.New(fail.Canceled, "the pool is closed"))
 	e.cache.Close()
 	e.scratch.close()
+	e.digests.close()
 }

@@ -36,20 +36,37 @@ func (e *Engine) expiry(a Also) (uint64, error) {
 
 // cloneAt makes a new dataset whose line forks from moment m.
 func (e *Engine) cloneAt(c Caller, m Moment, name string, also Also) (Done, error) {
+	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name}
+	err := e.forkTo(op, m, func(own *dataset) (err error) {
+		if err := e.free(name); err != nil {
+			return err
+		}
+		op.Value, err = own.kind.appendProperties(name, also.Properties)
+		return err
+	})
+	if err != nil {
+		return Done{}, err
+	}
+	return e.finish(op)
+}
+
+// forkTo logs a Clone that forks from moment m, on the line of judge's dataset. judge
+// may refuse, and fill in more.
+func (e *Engine) forkTo(op *oplog.Op, m Moment, judge func(own *dataset) error) error {
 	e.gate.RLock()
 	src, err := e.find(m.Dataset)
 	e.gate.RUnlock()
 	if err != nil {
-		return Done{}, err
+		return err
 	}
 	im, err := e.imageAt(src, m.LSN)
 	if err != nil {
-		return Done{}, err
+		return err
 	}
 	// The fork is noted where the moment lies: on its owner's line.
 	own, at := im.hold.d, im.hold.lsn
-	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name, Source: own.id, At: at}
-	done, err := e.change(op, false, func() (*prepared, error) {
+	op.Source, op.At = own.id, at
+	err = e.begin(op, false, func() (*prepared, error) {
 		if len(e.datasets) >= maxDatasets {
 			return nil, fail.New(fail.TooBig, "the pool has its %d datasets", maxDatasets)
 		}
@@ -57,17 +74,12 @@ func (e *Engine) cloneAt(c Caller, m Moment, name string, also Also) (Done, erro
 			return nil, errForgotten(m)
 		}
 		op.Dataset = e.nextDataset
-		if err := e.free(name); err != nil {
-			return nil, err
-		}
-		var err error
-		op.Value, err = own.kind.appendProperties(name, also.Properties)
-		return &prepared{im: im}, err
+		return &prepared{im: im}, judge(own)
 	})
 	if err != nil && op.LSN == 0 {
 		im.close()
 	}
-	return done, err
+	return err
 }
 
 // errForgotten says that a moment that was there is no more.
@@ -104,7 +116,7 @@ func (e *Engine) rollbackTo(c Caller, m Moment) (Done, error) {
 		if !d.kept(m.LSN) {
 			return nil, errForgotten(m)
 		}
-		op.Name = d.guardName()
+		op.Name = d.guardName("before-rollback-")
 		return &prepared{im: im}, nil
 	})
 	e.clients.Unlock()
@@ -121,10 +133,10 @@ func (e *Engine) rollbackTo(c Caller, m Moment) (Done, error) {
 }
 
 // guardName returns a free name for the snapshot of what a rollback leaves.
-func (d *dataset) guardName() string {
+func (d *dataset) guardName(prefix string) string {
 	n := len(d.lines)
 	for {
-		name := "before-rollback-" + itoa(n)
+		name := prefix + itoa(n)
 		if !slices.ContainsFunc(d.snaps, func(s *snapshot) bool { return s.name == name }) {
 			return name
 		}

@@ -23,6 +23,7 @@ type line struct {
 	d              *dataset
 	id             uint64    // the operation that made it
 	spans          []stretch // of moments: its own, and those of the lines that it absorbed
+	gaps           []stretch // see inGap
 	parent         *line
 	fork, forkFrom uint64 // the moment of the parent, and the parent's root that the first tree was made from
 	fromAside      bool   // or from the root aside at the fork, which shares nodes with that one
@@ -90,9 +91,16 @@ func (d *dataset) lineOf(lsn uint64) *line {
 	return d.lineAt(lsn)
 }
 
+// inoAfter returns the number after the last one that d gave an object.
+func (d *dataset) inoAfter() uint64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.nextIno
+}
+
 // begin adds a line to d that forks from a moment of parent, or from nothing.
-// im is what its first tree was made from. d.mu and the gate are held, but not the
-// mutex of another dataset.
+// im is what its first tree was made from. d.mu is held, and the gate exclusively: so
+// nobody else holds the mutexes of both.
 func (d *dataset) begin(start uint64, parent *line, fork uint64, im *overlay) *line {
 	l := &line{d: d, id: start, spans: []stretch{{from: start}}, parent: parent, fork: fork, forkFrom: im.from, fromAside: im.past != nil, began: im.past}
 	l.led.fork = fork

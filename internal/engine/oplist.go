@@ -40,33 +40,33 @@ type FileInfo struct {
 	GID    uint32   `json:"gid"`
 }
 
-// Log visits the operations on a dataset's line (of the whole pool: "") in
-// (since, until], oldest first. A zero Spec kind of since, nil, means from the
-// oldest reachable moment; nil until, up to now. fn's error ends it.
-func (e *Engine) Log(ctx context.Context, dataset string, since, until *when.Spec, fn func(OpInfo) error) error {
-	id := uint64(0)
-	from, to := uint64(0), e.log.LastLSN()
-	if dataset != "" {
-		i, err := e.Dataset(dataset)
-		if err != nil {
-			return err
-		}
-		id, from = i.ID, i.CreatedLSN-1
-	} else if since != nil || until != nil {
-		return fail.New(fail.Invalid, "a moment needs a dataset")
-	}
-	for _, x := range []struct {
-		spec *when.Spec
-		lsn  *uint64
-	}{{since, &from}, {until, &to}} {
-		if x.spec == nil {
-			continue
-		}
-		m, err := e.Resolve(dataset, *x.spec)
-		if err != nil {
-			return err
-		}
-		*x.lsn = m.LSN
+// LogQuery says which operations of the log are wanted. With Names those that
+// bind names are visited too, wanted or not (oplog.NameKinds): whoever follows
+// paths has to see them.
+type LogQuery struct {
+	Dataset      string     // whose line; "" = of the whole pool
+	Since, Until *when.Spec // operations of (Since, Until]; nil = from the oldest reachable moment, up to now
+	Filter       oplog.Filter
+	Names        bool
+	Extents      bool // with the extents of writes; else operations come without
+	Follow       bool // go on with what happens from now on, until ctx ends; without Since nothing before that
+
+	Progress func(done, total uint64) // LSNs; may be nil
+	Left     func()                   // with Names: operations that bind names were left out before the next visit
+
+	visit func(op *oplog.Op, wanted bool) error
+}
+
+// followEvery is how often a query that follows looks for more.
+const followEvery = 250 * time.Millisecond
+
+// Log visits the operations that a query wants, oldest first. op is valid during
+// the call only. fn's error ends it. OutsideHistory where the log does not
+// reach back that far.
+func (e *Engine) Log(ctx context.Context, q LogQuery, fn func(op *oplog.Op, wanted bool) error) error {
+	id, from, to, err := e.logRange(&q)
+	if err != nil {
+		return err
 	}
 	e.gate.RLock()
 	cs := e.checkpoints
@@ -75,25 +75,93 @@ func (e *Engine) Log(ctx context.Context, dataset string, since, until *when.Spe
 	if i == 0 {
 		return fail.New(fail.OutsideHistory, "the log does not reach back to lsn %d", from)
 	}
-	var stop error
-	err := e.scanFrom(cs[i-1], to, func(op *oplog.Op) bool {
-		if stop = ctx.Err(); stop != nil {
-			return false
-		}
-		mine := id == 0 || op.Dataset == id || op.Source == id || op.Kind == oplog.Snapshot && op.Dataset == 0
-		if op.LSN <= from || !mine || op.Kind == oplog.Drain && id != 0 {
-			return true
-		}
-		stop = fn(opInfo(op))
-		return stop == nil
-	})
-	if stop != nil {
-		return stop
+	q.visit = fn
+	if q.Left == nil {
+		q.Left = func() {}
 	}
-	return err
+	e.digests.load(e)
+	e.digests.forget(cs[0].pos.Addr.Segment())
+	pos := cs[i-1].pos
+	for {
+		s := &logScan{e: e, q: &q, id: id, from: from, to: to, end: pos}
+		end := e.reads.begin(pos)
+		if to > from {
+			err = s.run(ctx, pos)
+		}
+		end()
+		if err != nil || !q.Follow {
+			e.digests.save(e)
+			return err
+		}
+		pos, from = s.end, to
+		if to, err = e.nextOps(ctx, to); err != nil {
+			return err
+		}
+	}
 }
 
-func opInfo(op *oplog.Op) OpInfo {
+// nextOps waits for operations after lsn and returns the last one.
+func (e *Engine) nextOps(ctx context.Context, lsn uint64) (uint64, error) {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		if last := e.log.LastLSN(); last > lsn {
+			return last, nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// LogRange says which operations a query looks at: those of (from, to].
+func (e *Engine) LogRange(q LogQuery) (from, to uint64, err error) {
+	_, from, to, err = e.logRange(&q)
+	return from, to, err
+}
+
+// logRange resolves what a query is about.
+func (e *Engine) logRange(q *LogQuery) (id, from, to uint64, err error) {
+	to = e.log.LastLSN()
+	if q.Follow && q.Since == nil {
+		defer func() { from = max(from, to) }()
+	}
+	if q.Dataset == "" {
+		if q.Since != nil || q.Until != nil {
+			return 0, 0, 0, fail.New(fail.Invalid, "a moment needs a dataset")
+		}
+		e.gate.RLock()
+		from = e.checkpoints[0].cut
+		e.gate.RUnlock()
+		return 0, from, to, nil
+	}
+	i, err := e.Dataset(q.Dataset)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	if from = i.CreatedLSN - 1; i.OldestLSN > i.CreatedLSN {
+		from = i.OldestLSN // what was before is forgotten
+	}
+	for _, x := range []struct {
+		spec *when.Spec
+		lsn  *uint64
+	}{{q.Since, &from}, {q.Until, &to}} {
+		if x.spec == nil {
+			continue
+		}
+		m, err := e.Resolve(q.Dataset, *x.spec)
+		if err != nil {
+			return 0, 0, 0, err
+		}
+		*x.lsn = m.LSN
+	}
+	return i.ID, from, to, nil
+}
+
+// Describe tells people about an operation.
+func Describe(op *oplog.Op) OpInfo {
 	i := OpInfo{
 		LSN: op.LSN, Time: time.Unix(0, op.Time).UTC(), Kind: op.Kind.String(), Dataset: op.Dataset,
 		Off: op.Off, Len: op.Len, Name: op.Name, At: op.At, Size: op.Size,

@@ -73,6 +73,7 @@ func Open(o Options) (*Engine, error) {
 		e.release()
 		return nil, err
 	}
+	e.dropDrafts()
 	if e.opt.CheckpointEvery > 0 {
 		e.background.Add(3)
 		go e.checkpointer()

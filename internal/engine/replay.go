@@ -149,7 +149,12 @@ func (e *Engine) replayOne(im *overlay, d *dataset, op *oplog.Op) error {
 	switch op.Kind {
 	case oplog.Resize:
 		im.size = op.Size
-	case oplog.Rollback:
+	case oplog.Rollback, oplog.Undo:
+		if op.Kind == oplog.Undo {
+			if d = e.datasets[op.Source]; d == nil {
+				return fail.New(fail.Corrupt, "%v: dataset %d is gone", op, op.Source)
+			}
+		}
 		back, err := e.imageAt(d, op.At)
 		if err != nil {
 			return err

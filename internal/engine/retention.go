@@ -60,6 +60,9 @@ func (p *plan) moveTo(to stamp) {
 // bytes. The gate is held, shared at least.
 func (e *Engine) planFor(d *dataset, now time.Time, capacity int64) plan {
 	p := plan{d: d, horizon: d.horizon}
+	if d.isDraft() {
+		return p
+	}
 	p.moveTo(e.horizonByPolicy(d, capacity))
 	if d.destroyed.lsn != 0 {
 		p.gone = !d.gone && d.destroyed.lsn <= p.horizon.lsn
@@ -256,7 +259,7 @@ func (e *Engine) carryOut(c Caller, p plan) (Done, error) {
 	}
 	if p.moves {
 		do(&oplog.Op{Kind: oplog.Horizon, At: p.horizon.lsn, Size: uint64(p.horizon.time)}, func() error {
-			if p.horizon.lsn <= p.d.horizon.lsn {
+			if p.horizon.lsn <= p.d.horizon.lsn || p.d.isRepeated(p.horizon.lsn) {
 				return errOvertaken
 			}
 			return there()

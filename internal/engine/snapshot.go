@@ -40,7 +40,7 @@ func (e *Engine) Guard(c Caller, dataset string) (Done, error) {
 		if err != nil {
 			return nil, err
 		}
-		op.Dataset, op.Name = d.id, d.guardName()
+		op.Dataset, op.Name = d.id, d.guardName("before-rollback-")
 		return nil, d.mayName(op.Name)
 	})
 	done.Guard = op.Name

@@ -147,6 +147,10 @@ func (h *Head) run(r *request, room int, reserve bool) error {
 		if errors.As(err, &miss) {
 			err = e.cache.Load(miss)
 		}
+		if p, ok := err.(*errPaused); ok {
+			<-p.over
+			continue
+		}
 		if err != nil {
 			e.log.Release(room)
 			return err
@@ -181,8 +185,11 @@ func (h *Head) attempt(r *request) error {
 // prepare judges the operation and makes the tree ready for it.
 func (h *Head) prepare(r *request) error {
 	d := h.d
-	if d.destroyed.lsn != 0 {
+	switch {
+	case d.destroyed.lsn != 0 && !h.draft:
 		return fail.New(fail.NotFound, "%s was destroyed", d.name)
+	case d.paused != nil:
+		return d.paused
 	}
 	if r.judge != nil {
 		if err := r.judge(d.head.tree); err != nil {

@@ -52,7 +52,7 @@ func (f *Files) Versions(ctx context.Context, share, path string, all bool, fn f
 	if err := t.begin(&info); err != nil {
 		return err
 	}
-	err = f.e.Log(ctx, share, nil, nil, t.op)
+	err = f.e.Log(ctx, engine.LogQuery{Dataset: share}, func(op *oplog.Op, _ bool) error { return t.op(engine.Describe(op)) })
 	if err == nil {
 		err = t.flush()
 	}
@@ -115,7 +115,7 @@ func (t *tracer) look(lsn uint64) error {
 // op takes the next operation of the share's line.
 func (t *tracer) op(op engine.OpInfo) error {
 	switch {
-	case op.Kind == oplog.Rollback.String():
+	case op.Kind == oplog.Rollback.String(), op.Kind == oplog.Undo.String():
 		return t.rolledBack(op)
 	case op.Kind == oplog.Snapshot.String():
 		return t.flush() // what a snapshot keeps is a version of its own

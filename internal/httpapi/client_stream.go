@@ -4,11 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
+	"varve/internal/ask"
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/when"
@@ -38,23 +39,40 @@ func (c *Client) Diff(ctx context.Context, name string, from, to when.Spec, visi
 
 // Log visits the operations of the log that are wanted, oldest first, until
 // visit fails, and returns what Since and Until were resolved to, if given.
-func (c *Client) Log(ctx context.Context, query LogQuery, visit func(engine.OpInfo) error) ([]engine.Moment, error) {
+func (c *Client) Log(ctx context.Context, query ask.Query, visit func(ask.Item) error) ([]engine.Moment, error) {
+	q := rangeValues(&query)
+	if query.Follow {
+		q.Set("follow", "true")
+	}
+	return itemsWithProgress(ctx, c, "/v1/log", q, query.Progress, visit)
+}
+
+// LogGroups visits groups of the operations that are wanted.
+func (c *Client) LogGroups(ctx context.Context, query ask.Query, by string, visit func(ask.Group) error) ([]engine.Moment, error) {
+	q := rangeValues(&query)
+	q.Set("by", by)
+	return itemsWithProgress(ctx, c, "/v1/log/groups", q, query.Progress, visit)
+}
+
+// ExportLog writes a file of the operations that are wanted, with their data.
+func (c *Client) ExportLog(ctx context.Context, query ask.Query, w io.Writer) error {
+	return c.download(ctx, "/v1/log/export", rangeValues(&query), w)
+}
+
+func rangeValues(query *ask.Query) url.Values {
 	q := url.Values{}
-	set := func(key, value string) {
+	for key, value := range map[string]string{"dataset": query.Dataset, "filter": query.Filter.String()} {
 		if value != "" {
 			q.Set(key, value)
 		}
 	}
-	set("dataset", query.Dataset)
-	set("op", strings.Join(query.Ops, ","))
-	set("client", query.Client)
 	if query.Since != nil {
-		set("since", query.Since.String())
+		q.Set("since", query.Since.String())
 	}
 	if query.Until != nil {
-		set("until", query.Until.String())
+		q.Set("until", query.Until.String())
 	}
-	return items(ctx, c, "/v1/log", q, visit)
+	return q
 }
 
 // Checkpoints lists the checkpoints, oldest first.
@@ -95,12 +113,21 @@ func segmentPath(n uint64) string { return "/v1/segments/" + strconv.FormatUint(
 
 // items visits the items of a stream of Line[T].
 func items[T any](ctx context.Context, c *Client, path string, q url.Values, visit func(T) error) (moments []engine.Moment, err error) {
+	return itemsWithProgress(ctx, c, path, q, nil, visit)
+}
+
+func itemsWithProgress[T any](ctx context.Context, c *Client, path string, q url.Values, progress func(done, total uint64), visit func(T) error) (moments []engine.Moment, err error) {
 	return moments, stream(ctx, c, "GET", path, q, func(l *Line[T]) (bool, error) {
 		switch {
 		case l.Error != nil:
 			return true, l.Error.failure()
 		case l.Item != nil:
 			return false, visit(*l.Item)
+		case l.Type == "progress":
+			if progress != nil {
+				progress(l.Done, l.Total)
+			}
+			return false, nil
 		}
 		moments = l.Moments
 		return l.Type == "end", nil

@@ -76,7 +76,7 @@ func (s *Server) dumpRoutes() {
 			list, err := s.dumps.List(in.Dataset)
 			return orEmpty(list), err
 		})
-	ask(s, "POST", "/v1/datasets/{name}/dumps/plan", "plan-dump", "What a dump would be: its size, its base",
+	addQuery(s, "POST", "/v1/datasets/{name}/dumps/plan", "plan-dump", "What a dump would be: its size, its base",
 		func(ctx context.Context, in *DumpInput) (chain.Info, error) {
 			r, err := in.Body.request()
 			if err != nil {

@@ -39,7 +39,7 @@ func FuzzRequest(f *testing.F) {
 		if err != nil {
 			return // net/http would not have let it in either
 		}
-		s := New(Options{Pool: &httpapitest.Pool{}, Files: &httpapitest.Pool{}, Dumps: httpapitest.Dumps{}, Info: func() ServerInfo { return ServerInfo{} }})
+		s := New(Options{Pool: &httpapitest.Pool{}, Files: &httpapitest.Pool{}, Dumps: httpapitest.Dumps{}, Redo: &httpapitest.Pool{}, Log: &httpapitest.Pool{}, Info: func() ServerInfo { return ServerInfo{} }})
 		ctx := context.WithValue(context.Background(), callerKey{}, caller{Caller: engine.Caller{Proto: "api"}})
 		w := httptest.NewRecorder()
 		s.http.Handler.ServeHTTP(w, req.WithContext(ctx))

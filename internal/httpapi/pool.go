@@ -12,6 +12,8 @@
 //	POST   /v1/datasets/{name}/undestroy     {name}
 //	POST   /v1/datasets/{name}/clone         {when, name, properties}
 //	POST   /v1/datasets/{name}/rollback      {when, force}
+//	POST   /v1/datasets/{name}/undo          {since, until, filter, ...}    a stream of progress
+//	POST   /v1/datasets/{name}/replay        {from, to, only, exclude, name, ...}  a stream of progress
 //	POST   /v1/datasets/{name}/prune         {before, dry_run}
 //	POST   /v1/datasets/{name}/reclaimable   {snapshots}
 //	GET    /v1/datasets/{name}/moment        ?when=
@@ -20,6 +22,8 @@
 //	GET    /v1/datasets/{name}/files/bytes   ?path=&when=                   the bytes of a file
 //	GET    /v1/datasets/{name}/files/diff    ?path=&from=&to=               a stream of differences
 //	GET    /v1/datasets/{name}/files/versions ?path=&all=                   a stream of versions
+//	GET    /v1/datasets/{name}/files/deleted ?path=                         a stream of names
+//	POST   /v1/datasets/{name}/replay-from   ?at=&new=                      a file of operations as the body
 //	POST   /v1/datasets/{name}/files/copy    {path, when, to, to_path, force}  a stream of progress
 //	POST   /v1/datasets/{name}/files/rollback {path, when}                  a stream of progress
 //	POST   /v1/datasets/{name}/dumps         {when, level, ...}             an archive
@@ -36,7 +40,9 @@
 //	DELETE /v1/datasets/{name}/snapshots/{snapshot}/holds/{tag}
 //	GET    /v1/snapshots                     ?dataset=
 //	POST   /v1/snapshots                     {name, expires}                of all datasets
-//	GET    /v1/log                           ?dataset=&since=&until=&op=&client=  a stream of operations
+//	GET    /v1/log                           ?dataset=&since=&until=&filter=&follow=  a stream of operations
+//	GET    /v1/log/groups                    ?dataset=&since=&until=&filter=&by=      a stream of groups
+//	GET    /v1/log/export                    ?dataset=&since=&until=&filter=          a file of operations
 //	GET    /v1/checkpoints
 //	GET    /v1/segments
 //	GET    /v1/segments/{segment}/frames     a stream of frames
@@ -54,8 +60,10 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"time"
 
+	"varve/internal/ask"
 	"varve/internal/engine"
 	"varve/internal/when"
 )
@@ -101,13 +109,20 @@ type Pool interface {
 	// returned. fn may take its time.
 
 	Diff(ctx context.Context, dataset string, from, to when.Spec, fn func(engine.Change) error) (a, b engine.Moment, err error)
-	Log(ctx context.Context, dataset string, since, until *when.Spec, fn func(engine.OpInfo) error) error // "" = of the pool
 	Checkpoints() []engine.CheckpointInfo
 	Segments() ([]engine.SegmentInfo, error)
 	Frames(segment uint64, fn func(engine.FrameInfo) error) error
 	Ops(segment uint64, fn func(engine.OpDetail) error) error
 	Tree(dataset string, w when.Spec, fn func(engine.NodeInfo) error) error
 	Node(segment uint64, block uint32) (dump string, err error)
+}
+
+// Asker answers what the log says. All methods are safe for concurrent use.
+type Asker interface {
+	Ask(ctx context.Context, q ask.Query, fn func(*ask.Item) error) error
+	Groups(ctx context.Context, q ask.Query, by string) ([]ask.Group, error)
+	Export(ctx context.Context, q ask.Query, out io.Writer) (ask.Exported, error)
+	Deleted(ctx context.Context, share, path string, fn func(*ask.Deleted) error) error
 }
 
 // ServerStatus is the answer of GET /v1/status.

@@ -56,7 +56,7 @@ func (s *Server) retention() {
 		}) ([]engine.PruneReport, error) {
 			return prune(ctx, in.Name, in.Body)
 		})
-	ask(s, "POST", "/v1/datasets/{name}/reclaimable", "reclaimable", "What destroying snapshots, all together, would give back",
+	addQuery(s, "POST", "/v1/datasets/{name}/reclaimable", "reclaimable", "What destroying snapshots, all together, would give back",
 		func(_ context.Context, in *struct {
 			ByName
 			Body struct {

@@ -39,6 +39,7 @@ func (s *Server) routes() {
 	s.retention()
 	s.debug()
 	s.check()
+	s.redos()
 }
 
 func (s *Server) reads() {
@@ -251,7 +252,7 @@ func orEmpty[T any](list []T) []T {
 // add registers one operation. A change is logged with its caller, whether it
 // succeeded or not.
 func add[I, O any](s *Server, method, path, id, summary string, do func(context.Context, *I) (O, error)) {
-	ask(s, method, path, id, summary, func(ctx context.Context, in *I) (O, error) {
+	addQuery(s, method, path, id, summary, func(ctx context.Context, in *I) (O, error) {
 		out, err := do(ctx, in)
 		if method != http.MethodGet {
 			s.logChange(ctx, id, *in, err)
@@ -260,8 +261,8 @@ func add[I, O any](s *Server, method, path, id, summary string, do func(context.
 	})
 }
 
-// ask registers one operation that is no change, whatever its method.
-func ask[I, O any](s *Server, method, path, id, summary string, do func(context.Context, *I) (O, error)) {
+// addQuery registers one operation that is no change, whatever its method.
+func addQuery[I, O any](s *Server, method, path, id, summary string, do func(context.Context, *I) (O, error)) {
 	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, BodyReadTimeout: -1}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*reply[O], error) {
 		out, err := do(ctx, in)

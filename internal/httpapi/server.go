@@ -33,6 +33,8 @@ type Options struct {
 	Pool   Pool
 	Files  Files             // of its shares
 	Dumps  Dumps             // of its shares and volumes
+	Redo   Redo              // of its operations
+	Log    Asker             // about its operations
 	Info   func() ServerInfo // facts about the process, for status
 	Logger *slog.Logger      // changes are logged with their caller; nil = nowhere
 }
@@ -42,6 +44,8 @@ type Server struct {
 	pool  Pool
 	files Files
 	dumps Dumps
+	redo  Redo
+	asker Asker
 	info  func() ServerInfo
 	log   *slog.Logger
 	api   huma.API
@@ -65,7 +69,7 @@ func New(o Options) *Server {
 	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	config.RejectUnknownQueryParameters = true
 	s := &Server{
-		pool: o.Pool, files: o.Files, dumps: o.Dumps, info: o.Info, log: o.Logger, api: humago.New(mux, config),
+		pool: o.Pool, files: o.Files, dumps: o.Dumps, redo: o.Redo, asker: o.Log, info: o.Info, log: o.Logger, api: humago.New(mux, config),
 		streams: make(chan struct{}, maxStreams),
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())

@@ -30,8 +30,10 @@ const (
 
 // Line is one line of a stream of T.
 type Line[T any] struct {
-	Type    string          `json:"message_type" enum:"item,end,error"`
+	Type    string          `json:"message_type" enum:"item,progress,end,error"`
 	Item    *T              `json:"item,omitempty"`
+	Done    uint64          `json:"done,omitempty" doc:"Progress, in the unit of total"`
+	Total   uint64          `json:"total,omitempty"`
 	Moments []engine.Moment `json:"moments,omitempty" doc:"At the end: what each WHEN of the request was resolved to"`
 	Error   *Problem        `json:"error,omitempty"`
 }

@@ -13,9 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"varve/internal/ask"
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/httpapi/httpapitest"
+	"varve/internal/oplog"
 	"varve/internal/when"
 )
 
@@ -48,6 +50,15 @@ func list[T any](t *testing.T, want []T, call func(func(T) error) error) {
 	}
 }
 
+func matching(t *testing.T, text string) oplog.Filter {
+	t.Helper()
+	f, err := oplog.ParseFilter(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 func TestEveryStream(t *testing.T) {
 	h := past()
 	dir, _ := serve(t, &httpapitest.Pool{History: h})
@@ -65,23 +76,33 @@ func TestEveryStream(t *testing.T) {
 		return err
 	})
 	for _, q := range []struct {
-		query LogQuery
+		query ask.Query
 		want  []engine.OpInfo
 	}{
-		{LogQuery{}, h.Operations},
-		{LogQuery{Dataset: "one", Since: &now, Until: &now}, h.Operations[:2]},
-		{LogQuery{Ops: []string{"write", "drain"}}, []engine.OpInfo{h.Operations[0], h.Operations[2]}},
-		{LogQuery{Ops: []string{"write"}, Client: "api"}, nil},
-		{LogQuery{Client: "Nbd 127.0.0.1"}, h.Operations[:1]},
+		{ask.Query{}, h.Operations},
+		{ask.Query{Dataset: "one", Since: &now, Until: &now}, h.Operations[:2]},
+		{ask.Query{Filter: matching(t, "op=write+drain")}, []engine.OpInfo{h.Operations[0], h.Operations[2]}},
+		{ask.Query{Filter: matching(t, "op=write,client=api")}, nil},
+		{ask.Query{Filter: matching(t, "client=Nbd 127.0.0.1")}, h.Operations[:1]},
+		{ask.Query{Filter: matching(t, `client=a\,b`)}, nil},
 	} {
 		list(t, q.want, func(item func(engine.OpInfo) error) error {
-			m, err := c.Log(ctx, q.query, item)
+			told := false
+			q.query.Progress = func(done, total uint64) { told = done == total && done > 0 }
+			m, err := c.Log(ctx, q.query, func(i ask.Item) error { return item(i.OpInfo) })
+			if q.want != nil && !told {
+				t.Errorf("no progress of %+v", q.query)
+			}
 			if q.query.Since != nil && (len(m) != 2 || m[0].Spec != "@now" || m[0].LSN != 2) {
 				t.Errorf("log of %+v", m)
 			}
 			return err
 		})
 	}
+	list(t, []ask.Group{{Key: "path", Ops: 1, Bytes: 4096}}, func(item func(ask.Group) error) error {
+		_, err := c.LogGroups(ctx, ask.Query{Filter: matching(t, "op=write")}, "path", item)
+		return err
+	})
 	list(t, h.Frames[1:], func(item func(engine.FrameInfo) error) error { return c.Frames(ctx, 2, item) })
 	list(t, h.Details, func(item func(engine.OpDetail) error) error { return c.Ops(ctx, 1, item) })
 	list(t, h.Nodes, func(item func(engine.NodeInfo) error) error {
@@ -105,7 +126,7 @@ func TestEveryStream(t *testing.T) {
 		t.Errorf("no node: %v", err)
 	}
 	stop := errors.New("enough")
-	if _, err := c.Log(ctx, LogQuery{}, func(engine.OpInfo) error { return stop }); err != stop {
+	if _, err := c.Log(ctx, ask.Query{}, func(ask.Item) error { return stop }); err != stop {
 		t.Errorf("a visit that fails: %v", err)
 	}
 }
@@ -171,7 +192,7 @@ func TestStreamErrors(t *testing.T) {
 	}
 	p.Refuse = fail.New(fail.IO, "it went wrong").WithHint("do this")
 	seen := 0
-	_, err := c.Log(ctx, LogQuery{}, func(engine.OpInfo) error { seen++; return nil })
+	_, err := c.Log(ctx, ask.Query{}, func(ask.Item) error { seen++; return nil })
 	if !fail.Is(err, fail.IO) || err.Error() != "it went wrong; do this" || seen != 3 {
 		t.Errorf("after %d operations: %v", seen, err)
 	}
@@ -186,17 +207,17 @@ func TestStreamsAreBounded(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ended := make(chan error, maxStreams)
-	ask := func(ctx context.Context) error {
-		_, err := c.Log(ctx, LogQuery{}, func(engine.OpInfo) error { return nil })
+	query := func(ctx context.Context) error {
+		_, err := c.Log(ctx, ask.Query{}, func(ask.Item) error { return nil })
 		return err
 	}
 	for range maxStreams {
-		go func() { ended <- ask(ctx) }()
+		go func() { ended <- query(ctx) }()
 	}
 	for range maxStreams {
 		<-inside
 	}
-	if err := ask(ctx); !fail.Is(err, fail.Busy) || !strings.Contains(err.Error(), fmt.Sprintf("%d long answers", maxStreams)) {
+	if err := query(ctx); !fail.Is(err, fail.Busy) || !strings.Contains(err.Error(), fmt.Sprintf("%d long answers", maxStreams)) {
 		t.Errorf("one too many: %v", err)
 	}
 	if _, err := c.Status(ctx); err != nil {
@@ -211,7 +232,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	again, stop := context.WithTimeout(context.Background(), 10*time.Second)
 	defer stop()
 	for { // the server learns of it a little later
-		go func() { ended <- ask(again) }()
+		go func() { ended <- query(again) }()
 		select {
 		case <-inside:
 			return
@@ -237,7 +258,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 	}
 	busy := make(chan error, 1)
 	go func() {
-		_, err := c.Log(ctx, LogQuery{}, func(engine.OpInfo) error { return nil })
+		_, err := c.Log(ctx, ask.Query{}, func(ask.Item) error { return nil })
 		busy <- err
 	}()
 	<-inside
@@ -267,7 +288,7 @@ func TestLinesDoNotWait(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	seen, enough := 0, errors.New("enough")
-	_, err := NewClient(dir).Log(ctx, LogQuery{}, func(engine.OpInfo) error {
+	_, err := NewClient(dir).Log(ctx, ask.Query{}, func(ask.Item) error {
 		if seen++; seen == len(p.History.Operations) {
 			return enough
 		}
@@ -278,22 +299,13 @@ func TestLinesDoNotWait(t *testing.T) {
 	}
 }
 
-func TestOpKinds(t *testing.T) {
-	kinds := OpKinds()
-	for _, want := range []string{"write", "trim", "snapshot", "rollback", "hold", "resize"} {
-		if !slices.Contains(kinds, want) {
-			t.Errorf("%q lacks %s", kinds, want)
-		}
-	}
-}
-
 // A line that a broken connection cut in two is no answer that nobody
 // understands.
 func TestHalfALine(t *testing.T) {
 	half := &http.Response{StatusCode: 200, Body: &brokenBody{}}
 	c := NewClient(t.TempDir())
 	c.http.Transport = answer{half}
-	_, err := c.Log(context.Background(), LogQuery{}, func(engine.OpInfo) error { return nil })
+	_, err := c.Log(context.Background(), ask.Query{}, func(ask.Item) error { return nil })
 	if !fail.Is(err, fail.IO) || !strings.Contains(err.Error(), "broke off") {
 		t.Errorf("%v", err)
 	}

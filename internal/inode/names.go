@@ -59,8 +59,8 @@ func (e *edit) enter(dir, cookie uint64, name string, o *held) error {
 	if o.IsDir() {
 		d.Nlink++
 	}
-	d.Mtime, d.Ctime = e.op.Time, e.op.Time
-	o.Parent, o.Ctime = dir, e.op.Time
+	d.Mtime, d.Ctime = e.op.Shows(), e.op.Shows()
+	o.Parent, o.Ctime = dir, e.op.Shows()
 	return nil
 }
 
@@ -88,7 +88,7 @@ func (e *edit) leave(dir uint64, name string, o *held) (cookie uint64, err error
 	if o.IsDir() {
 		d.Nlink--
 	}
-	d.Mtime, d.Ctime = e.op.Time, e.op.Time
+	d.Mtime, d.Ctime = e.op.Shows(), e.op.Shows()
 	return s.entry.Cookie, nil
 }
 
@@ -99,7 +99,7 @@ func (e *edit) unlink(o *held) error {
 	}
 	if !o.IsDir() && o.Nlink > 1 {
 		o.Nlink--
-		o.Ctime = e.op.Time
+		o.Ctime = e.op.Shows()
 		return nil
 	}
 	o.gone = true

@@ -51,7 +51,7 @@ func (e *edit) create() error {
 	case taken || op.Ino <= Root:
 		return e.bad("inode %d cannot be a new one", op.Ino)
 	}
-	o := e.hold(op.Ino, Inode{Nlink: 1, Atime: op.Time, Mtime: op.Time, Btime: op.Time})
+	o := e.hold(op.Ino, Inode{Nlink: 1, Atime: op.Shows(), Mtime: op.Shows(), Btime: op.Shows()})
 	e.assign(o)
 	if !makes(op.Kind, o.Mode) || o.Mode&^(ModeType|modeBits) != 0 {
 		return e.bad("the new object has mode %#o", o.Mode)
@@ -171,7 +171,7 @@ func (e *edit) setattr() error {
 		return e.bad("inode %d with mode %#o cannot get %d bytes", op.Ino, old.Mode, o.Size)
 	}
 	if a.Mask&(oplog.SetMtime|oplog.SetMtimeNow) == 0 {
-		o.Mtime = op.Time
+		o.Mtime = op.Shows()
 	}
 	if from := blocksOf(o.Size); from < blocksOf(old.Size) && old.Blocks > 0 {
 		e.cut(o, from, blocksOf(old.Size))
@@ -182,7 +182,7 @@ func (e *edit) setattr() error {
 // assign gives an object the attributes that the operation sets. Only what
 // the mask names is in the log.
 func (e *edit) assign(o *held) {
-	now, a := e.op.Time, &e.op.Attr
+	now, a := e.op.Shows(), &e.op.Attr
 	o.Ctime = now
 	for _, f := range [...]struct {
 		bit oplog.AttrMask
@@ -221,7 +221,7 @@ func (e *edit) write() error {
 	if op.Len > 0 {
 		o.Size = max(o.Size, op.Off+op.Len)
 	}
-	o.Mtime, o.Ctime = op.Time, op.Time
+	o.Mtime, o.Ctime = op.Shows(), op.Shows()
 	if op.UID != 0 {
 		o.Mode &^= setUID
 		if o.Mode&groupExecute != 0 {
@@ -241,7 +241,7 @@ func (e *edit) xattr() (*xattrSpot, error) {
 	if !validXattr(op.Name) || len(op.Value) > MaxXattr {
 		return nil, e.bad("%q with %d bytes cannot be an extended attribute", op.Name, len(op.Value))
 	}
-	o.Ctime = op.Time
+	o.Ctime = op.Shows()
 	low := e.xattrs(op.Name)
 	e.reads = append(e.reads, span{xattrKey(op.Ino, low), xattrKey(op.Ino, low+slots<<pieceBits)})
 	x, err := e.findXattr(e.r, op.Ino, op.Name)

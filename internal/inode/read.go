@@ -26,6 +26,11 @@ func Load(r Reader, ino uint64) (Inode, error) {
 	return i, err
 }
 
+// Find is Load; ok is false if there is none.
+func Find(r Reader, ino uint64) (i Inode, ok bool, err error) {
+	return load(r, ino, make([]byte, 0, inodeSize))
+}
+
 // load reads an inode by way of buf.
 func load(r Reader, ino uint64, buf []byte) (i Inode, ok bool, err error) {
 	v, ok, err := r.Get(Key(ino), buf)

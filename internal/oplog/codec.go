@@ -25,7 +25,7 @@ import (
 //	         bit 1: dir u | name s | bit 2: dir2 u | name2 s | ino2 u |
 //	         bit 3: value s | bit 4: mask u16, then each attribute of the
 //	         mask, in its order, u (times zigzag) | bit 5: off u | len u |
-//	         bit 6: extents as Write
+//	         bit 6: extents as Write | bit 7: dt to the time that it shows, zigzag
 //	others:  name s (length u | bytes) | size u | source u | at u | limit u | now u8 | value s
 //
 // Names and clients are numbered per frame so that each frame can be read
@@ -134,6 +134,8 @@ func appendString(dst []byte, s string) []byte {
 // Decoder reads the records of one frame in order. Reset it for each frame.
 // The extents' memory is reused by the next Decode.
 type Decoder struct {
+	Bare bool // writes come without their extents, as in files of operations; not in the log
+
 	last    int64
 	clients []*Client
 	crc     []uint32
@@ -190,6 +192,10 @@ func (d *Decoder) Decode(rec []byte, lsn uint64, op *Op) error {
 
 // written reads the extents of the bytes [Off, Off+Len).
 func (d *Decoder) written(r *varint.Reader, op *Op) {
+	if d.Bare {
+		r.Bad = r.Bad || r.Uvarint() != 0 || op.Off+op.Len < op.Off
+		return
+	}
 	if op.Len == 0 || op.Off+op.Len < op.Off {
 		r.Bad = true
 		return

@@ -54,6 +54,9 @@ func drawFile(t *rapid.T, op *Op) {
 	if rapid.Bool().Draw(t, "request") {
 		op.Request = &Request{XID: rapid.Uint32().Draw(t, "xid"), Sum: rapid.Uint64().Draw(t, "sum")}
 	}
+	if rapid.Bool().Draw(t, "again") {
+		op.As = rapid.Int64Min(1).Draw(t, "as")
+	}
 	if op.Kind == WriteFile {
 		return
 	}

@@ -15,7 +15,7 @@ const (
 	hasAttr
 	hasRange
 	hasExtents
-	hasAll = hasExtents<<1 - 1
+	hasAs
 )
 
 func (o *Op) has() byte {
@@ -31,6 +31,7 @@ func (o *Op) has() byte {
 		{hasAttr, o.Attr.Mask != 0},
 		{hasRange, o.Kind == WriteFile},
 		{hasExtents, len(o.Extents) > 0},
+		{hasAs, o.As != 0},
 	} {
 		if x.is {
 			h |= x.bit
@@ -67,6 +68,9 @@ func appendFile(dst []byte, op *Op) []byte {
 	if has&hasExtents != 0 {
 		dst = appendExtents(dst, op.Extents)
 	}
+	if has&hasAs != 0 {
+		dst = binary.AppendVarint(dst, op.Time-op.As)
+	}
 	return dst
 }
 
@@ -101,7 +105,10 @@ func (d *Decoder) file(r *varint.Reader, op *Op) {
 	default:
 		d.extents(r, op, 1)
 	}
-	r.Bad = r.Bad || has > hasAll || has != op.has()
+	if has&hasAs != 0 {
+		op.As = op.Time - r.Varint()
+	}
+	r.Bad = r.Bad || has != op.has()
 }
 
 // fields visits the attributes of the mask in its order: numbers as they are,

@@ -29,6 +29,7 @@ const (
 	Horizon         Kind = 30 // history begins later
 	Expire          Kind = 31 // when a snapshot goes by itself
 	SetState        Kind = 32 // what a front end keeps with a volume: SCSI reservations
+	Undo            Kind = 33 // the head becomes that of a draft, a dataset without some operations
 
 	// Of the files of a share.
 	WriteFile   Kind = 40 // bytes of a file
@@ -50,7 +51,7 @@ var kindNames = map[Kind]string{
 	Snapshot: "snapshot", DestroySnapshot: "destroy-snapshot", Clone: "clone",
 	Rollback: "rollback", Destroy: "destroy", Undestroy: "undestroy",
 	Rename: "rename-dataset", Drain: "drain", Hold: "hold", Release: "release", Resize: "resize",
-	CreateShare: "create-share", Set: "set", Horizon: "horizon", Expire: "expire", SetState: "set-state", WriteFile: "write-file", Create: "create", Mkdir: "mkdir",
+	CreateShare: "create-share", Set: "set", Horizon: "horizon", Expire: "expire", SetState: "set-state", Undo: "undo", WriteFile: "write-file", Create: "create", Mkdir: "mkdir",
 	Symlink: "symlink", Mknod: "mknod", Link: "link", Remove: "remove", Rmdir: "rmdir", Move: "rename",
 	Setattr: "setattr", SetXattr: "set-xattr", RemoveXattr: "remove-xattr",
 }
@@ -96,6 +97,7 @@ type Client struct{ Name string }
 type Op struct {
 	LSN     uint64
 	Time    int64 // Unix nanoseconds, never falling along the log
+	As      int64 // of the files of a share: the time that what it changes shows, where that is not Time: it repeats an operation of then; else 0
 	Kind    Kind
 	Dataset uint64  // whose line the operation is on; the new dataset's id for CreateVolume and Clone; Snapshot: 0 = of every dataset
 	Client  *Client // nil: the server itself
@@ -106,12 +108,12 @@ type Op struct {
 	Off, Len uint64
 	Extents  []Extent
 
-	Name   string // CreateVolume, Snapshot, Clone, Undestroy, Rename: the new name; Rollback: the guard snapshot's; Hold, Release: the tag
+	Name   string // CreateVolume, Snapshot, Clone, Undestroy, Rename: the new name; Rollback, Undo: the guard snapshot's; Hold, Release: the tag
 	Size   uint64 // CreateVolume, Resize: bytes; Snapshot, Expire: when it goes by itself, Unix nanoseconds, 0: never
-	Source uint64 // Clone: the dataset it forks from
-	At     uint64 // Clone, Rollback: the moment; Snapshot: a past moment, 0 = the present; DestroySnapshot, Hold, Release, Expire: the snapshot's id; Drain: the dying list's id; Horizon: the oldest moment of history
+	Source uint64 // Clone: the dataset it forks from; Undo: the draft
+	At     uint64 // Clone, Rollback: the moment; Undo: that of Source; Snapshot: a past moment, 0 = the present; DestroySnapshot, Hold, Release, Expire: the snapshot's id; Drain: the dying list's id; Horizon: the oldest moment of history
 	Limit  uint64 // Drain: how many tree entries at the most
-	Now    bool   // Destroy: for good; Snapshot: a guard, made before a change
+	Now    bool   // Destroy: for good; Snapshot: a guard, made before a change; Clone: a draft, nobody sees it until Undestroy
 
 	// Of the files of a share: the exact bytes [Off, Off+Len) and Extents of
 	// WriteFile are as in Write. Setattr with a size that ends inside a block
@@ -126,6 +128,14 @@ type Op struct {
 	Value    string   // Symlink: the target; SetXattr: the value; Set: the property's; Snapshot: not empty: a kept point; CreateShare: see engine.shareValue
 	UID, GID uint32   // who asked
 	Request  *Request // what the client sent, if it may send it again
+}
+
+// Shows returns the time that the operation's changes show: Unix nanoseconds.
+func (o *Op) Shows() int64 {
+	if o.As != 0 {
+		return o.As
+	}
+	return o.Time
 }
 
 // AttrMask says which fields of an Attr mean something.

@@ -94,6 +94,10 @@ func (f *Frame) Records() iter.Seq2[uint64, []byte] {
 	}
 }
 
+// RecordBytes returns all records, each with its length before it as an unsigned
+// varint; valid as long as the frame.
+func (f *Frame) RecordBytes() []byte { return f.records }
+
 // Runs yields the payload by kind, in order.
 func (f *Frame) Runs() iter.Seq[Run] {
 	return func(yield func(Run) bool) {

@@ -73,6 +73,15 @@ func Scan(s segstore.Store, pool [16]byte, from Position, o ScanOptions, visit f
 // must have been written (Log.Written): history, also while the log is live.
 // Corrupt if the chain breaks before; other errors as of Scan.
 func Read(s segstore.Store, pool [16]byte, from Position, untilLSN uint64, visit func(*Frame) error) error {
+	return ReadPast(s, pool, from, untilLSN, func(uint64) (Position, bool) { return Position{}, false }, visit)
+}
+
+// ReadPast is Read that asks, at the first frame of each segment, whether to
+// leave it out: past returns the position of the last frame there. What was
+// left out is not read but for that frame, which commits, by the checksums in
+// the headers, to all before it: a position that does not fit is not believed,
+// and the segment read.
+func ReadPast(s segstore.Store, pool [16]byte, from Position, untilLSN uint64, past func(seg uint64) (Position, bool), visit func(*Frame) error) error {
 	c, err := newChain(s, pool)
 	if err != nil {
 		return err
@@ -85,11 +94,35 @@ func Read(s segstore.Store, pool [16]byte, from Position, untilLSN uint64, visit
 		if err != nil {
 			return err
 		}
+		if c.cur.addr.Block() == 0 {
+			last, ok := past(c.cur.addr.Segment())
+			if ok, err = c.leap(last, untilLSN, ok); err != nil {
+				return err
+			} else if ok {
+				continue
+			}
+		}
 		if err := visit(f); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// leap goes to the last frame of the segment that the walk has just entered, if
+// that is before untilLSN and what p says it is.
+func (c *chain) leap(p Position, untilLSN uint64, wanted bool) (bool, error) {
+	if !wanted || p.Addr.Segment() != c.cur.addr.Segment() || p.LastLSN >= untilLSN || p.Seq < c.cur.seq {
+		return false, nil
+	}
+	h, err := c.header(p.Addr)
+	if isNotFrame(err) || err == nil && h.position() != p {
+		return false, nil
+	}
+	if err == nil {
+		c.cur = h
+	}
+	return err == nil, err
 }
 
 // step goes to the next frame, which must be there.

@@ -54,8 +54,14 @@ func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == "space" {
 		return space(ctx, args[1:])
 	}
+	if len(args) > 0 && args[0] == "replay" {
+		return replaying(ctx, args[1:])
+	}
+	if len(args) > 0 && args[0] == "log" {
+		return askLog(args[1:])
+	}
 	if len(args) == 0 || args[0] != "nbd" {
-		return errors.New("usage: ./test/bench nbd|nfs|iscsi|scale|space|dump [-seconds N] [-rounds N] [-only REGEXP] [-dir DIR]; -help names all flags")
+		return errors.New("usage: ./test/bench nbd|nfs|iscsi|scale|space|log|replay|dump [-seconds N] [-rounds N] [-only REGEXP] [-dir DIR]; -help names all flags")
 	}
 	flags := flag.NewFlagSet("bench nbd", flag.ContinueOnError)
 	rounds := flags.Int("rounds", 3, "times that each server runs each workload")

@@ -21,10 +21,17 @@ var (
 	shareKills   = suite{pkg: "./test/power", run: "^TestKillSharesUnderLoad$"}
 	nfsClients   = suite{pkg: "./test/interop", run: "^TestNFS(Repeat|Rollback|Permissions)$"}
 	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
+	dumpChains   = suite{pkg: "./test/interop", run: "^TestDump(ShareLevels|BaseMissing)$"}
+	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails)$"}
 	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|CommandOrder|CHAP)$"}
 	scsiTests    = suite{pkg: "./internal/scsi", run: "^Test(CloseFences|PreemptWaits|ReservationsPersist)$"}
 	updates      = suite{pkg: "./internal/engine", run: "^TestUpdatesAreWhole$"}
 	slotTests    = suite{pkg: "./internal/segstore/compact", run: "^Test(HigherSlotWins|RotIsNotSpread|DamagedSlot|Pending|HalfMadeSlotHoldsRemoval|ReadMeetsMove)$"}
+	extCorners   = suite{pkg: "./internal/extfs", run: "^TestExtents$"}
+	extJournals  = suite{pkg: "./internal/extfs", run: "^(TestTornJournal|TestDirtyJournal)$/^(|v1|none)$"}
+	extDamage    = suite{pkg: "./internal/extfs", run: "^TestFlippedBits$"}
+	ufsHoles     = suite{pkg: "./internal/ufs", run: "^TestHoles$"}
+	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Draft|HistoryStays)"}
 	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}
 )
 
@@ -195,7 +202,7 @@ var faults = []fault{
 	},
 	{
 		name: "snapshot-of-the-wrong-moment", what: "a snapshot names a later moment than the one it was taken at",
-		edits: []edit{{"internal/engine/snapshot.go", "name: op.Name, lsn: op.LSN, time: op.Time, guard", "name: op.Name, lsn: op.LSN + 1, time: op.Time, guard"}},
+		edits: []edit{{"internal/engine/snapshot.go", "name: op.Name, lsn: op.LSN, time: op.Time, at: op.Time, guard", "name: op.Name, lsn: op.LSN + 1, time: op.Time, at: op.Time, guard"}},
 		tests: poolMoments,
 	},
 	{
@@ -286,7 +293,7 @@ var faults = []fault{
 	},
 	{
 		name: "clone-hashes-anew", what: "a clone does not inherit the seed of the names it inherits",
-		edits: []edit{{"internal/engine/apply.go", "	return e.applyCreate(op, pos, &pre.im.image, pre.im.from)\n", "	pre.im.seed++\n	return e.applyCreate(op, pos, &pre.im.image, pre.im.from)\n"}},
+		edits: []edit{{"internal/engine/apply.go", "	if err := e.applyCreate(op, pos, pre.im); err != nil {\n", "	pre.im.seed++\n	if err := e.applyCreate(op, pos, pre.im); err != nil {\n"}},
 		tests: shareMoments,
 	},
 	{
@@ -427,7 +434,7 @@ var faults = []fault{
 	},
 	{
 		name: "fork-not-pinned", what: "what a line forked from is not kept for it",
-		edits: []edit{{"internal/engine/line.go", "		l.dataPins.add(c.fork)\n", "		l.dataPins.add(^uint64(0))\n"}},
+		edits: []edit{{"internal/engine/line.go", "	l.dataPins.add(c.fork)\n", "	l.dataPins.add(^uint64(0))\n"}},
 		tests: forgetting,
 	},
 	{
@@ -485,5 +492,103 @@ var faults = []fault{
 		name: "moved-while-read", what: "a read counts though its block was moved away, and punched, meanwhile",
 		edits: []edit{{"internal/segstore/compact/read.go", "		if s.lookup(n) == h {\n", "		if s.lookup(n) != nil {\n"}},
 		tests: slotTests,
+	},
+	{
+		name: "dump-ends-in-hole", what: "the last record of a file in an archive may be a hole",
+		edits: []edit{{"internal/dump/pack.go", "if last && h.Addr[n-1] == 0 {", "if false && last {"}},
+		tests: dumpBytes,
+	},
+	{
+		name: "dump-damage-as-zeros", what: "a file that cannot be read is in the archive all the same",
+		edits: []edit{{"internal/dump/write.go", "	if b.err != nil {\n		return b.err\n	}\n", ""}},
+		tests: dumpBytes,
+	},
+	{
+		name: "dump-forgets-deletions", what: "what was removed since the base stays in the map of inodes in use",
+		edits: []edit{{"internal/chain/level.go", "			s.used.Clear(num)\n", ""}},
+		tests: dumpChains,
+	},
+	{
+		name: "dump-trusts-newest-name", what: "a changed file is only looked for where its newest name was",
+		edits: []edit{{"internal/chain/level.go", "if len(links) > 0 || found.Count() < files.Count() {", "if false && found == nil {"}},
+		tests: dumpChains,
+	},
+	{
+		name: "dump-base-unfinished", what: "a dump that was never finished serves as a base",
+		edits: []edit{{"internal/chain/record.go", "if !r.Open && r.Level < level &&", "if r.Level < level &&"}},
+		tests: dumpChains,
+	},
+	{
+		name: "ext-unwritten-shown", what: "what was deleted shows through the unwritten extents of an ext4 image",
+		edits: []edit{{"internal/extfs/extents.go", "	if unwritten {\n		return nil", "	if false && unwritten {\n		return nil"}},
+		tests: extCorners,
+	},
+	{
+		name: "ext-revokes-ignored", what: "replay of a journal in memory brings blocks back that were freed and used anew",
+		edits: []edit{{"internal/extfs/journal.go", "; ok && !later(t.from.sequence, sequence) {", "; false && ok && !later(t.from.sequence, sequence) {"}},
+		tests: extJournals,
+	},
+	{
+		name: "ext-torn-commit-counts", what: "a transaction counts whose commit has a wrong checksum",
+		edits: []edit{{"internal/extfs/journalscan.go", "case !t.suspect && j.commitSum(p, t):", "case !t.suspect:"}},
+		tests: extJournals,
+	},
+	{
+		name: "ext-inode-unchecked", what: "a wrong bit in an inode of an ext4 image passes",
+		edits: []edit{{"internal/extfs/inode.go", "	if sum != want {\n", "	if false && sum != want {\n"}},
+		tests: extDamage,
+	},
+	{
+		name: "map-in-circles", what: "a file is as long as its map of blocks leads in circles",
+		edits: []edit{{"internal/blockmap/blockmap.go", "b.seen > limit+limit/64+64 {", "b.seen > limit<<20 {"}},
+		tests: ufsHoles,
+	},
+	{
+		name: "replay-loses-an-op", what: "one operation in a hundred is not repeated",
+		edits: []edit{{"internal/redo/line.go", "			out, err := pick.out(op)\n", "			out, err := pick.out(op)\n			out = out || op.LSN%100 == 7\n"}},
+		tests: redoTests,
+	},
+	{
+		name: "replay-takes-whole-blocks", what: "of an unaligned write the merged blocks are repeated, with what is undone in them",
+		edits: []edit{
+			{"internal/redo/line.go", "step.Data = b.data[in : in+int(op.Len)]", "step.Data, _ = b.data[start:start+n], in"},
+			{"internal/redo/line.go", "own.Extents = nil", "if own.Extents = nil; step.Data != nil {\n				own.Off, own.Len = op.Off/engine.BlockSize*engine.BlockSize, uint64(n)\n			}"},
+		},
+		tests: redoTests,
+	},
+	{
+		name: "overlap-missed", what: "bytes written over what is left out are no conflict",
+		edits: []edit{{"internal/redo/leftout.go", "if lsn = l.bytes[op.Ino].over(op.Off, op.Off+op.Len); lsn != 0 {", "if lsn = 0; lsn != 0 {"}},
+		tests: redoTests,
+	},
+	{
+		name: "emptiness-missed", what: "a directory is removed though it is not empty where operations are left out",
+		edits: []edit{{"internal/redo/clash.go", "		if i.IsDir() && i.Entries > 0 {", "		if false {"}},
+		tests: redoTests,
+	},
+	{
+		name: "repeated-now", what: "what is repeated shows the time of the replay",
+		edits: []edit{{"internal/redo/player.go", "p.op.As = op.Shows()", "p.op.As = 0"}},
+		tests: redoTests,
+	},
+	{
+		name: "undo-without-the-rest", what: "what happened while an undo ran is lost",
+		edits: []edit{{"internal/redo/line.go", "if last > r.Last() {", "if last > r.Last()+1<<40 {"}},
+		tests: redoTests,
+	},
+	{
+		name: "draft-stays", what: "what a crash left half made is not dropped",
+		edits: []edit{{"internal/engine/recover.go", "	e.dropDrafts()\n", ""}},
+		tests: redoTests,
+	},
+	{
+		name: "repeated-history-goes", what: "history is forgotten while its operations are repeated",
+		edits: []edit{{"internal/engine/retention.go", " || p.d.isRepeated(p.horizon.lsn)", ""}},
+		tests: redoTests,
+	},
+	{
+		name: "undone-line-stays", what: "a line that an undo made never takes over that of its draft",
+		edits: []edit{{"internal/engine/burial.go", "if c.parent == l && !d.gone && l", "if c.parent == l && c == d.lines[0] && !d.gone && l"}},
+		tests: redoTests,
 	},
 }

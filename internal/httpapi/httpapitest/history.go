@@ -3,11 +3,15 @@ package httpapitest
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 
+	"varve/internal/ask"
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/files"
+	"varve/internal/opfile"
+	"varve/internal/oplog"
 	"varve/internal/when"
 )
 
@@ -111,21 +115,38 @@ func (p *Pool) Diff(ctx context.Context, dataset string, from, to when.Spec, fn 
 	return a, b, p.slowly(ctx, visit(p, p.History.Changes, fn))
 }
 
-// Log visits those of History.Operations that a dataset, or anybody, has.
-func (p *Pool) Log(ctx context.Context, dataset string, _, _ *when.Spec, fn func(engine.OpInfo) error) error {
-	if dataset == "" {
-		return p.slowly(ctx, visit(p, p.History.Operations, fn))
-	}
-	d, err := p.Dataset(dataset)
-	if err != nil {
-		return err
+// Ask visits those of History.Operations that a dataset, or anybody, has and
+// whose kind and client are wanted.
+func (p *Pool) Ask(ctx context.Context, q ask.Query, fn func(*ask.Item) error) error {
+	id := uint64(0)
+	if q.Dataset != "" {
+		d, err := p.Dataset(q.Dataset)
+		if err != nil {
+			return err
+		}
+		id = d.ID
 	}
 	return p.slowly(ctx, visit(p, p.History.Operations, func(op engine.OpInfo) error {
-		if op.Dataset != d.ID {
+		kind, err := oplog.KindOf(op.Kind)
+		if err != nil {
+			return err
+		}
+		if id != 0 && op.Dataset != id || !q.Filter.Match(&oplog.Op{Kind: kind, Client: &oplog.Client{Name: op.Client}, Len: op.Len}) {
 			return nil
 		}
-		return fn(op)
+		if q.Progress != nil {
+			q.Progress(op.LSN, op.LSN)
+		}
+		return fn(&ask.Item{OpInfo: op})
 	}))
+}
+
+// Groups has one group for each of History.Operations that Ask visits.
+func (p *Pool) Groups(ctx context.Context, q ask.Query, by string) (out []ask.Group, err error) {
+	return out, p.Ask(ctx, q, func(i *ask.Item) error {
+		out = append(out, ask.Group{Key: files.Text(by), Ops: 1, Bytes: i.Len})
+		return nil
+	})
 }
 
 func visit[T any](p *Pool, list []T, fn func(T) error) error {
@@ -182,4 +203,27 @@ func (p *Pool) Node(segment uint64, block uint32) (string, error) {
 		return "", fail.New(fail.NotFound, "%s is no tree node", addr)
 	}
 	return p.History.Dump, nil
+}
+
+// Export writes an operation for each of History.Operations that Ask visits.
+func (p *Pool) Export(ctx context.Context, q ask.Query, out io.Writer) (ask.Exported, error) {
+	w, err := opfile.NewWriter(out, opfile.Header{Name: q.Dataset, To: 1 << 60})
+	if err != nil {
+		return ask.Exported{}, err
+	}
+	err = p.Ask(ctx, q, func(i *ask.Item) error {
+		return w.Op(&oplog.Op{LSN: i.LSN, Kind: oplog.Trim, Len: oplog.BlockSize}, nil)
+	})
+	if err != nil {
+		return ask.Exported{}, err
+	}
+	return ask.Exported{}, w.Close()
+}
+
+// Deleted has the path itself.
+func (p *Pool) Deleted(_ context.Context, share, path string, fn func(*ask.Deleted) error) error {
+	if _, err := p.Dataset(share); err != nil {
+		return err
+	}
+	return fn(&ask.Deleted{Name: files.Text(path), LSN: 2, Before: 1, Time: Start, What: "removed"})
 }

@@ -1,0 +1,111 @@
+package engine
+
+import (
+	"sync"
+
+	"varve/internal/oplog"
+	"varve/internal/segment"
+)
+
+// digests are what queries found in the segments that they read, so that later
+// ones can leave segments out. They cost writing nothing. One is believed only
+// together with the frame that it ends at (segment.ReadPast).
+type digests struct {
+	mu   sync.Mutex
+	of   map[uint64]segmentDigest // by segment
+	file digestFile
+}
+
+type segmentDigest struct {
+	last segment.Position
+	oplog.Digest
+}
+
+// maxDigests bounds how many are kept, each of about 2.5 KiB.
+const maxDigests = 16384
+
+func (d *digests) get(seg uint64) (segmentDigest, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	x, ok := d.of[seg]
+	return x, ok
+}
+
+func (d *digests) put(seg uint64, x segmentDigest) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.of == nil {
+		d.of = make(map[uint64]segmentDigest)
+	}
+	if _, known := d.of[seg]; !known && len(d.of) >= maxDigests {
+		return
+	}
+	d.of[seg] = x
+	d.file.add(seg, &x)
+}
+
+// forget drops the digests of segments whose records nobody can ask for.
+func (d *digests) forget(below uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for seg := range d.of {
+		if seg < below {
+			delete(d.of, seg)
+		}
+	}
+}
+
+// segmentSum puts the digests of batches together to those of segments.
+type segmentSum struct {
+	e   *Engine
+	seg uint64 // that is being read; 0: none from its beginning
+	segmentDigest
+}
+
+// add takes the next batch. The one before was the last of its segment if this
+// is of another.
+func (s *segmentSum) add(b *logBatch) {
+	if b.first {
+		if s.seg != 0 {
+			s.e.digests.put(s.seg, s.segmentDigest)
+		}
+		s.seg, s.segmentDigest = b.seg, segmentDigest{}
+	}
+	if b.seg != s.seg {
+		s.seg = 0
+		return
+	}
+	s.last = b.last
+	s.Merge(&b.digest)
+}
+
+// manySegments is how many segments in a row have to be left out before it
+// pays to look up all names anew behind them.
+const manySegments = 8
+
+// leaper says which segments can be left out.
+type leaper struct {
+	ahead int    // how many segments from the last on, it too, can be left out
+	until uint64 // the segment behind those
+}
+
+// over says whether a segment can be left out, at which frame it ends, and
+// whether names change in it.
+func (l *leaper) over(s *logScan, seg uint64) (last segment.Position, names, ok bool) {
+	x, ok := s.e.digests.get(seg)
+	if !ok || x.MayMatch(&s.q.Filter, s.id) || x.last.LastLSN >= s.to {
+		return segment.Position{}, false, false
+	}
+	if seg >= l.until {
+		l.ahead = 1
+		for n := seg + 1; l.ahead < manySegments; n++ {
+			next, ok := s.e.digests.get(n)
+			if !ok || next.MayMatch(&s.q.Filter, s.id) {
+				break
+			}
+			l.ahead++
+		}
+		l.until = seg + uint64(l.ahead)
+	}
+	return x.last, s.q.Names && x.Kinds&oplog.NameKinds != 0, true
+}

@@ -1,0 +1,110 @@
+package redo_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"varve/internal/engine"
+	"varve/internal/fail"
+	"varve/internal/fs"
+	"varve/internal/inode"
+	"varve/internal/oplog"
+	"varve/internal/redo"
+	"varve/internal/when"
+)
+
+// Operations of one pool, repeated in another whose objects have other numbers, do
+// there what they did.
+func TestFrom(t *testing.T) {
+	mode := uint32(0o777)
+	prepare := func(w *world, others int) fs.Handle { // the same tree, with other numbers
+		for i := range others {
+			_, err := w.f.Create(by("zero"), w.root, fmt.Sprint("other", i), fs.SetAttr{}, true, nil)
+			w.ok(err)
+		}
+		m, err := w.f.Mkdir(by("zero"), w.root, "work", fs.SetAttr{Mode: &mode})
+		w.ok(err)
+		return m.Handle
+	}
+	there := newWorld(t)
+	dir := prepare(there, 0)
+	begin := there.last()
+	hand := there.author("one", 5, dir)
+	for range 200 {
+		hand.step()
+	}
+	here := newWorld(t)
+	prepare(here, 9)
+	r, err := redo.From(context.Background(), here.e, caller, "home", redo.FromOptions{
+		At: when.Spec{Kind: when.Now}, Name: "copy",
+		Source: func(ctx context.Context, fn func(*redo.Step) error) error {
+			ops, err := there.e.ReadOps(begin)
+			there.ok(err)
+			defer ops.Close()
+			return ops.To(ctx, there.root.Dataset, there.last(), func(op *oplog.Op) error {
+				buf := make([]byte, engine.PayloadLen(op))
+				there.ok(there.e.Payload(op, buf))
+				s := &redo.Step{Op: op, Path: func(ino uint64) string {
+					if ino == dir.Ino {
+						return "/work"
+					}
+					return ""
+				}}
+				if op.Kind == oplog.WriteFile {
+					s.Data = buf[op.Off%4096:][:op.Len]
+				}
+				return fn(s)
+			})
+		},
+	})
+	here.ok(err)
+	if r.Partial || r.Repeated != r.Ops || r.Ops < 100 {
+		t.Fatalf("%+v", r)
+	}
+	below := func(all map[string]string) map[string]string {
+		out := map[string]string{}
+		for path, what := range all {
+			if strings.HasPrefix(path, "/work/") {
+				out[path] = what
+			}
+		}
+		return out
+	}
+	here.same("copy", below(here.paths("copy", here.last())), below(there.paths("home", there.last())))
+	_, err = redo.From(context.Background(), here.e, caller, "disk", redo.FromOptions{Name: "x", Source: func(_ context.Context, fn func(*redo.Step) error) error {
+		return fn(&redo.Step{Op: &oplog.Op{Kind: oplog.Mkdir, Dir: inode.Root, Name: "d"}})
+	}})
+	if !fail.Is(err, fail.Invalid) {
+		t.Fatalf("a directory on a volume: %v", err)
+	}
+}
+
+// While operations are repeated their history stays, whoever wants it to go.
+func TestHistoryStays(t *testing.T) {
+	w := newWorld(t)
+	one, _ := scene(w, 3)
+	begin := w.last()
+	for range 50 {
+		one.step()
+	}
+	w.ok(w.e.Checkpoint())
+	a, err := w.e.Draft(caller, engine.Moment{Dataset: "home", LSN: begin}, "half")
+	w.ok(err)
+	prune := func() uint64 {
+		t.Helper()
+		_, err := w.e.Prune(caller, "home", engine.PruneOptions{Before: &when.Spec{Kind: when.Now}})
+		w.ok(err)
+		d, err := w.e.Dataset("home")
+		w.ok(err)
+		return d.OldestLSN
+	}
+	if oldest := prune(); oldest > begin {
+		t.Fatalf("history begins at %d; operations after %d are being repeated", oldest, begin)
+	}
+	a.Discard()
+	if oldest := prune(); oldest <= begin {
+		t.Fatalf("history still begins at %d", oldest)
+	}
+}

@@ -1,0 +1,199 @@
+package redo
+
+import (
+	"context"
+	"time"
+
+	"varve/internal/ask"
+	"varve/internal/engine"
+	"varve/internal/fail"
+	"varve/internal/oplog"
+)
+
+// stretch are the operations of a dataset after one moment up to another, of which
+// some are left out.
+type stretch struct {
+	e    *engine.Engine
+	id   uint64
+	from uint64
+	pick picker
+}
+
+// picker says which operations are left out.
+type picker struct {
+	only, exclude *oplog.Filter // nil: all, none
+	until         uint64        // what came after it never is
+}
+
+// picking is one pass of a picker over operations in order. Where paths matter it
+// follows the names, as they were.
+type picking struct {
+	picker
+	names *ask.Follower // nil: they do not
+}
+
+func (s *stretch) picking() *picking {
+	p := &picking{picker: s.pick}
+	if p.only != nil && p.only.HasPaths() || p.exclude != nil && p.exclude.HasPaths() {
+		p.names = ask.Follow(s.e, s.id)
+	}
+	return p
+}
+
+func (p *picking) close() {
+	if p.names != nil {
+		p.names.Close()
+	}
+}
+
+// out reports whether an operation is left out, and takes it.
+func (p *picking) out(op *oplog.Op) (out bool, err error) {
+	if op.LSN > p.until {
+		return false, nil
+	}
+	if p.only != nil {
+		in, err := p.match(p.only, op)
+		if out = !in; err != nil {
+			return false, err
+		}
+	}
+	if p.exclude != nil && !out {
+		if out, err = p.match(p.exclude, op); err != nil {
+			return false, err
+		}
+	}
+	if p.names != nil {
+		err = p.names.Apply(op)
+	}
+	return out, err
+}
+
+func (p *picking) match(f *oplog.Filter, op *oplog.Op) (bool, error) {
+	if !f.Match(op) || !f.HasPaths() {
+		return f.Match(op), nil
+	}
+	path, path2, err := p.names.Before(op)
+	if fail.Is(err, fail.Stale) {
+		return false, nil // nobody knows any more
+	}
+	return f.MatchPath(path, path2), err
+}
+
+// concerns reports whether an operation changes what the dataset holds.
+func concerns(k oplog.Kind) bool {
+	return k.OnFile() || k == oplog.Write || k == oplog.Trim || k == oplog.Resize || turnsBack(k)
+}
+
+func turnsBack(k oplog.Kind) bool { return k == oplog.Rollback || k == oplog.Undo }
+
+// survey counts the operations up to a moment and how many are left out. Where the
+// dataset was rolled back in between and that stands, all begins there: what was
+// before does not count.
+func (s *stretch) survey(ctx context.Context, to uint64) (total, out uint64, err error) {
+	r, err := s.e.ReadOps(s.from)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer r.Close()
+	pick := s.picking()
+	defer pick.close()
+	err = r.To(ctx, s.id, to, func(op *oplog.Op) error {
+		if !concerns(op.Kind) {
+			return nil
+		}
+		left, err := pick.out(op)
+		switch {
+		case err != nil:
+			return err
+		case left:
+			out++
+		case turnsBack(op.Kind) && out > 0:
+			return fail.New(fail.Invalid, "it was rolled back at lsn %d, after operations that are to be left out", op.LSN).
+				WithHint("begin at @lsn:%d or later, or roll back to @lsn:%d first", op.LSN, op.LSN-1)
+		case turnsBack(op.Kind):
+			s.from, total = op.LSN, 0
+			return nil
+		}
+		total++
+		return nil
+	})
+	return total, out, err
+}
+
+// steps reads operations from where r is up to a moment, in batches, with their
+// payload.
+func (s *stretch) steps(r *engine.OpReader, pick *picking, to uint64) source {
+	return func(ctx context.Context, send func(*batch) error) error {
+		b := spare.Get().(*batch)
+		flush := func() error {
+			if len(b.steps) == 0 {
+				return nil
+			}
+			err := send(b)
+			b = spare.Get().(*batch)
+			return err
+		}
+		err := r.To(ctx, s.id, to, func(op *oplog.Op) error {
+			if !concerns(op.Kind) {
+				return nil
+			}
+			out, err := pick.out(op)
+			if err != nil {
+				return err
+			}
+			n := engine.PayloadLen(op)
+			if len(b.steps) == batchOps || len(b.data)+n > cap(b.data) {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			step := Step{Out: out}
+			if !out && (op.Kind == oplog.Write || op.Kind == oplog.WriteFile) {
+				start := len(b.data)
+				if n > cap(b.data)-start || int(op.Off%engine.BlockSize)+int(op.Len) > n {
+					return fail.New(fail.Corrupt, "%v has %d bytes of payload", op, n)
+				}
+				b.data = b.data[:start+n]
+				if err := s.e.Payload(op, b.data[start:]); err != nil {
+					return err
+				}
+				in := start + int(op.Off%engine.BlockSize)
+				step.Data = b.data[in : in+int(op.Len)]
+			}
+			own := *op
+			own.Extents = nil
+			step.Op = &own
+			b.steps = append(b.steps, step)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return flush()
+	}
+}
+
+// catchUp is how many operations may be left when the dataset is paused.
+const catchUp = 512
+
+// follow repeats the operations up to the present, until few are left; then the
+// dataset pauses, and the rest follows. It returns the last operation, and what
+// lets the dataset go on.
+func (p *player) follow(ctx context.Context, s *stretch, r *engine.OpReader) (last uint64, resume func(), err error) {
+	pick := s.picking()
+	defer pick.close()
+	for round, n := 0, uint64(catchUp+1); round < 8 && n > catchUp; round++ {
+		was := p.report.Ops
+		if err := p.run(ctx, s.steps(r, pick, s.e.Status().LastLSN)); err != nil {
+			return 0, nil, err
+		}
+		n = p.report.Ops - was
+	}
+	last, resume = p.a.Pause()
+	if last > r.Last() {
+		err = p.run(ctx, s.steps(r, pick, last))
+	}
+	return max(last, r.Last()), resume, err
+}
+
+func took(since time.Time) float64 { return time.Since(since).Seconds() }

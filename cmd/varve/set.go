@@ -166,7 +166,8 @@ A volume also has
                  what the target proves to an initiator that asks; the secret has
                  to be another
 
-These hold from the next login on. And a share, from the next request of a client on,
+Those of iSCSI hold from the next login on. And a share has, from the next
+request of a client on,
 
   clients        addresses and networks that may use it, with commas in between;
                  127.0.0.1,::1 unless set

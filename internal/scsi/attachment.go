@@ -112,6 +112,21 @@ func (a *attachment) abort(end bool) {
 	}
 }
 
+// lockSaving takes unit.saving for a running command. Whoever has it may wait for
+// the commands that run, so this one does not count as one while it waits. Where
+// it was aborted meanwhile the lock is not taken.
+func (c *Command) lockSaving() bool {
+	u := c.a.u
+	c.pause()
+	u.saving.Lock()
+	c.resume()
+	if c.stopped() {
+		u.saving.Unlock()
+		return false
+	}
+	return true
+}
+
 // stopped reports whether a running command should give up: it was aborted.
 func (c *Command) stopped() bool {
 	return c.cancel.Load() || c.epoch != c.a.epoch.Load()

@@ -17,7 +17,6 @@ var (
 	attnRegistered  = attention{0x2a, 0x05} // REGISTRATIONS PREEMPTED
 	attnAccess      = attention{0x2a, 0x06} // ASYMMETRIC ACCESS STATE CHANGED
 	attnCapacity    = attention{0x2a, 0x09} // CAPACITY DATA HAS CHANGED
-	attnCleared     = attention{0x2f, 0x00} // COMMANDS CLEARED BY ANOTHER INITIATOR
 	attnThin        = attention{0x38, 0x07} // THIN PROVISIONING SOFT THRESHOLD REACHED
 )
 

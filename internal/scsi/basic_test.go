@@ -5,11 +5,6 @@ import (
 	"testing"
 )
 
-func put(cdb []byte, at int, b ...byte) []byte {
-	copy(cdb[at:], b)
-	return cdb
-}
-
 // cdb10 and cdb16 make CDBs with a block address and a number of blocks.
 func cdb10(op, flags byte, lba uint32, n uint16) []byte {
 	p := make([]byte, 10)

@@ -53,7 +53,9 @@ func runPROut(c *Command, _, out []byte, _ bool) bool {
 		return c.fail(senseListLength)
 	}
 	u := c.a.u
-	u.saving.Lock()
+	if !c.lockSaving() {
+		return c.fail(sense{key: keyAbortedCommand})
+	}
 	defer u.saving.Unlock()
 	x := prChange{
 		me: c.n.registrant(), kind: c.CDB[2] & 0x0f,

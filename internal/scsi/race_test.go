@@ -2,6 +2,8 @@ package scsi
 
 import (
 	"bytes"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -111,13 +113,15 @@ type slowDisk struct {
 	Disk
 	begun, goOn chan struct{}
 	closed      atomic.Bool
+	late        atomic.Bool // a write came after Close
 }
 
 func (d *slowDisk) WriteAt(p []byte, off uint64) error {
 	d.begun <- struct{}{}
 	<-d.goOn
 	if d.closed.Load() {
-		panic("a write after Close")
+		d.late.Store(true)
+		return nil
 	}
 	return d.Disk.WriteAt(p, off)
 }
@@ -132,7 +136,7 @@ func (d *slowDisk) Close() {
 func TestCloseFences(t *testing.T) {
 	r := newRig(t)
 	n := r.login(portA, 1)
-	slow := &slowDisk{Disk: n.byLUN[0].d, begun: make(chan struct{}), goOn: make(chan struct{})}
+	slow := &slowDisk{Disk: n.byLUN[0].d, begun: make(chan struct{}, 8), goOn: make(chan struct{})}
 	n.byLUN[0].d = slow
 	running := &Command{CDB: cdb10(0x2a, 0, 0, 8), Expected: 8 * BlockSize}
 	late := &Command{CDB: cdb10(0x2a, 0, 8, 8), Expected: 8 * BlockSize}
@@ -148,16 +152,75 @@ func TestCloseFences(t *testing.T) {
 	}()
 	select {
 	case <-closed:
-		t.Fatal("closed while a write runs")
+		t.Error("closed while a write runs")
 	case <-time.After(20 * time.Millisecond):
 	}
 	close(slow.goOn)
 	<-closed
-	if late.Execute(nil, data, true); !late.Aborted {
+	if late.Execute(nil, data, true); !late.Aborted || slow.late.Load() {
 		t.Error("what had begun before the end was executed after it")
 	}
 	n = r.login(portA, 1)
 	if a := n.do(cdb10(0x28, 0, 8, 8), nil); !bytes.Equal(a.data, make([]byte, 8*BlockSize)) {
 		t.Error("a write of the old nexus landed after its end")
+	}
+}
+
+// underRace says that the race detector is on: then sync.Pool forgets things at
+// random, and counts of allocations mean nothing.
+func underRace() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// Neither a read nor a write allocates.
+func TestNoAllocation(t *testing.T) {
+	n := newRig(t).login(portA, 1)
+	data := make([]byte, 8*BlockSize)
+	c := new(Command)
+	run := func(cdb []byte) func() {
+		return func() {
+			c.CDB, c.Expected = cdb, 0
+			n.Begin(c)
+			if !c.Execute(data, data, false) || c.Status != Good {
+				t.Fatalf("status %#x", c.Status)
+			}
+		}
+	}
+	run(cdb10(0x2a, 0, 0, 8))()
+	for name, cdb := range map[string][]byte{"read": cdb10(0x28, 0, 0, 8), "write": cdb16(0x8a, 0, 0, 8)} {
+		if k := testing.AllocsPerRun(200, run(cdb)); k >= 1 && !underRace() {
+			t.Errorf("a %s allocates %v times", name, k)
+		}
+	}
+}
+
+// A preemption is answered when the writes that it shuts out are done, not before.
+func TestPreemptWaits(t *testing.T) {
+	r := newRig(t)
+	a, b := r.login(portA, 1), r.login(portB, 2)
+	a.mustPR(t, Good, prRegister, 0, 0, 1, 0)
+	b.mustPR(t, Good, prRegister, 0, 0, 2, 0)
+	a.mustPR(t, Good, prReserve, exclusiveAccess, 1, 0, 0)
+	slow := &slowDisk{Disk: a.byLUN[0].d, begun: make(chan struct{}, 8), goOn: make(chan struct{})}
+	a.byLUN[0].d = slow
+	write := make(chan answer)
+	go func() { write <- a.do(cdb10(0x2a, 0, 0, 8), make([]byte, 8*BlockSize)) }()
+	<-slow.begun
+	preempted := make(chan answer)
+	go func() { preempted <- b.pr(prPreempt, exclusiveAccess, 2, 1, 0) }()
+	select {
+	case x := <-preempted:
+		t.Errorf("answered %+v while a write of the other runs", x)
+	case <-time.After(30 * time.Millisecond):
+		defer func() {
+			if x := <-preempted; x.status != Good {
+				t.Errorf("the preemption: %+v", x)
+			}
+		}()
+	}
+	close(slow.goOn)
+	if x := <-write; x.status != Good {
+		t.Errorf("the write: %+v", x)
 	}
 }

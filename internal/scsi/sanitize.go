@@ -75,7 +75,7 @@ func runSanitize(c *Command, _, out []byte, _ bool) bool {
 			return c.fail(s)
 		}
 	}
-	if s := x.begin(c.CDB[1]&0x20 != 0); s.is() {
+	if s := x.begin(c, c.CDB[1]&0x20 != 0); s.is() {
 		return c.fail(s)
 	}
 	c.pause()
@@ -141,13 +141,15 @@ func overwrites(p []byte) ([][]byte, sense) {
 }
 
 // begin bars the unit, durably.
-func (x *erasure) begin(unrestricted bool) sense {
+func (x *erasure) begin(c *Command, unrestricted bool) sense {
 	u := x.u
 	if err := x.a.d.MayErase(); err != nil {
 		u.s.log.Warn("SANITIZE is refused", "err", err)
 		return senseProtected
 	}
-	u.saving.Lock()
+	if !c.lockSaving() {
+		return sense{key: keyAbortedCommand}
+	}
 	defer u.saving.Unlock()
 	u.mu.Lock()
 	pr, old := u.pr, u.sanitize
@@ -262,7 +264,9 @@ func (x *erasure) advance(done, size uint64) error {
 // exitFailure ends the state of failure, where the SANITIZE that failed allowed it.
 func (c *Command) exitFailure() bool {
 	u := c.a.u
-	u.saving.Lock()
+	if !c.lockSaving() {
+		return c.fail(sense{key: keyAbortedCommand})
+	}
 	defer u.saving.Unlock()
 	u.mu.Lock()
 	pr, old := u.pr, u.sanitize

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"varve/internal/engine"
+	"varve/internal/fail"
+	"varve/internal/when"
 )
 
 func sanitizeCDB(action byte, n uint16) []byte {
@@ -84,5 +86,116 @@ func TestSanitizeGoesOn(t *testing.T) {
 	a := n.do(cdb10(0x28, 0, diskSize/BlockSize-8, 8), nil)
 	if a.status != Good || !bytes.Equal(a.data, bytes.Repeat(list[4:], 2*BlockSize)) {
 		t.Fatalf("the last blocks: %v", a.status)
+	}
+}
+
+// A SANITIZE that the end of the server interrupts has failed, and is not taken for
+// done after the restart: only another one, or EXIT FAILURE MODE where it was
+// allowed, frees the unit.
+func TestSanitizeInterrupted(t *testing.T) {
+	r := newRig(t)
+	if _, err := r.e.Set(engine.Caller{}, "d", "sanitize", "on"); err != nil {
+		t.Fatal(err)
+	}
+	failed := sense{key: keyMediumError, asc: 0x31, ascq: 0x03}
+	for _, ause := range []byte{0x20, 0} {
+		n := r.login(portA, 1)
+		r.s.eraseRate = 1 << 20
+		list := append([]byte{1, 0, 0, 4}, 1, 2, 3, 4)
+		if a := n.do(sanitizeCDB(sanitizeOverwrite|0x80|ause, 8), list); a.status != Good {
+			t.Fatal(a)
+		}
+		n.Close()
+		r.close()
+		r.open()
+		n = r.login(portA, 1)
+		if a := n.do(tur, nil); a.sense != failed {
+			t.Fatalf("after the restart: %+v", a)
+		}
+		if a := n.do(cdb10(0x28, 0, 0, 1), nil); a.sense != failed {
+			t.Fatalf("a read: %+v", a)
+		}
+		exit := n.do(sanitizeCDB(sanitizeExit, 0), nil)
+		if (exit.status == Good) != (ause != 0) {
+			t.Fatalf("exit failure mode, AUSE %#x: %+v", ause, exit)
+		}
+		if ause == 0 {
+			if a := n.do(sanitizeCDB(sanitizeErase, 0), nil); a.status != Good {
+				t.Fatalf("another SANITIZE: %+v", a)
+			}
+		}
+		if a := n.do(tur, nil); a.status != Good {
+			t.Fatalf("freed: %+v", a)
+		}
+		n.Close()
+	}
+}
+
+// What a SANITIZE left cannot be reached: not at a moment before it either.
+func TestSanitizeForgets(t *testing.T) {
+	r := newRig(t)
+	n := r.login(portA, 1)
+	secret := bytes.Repeat([]byte("secret!\n"), BlockSize)
+	if a := n.do(cdb10(0x2a, 8, 0, 8), secret[:8*BlockSize]); a.status != Good {
+		t.Fatal(a)
+	}
+	i, err := r.e.Dataset("d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := when.Spec{Kind: when.LSN, LSN: i.ChangedLSN}
+	erase := sanitizeCDB(sanitizeErase, 0)
+	if a := n.do(erase, nil); a.sense != check(7, 0x27, 0) {
+		t.Fatalf("without the property: %+v", a)
+	}
+	if _, err := r.e.Set(engine.Caller{}, "d", "sanitize", "on"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.e.Snapshot(engine.Caller{}, "d", "kept"); err != nil {
+		t.Fatal(err)
+	}
+	if a := n.do(erase, nil); a.sense != check(7, 0x27, 0) {
+		t.Fatalf("with a snapshot: %+v", a)
+	}
+	if _, err := r.e.DestroySnapshot(engine.Caller{}, "d", "kept"); err != nil {
+		t.Fatal(err)
+	}
+	if a := n.do(erase, nil); a.status != Good {
+		t.Fatalf("%+v", a)
+	}
+	if a := n.do(cdb10(0x28, 0, 0, 8), nil); !bytes.Equal(a.data, make([]byte, 8*BlockSize)) {
+		t.Error("it can be read")
+	}
+	if d, err := OpenVolume(r.e, "d", &before, engine.Caller{}, func() {}); !fail.Is(err, fail.OutsideHistory) {
+		if err == nil {
+			d.Close()
+		}
+		t.Errorf("the moment before it: %v", err)
+	}
+}
+
+// Who writes into a volume that is nearly full is told once.
+func TestThreshold(t *testing.T) {
+	r := newRig(t)
+	if _, err := r.e.Set(engine.Caller{}, "d", "quota", "4194304"); err != nil {
+		t.Fatal(err)
+	}
+	n := r.login(portA, 1)
+	chunk := bytes.Repeat([]byte{1}, 3900<<10)
+	write := func() answer { return n.do(cdb16(0x8a, 0, 0, uint32(len(chunk)/BlockSize)), chunk) }
+	told := 0
+	for range 2*lookEvery/len(chunk) + 2 {
+		switch a := write(); {
+		case a.sense == check(6, 0x38, 7):
+			told++
+		case a.status != Good:
+			t.Fatalf("%+v", a)
+		}
+	}
+	if told != 1 {
+		t.Errorf("told %d times, want once", told)
+	}
+	if a := n.do(cdb16(0x8a, 0, 4<<20/BlockSize, 2048), make([]byte, 1<<20)); a.sense != check(7, 0x27, 7) {
+		t.Errorf("beyond the quota: %+v", a)
 	}
 }

@@ -44,10 +44,8 @@ var (
 	senseLUN          = sense{key: keyIllegalRequest, asc: 0x25}             // LOGICAL UNIT NOT SUPPORTED
 	senseListLength   = sense{key: keyIllegalRequest, asc: 0x1a}             // PARAMETER LIST LENGTH ERROR
 	senseParameter    = sense{key: keyIllegalRequest, asc: 0x26}             // INVALID FIELD IN PARAMETER LIST
-	senseValue        = sense{key: keyIllegalRequest, asc: 0x26, ascq: 0x02} // PARAMETER VALUE INVALID
 	senseRelease      = sense{key: keyIllegalRequest, asc: 0x26, ascq: 0x04} // INVALID RELEASE OF PERSISTENT RESERVATION
 	senseRegistrants  = sense{key: keyIllegalRequest, asc: 0x55, ascq: 0x04} // INSUFFICIENT REGISTRATION RESOURCES
-	sensePrevented    = sense{key: keyIllegalRequest, asc: 0x53, ascq: 0x02} // MEDIUM REMOVAL PREVENTED
 	senseStopped      = sense{key: keyNotReady, asc: 0x04, ascq: 0x02}       // INITIALIZING COMMAND REQUIRED
 	senseStandby      = sense{key: keyNotReady, asc: 0x04, ascq: 0x0b}       // TARGET PORT IN STANDBY STATE
 	senseUnavailable  = sense{key: keyNotReady, asc: 0x04, ascq: 0x0c}       // TARGET PORT IN UNAVAILABLE STATE

@@ -150,6 +150,9 @@ func (c *Client) login() error {
 			*v = n
 		}
 	}
+	if n, err := strconv.Atoi(c.Keys["MaxBurstLength"]); err == nil {
+		c.Burst = min(c.Burst, n)
+	}
 	return nil
 }
 

@@ -25,6 +25,8 @@ var (
 	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails)$"}
 	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|CommandOrder|CHAP)$"}
 	hostile      = suite{pkg: "./internal/restore", run: "^Test(Hostile|Planted|MissingRecords|ChainRefused)$"}
+	scsiTests    = suite{pkg: "./internal/scsi", run: "^Test(CloseFences|PreemptWaits|ReservationsPersist)$"}
+	updates      = suite{pkg: "./internal/engine", run: "^TestUpdatesAreWhole$"}
 	slotTests    = suite{pkg: "./internal/segstore/compact", run: "^Test(HigherSlotWins|RotIsNotSpread|DamagedSlot|Pending|HalfMadeSlotHoldsRemoval|ReadMeetsMove)$"}
 	extCorners   = suite{pkg: "./internal/extfs", run: "^TestExtents$"}
 	extJournals  = suite{pkg: "./internal/extfs", run: "^(TestTornJournal|TestDirtyJournal)$/^(|v1|none)$"}
@@ -36,6 +38,26 @@ var (
 
 // faults is what the tests must notice.
 var faults = []fault{
+	{
+		name: "scsi-fence-open", what: "a SCSI command that had begun before its nexus ended is executed after",
+		edits: []edit{{"internal/scsi/attachment.go", "if a.closed || c.cancel.Load() || c.epoch != a.epoch.Load() {", "if c.cancel.Load() {"}},
+		tests: scsiTests,
+	},
+	{
+		name: "preemption-does-not-wait", what: "a preemption is answered while writes that it shuts out are under way",
+		edits: []edit{{"internal/scsi/prout.go", "a.drain()", "_ = a"}},
+		tests: scsiTests,
+	},
+	{
+		name: "reservation-not-kept", what: "the first reservation with APTPL is not made durable",
+		edits: []edit{{"internal/scsi/prout.go", "if x.now.aptpl || x.old.aptpl {", "if x.now.aptpl && x.old.aptpl {"}},
+		tests: scsiTests,
+	},
+	{
+		name: "update-unguarded", what: "COMPARE AND WRITE does not see a write that comes between",
+		edits: []edit{{"internal/engine/update.go", "h.Write(off, n, u.bufs[:], u.expect)", "h.Write(off, n, u.bufs[:], u.expect[:0])"}},
+		tests: updates,
+	},
 	{
 		name: "reinstatement-does-not-wait", what: "a new iSCSI session begins while writes of the one before are under way",
 		edits: []edit{{"internal/iscsi/sessions.go", "if err := old.waitEnded(ctx); err != nil {", "if err := ctx.Err(); err != nil {"}},

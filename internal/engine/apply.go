@@ -175,8 +175,10 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	defer d.mu.Unlock()
 	old := d.addRoot(d.freeze(op.LSN-1, pos))
 	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN - 1, time: op.Time, at: op.Time, guard: true})
-	// What was born by the moment gone back to lives on, where that is on this line.
-	born, from, goesOn := op.At, pre.im.from, d.lineAt(op.At) == d.now()
+	// What was born by the moment gone back to lives on, where that is on this line, and
+	// not on a branch that it left.
+	born, from := op.At, pre.im.from
+	goesOn := d.lineAt(op.At) == d.now() && !d.now().inGap(op.At, from)
 	if !goesOn {
 		born, from = 0, 0
 	}

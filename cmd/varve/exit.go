@@ -14,6 +14,7 @@ import (
 const (
 	exitUsage    exitCode = 64
 	exitDamage   exitCode = 2
+	exitPartial  exitCode = 3
 	exitWarning  exitCode = 4
 	exitCritical exitCode = 5
 )
@@ -52,7 +53,8 @@ var exitMeanings = []struct {
 }{
 	{0, "done"},
 	{exitCodes[fail.Other], "failed"},
-	{exitDamage, "check or clean found damage"},
+	{exitDamage, "differences, or check or clean found damage"},
+	{exitPartial, "partial: what could be restored was"},
 	{exitWarning, "status --check: warning"},
 	{exitCritical, "status --check: critical"},
 	{exitCodes[fail.NotFound], "no such object"},

@@ -14,7 +14,7 @@ import (
 // TestExitCodes: each kind of error has a code, and varve help and
 // docs/operations.md tell of every code and of no other.
 func TestExitCodes(t *testing.T) {
-	want := map[int]bool{0: true, int(exitUsage): true, int(exitDamage): true, int(exitWarning): true, int(exitCritical): true}
+	want := map[int]bool{0: true, int(exitUsage): true, int(exitDamage): true, int(exitPartial): true, int(exitWarning): true, int(exitCritical): true}
 	for k := fail.Other; k <= fail.Canceled; k++ {
 		code, ok := exitCodes[k]
 		if !ok || code == 0 {

@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("TZ", "UTC")
 			e.Setenv("VARVE_HTTP", "none") // scripts run beside each other
 			e.Setenv("VARVE_NFS", "none")
+			e.Setenv("VARVE_ISCSI", "none")
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // each command is a process
 			e.Values[held{}] = &holder{}
 			e.Values[checking{}] = make(chan struct{})
@@ -125,7 +126,7 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 		return httpapi.ServerInfo{PID: 4711, Version: "v1", Dir: dir, Clients: []httpapi.Session{},
 			Addresses: []httpapi.Address{{Proto: "nbd", Addr: "127.0.0.1:10809"}}}
 	}
-	s := httpapi.New(httpapi.Options{Pool: p, Files: p, Info: info})
+	s := httpapi.New(httpapi.Options{Pool: p, Files: p, Dumps: httpapitest.Dumps{}, Info: info})
 	go s.Serve(l)
 	ts.Defer(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -68,7 +68,7 @@ Exit codes:
 
 	root.AddCommand(a.up(), a.init(), a.serve(), a.share(), a.volume(), a.list(), a.show(), a.set(), a.snapshot(), a.hold(), a.release(),
 		a.clone(), a.rollback(), a.destroy(), a.undestroy(), a.rename(), a.prune(), a.clean(), a.clock(),
-		a.ls(), a.cat(), a.cp(), a.versions(), a.diff(), a.log(), a.checkpoint(), a.status(),
+		a.ls(), a.cat(), a.cp(), a.versions(), a.diff(), a.dump(), a.restore(), a.log(), a.checkpoint(), a.status(),
 		a.check(), a.reid(), a.debug(), a.version(), a.completion(), a.man())
 	root.SetHelpCommand(a.help())
 	root.InitDefaultHelpCmd()

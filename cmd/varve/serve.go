@@ -22,6 +22,7 @@ type serveFlags struct {
 	nfs        []string
 	portmap    bool
 	nbd        []string
+	iscsi      []string
 	http       []string
 	group      string
 	logFormat  string
@@ -36,6 +37,7 @@ type serveOptions struct {
 	nfs        []string // endpoints
 	portmap    bool
 	nbd        []string // endpoints
+	iscsi      []string // endpoints
 	http       []string // endpoints
 	group      string
 	checkpoint time.Duration
@@ -75,11 +77,16 @@ follows the damage would lose it silently. The message says how much that is,
 and --accept-loss gives it up; copy the directory of the pool before. A log that
 is not damaged is opened as always.
 
+The same disks are served over iSCSI, each as LUN 0 of a target of its own,
+iqn.2026-11.varve:X, or of X:WHEN, read-only. Who may use it say the properties
+iscsi-clients, iscsi-initiators and, for CHAP, iscsi-user and iscsi-secret. With
+several --iscsi every target has as many portals, for multipath.
+
 The log of the process goes to stderr.`,
 		Example: `  varve serve /srv/pool
   varve serve /srv/pool --nbd 127.0.0.1:10810 --nbd unix:/run/varve/nbd.sock
   varve serve /srv/pool --nfs 192.168.7.1:2049 --portmap
-  varve serve /srv/pool --nfs none --nbd none --log-format json`,
+  varve serve /srv/pool --nfs none --nbd none --iscsi none --log-format json`,
 		Args: need("[DIR]"),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
@@ -105,13 +112,14 @@ func (f *serveFlags) register(c *cobra.Command) {
 	fs.StringArrayVar(&f.nfs, "nfs", nil, "serve NFS and MOUNT on HOST:PORT, [::1]:PORT, or none; repeats\n(default 127.0.0.1:2049; or VARVE_NFS)")
 	fs.BoolVar(&f.portmap, "portmap", false, "tell clients that ask, on port 111, where NFS is (or VARVE_PORTMAP)")
 	fs.StringArrayVar(&f.nbd, "nbd", nil, "serve NBD on HOST:PORT, [::1]:PORT, unix:/path, or none; repeats\n(default 127.0.0.1:10809 and unix:DIR/nbd.sock; or VARVE_NBD)")
+	fs.StringArrayVar(&f.iscsi, "iscsi", nil, "serve iSCSI on HOST:PORT, [::1]:PORT, or none; repeats: portals of the same targets\n(default 127.0.0.1:3260; or VARVE_ISCSI)")
 	fs.StringArrayVar(&f.http, "http", nil, "answer /healthz and /metrics on HOST:PORT, [::1]:PORT, unix:/path, or none; repeats\n(default 127.0.0.1:7070; or VARVE_HTTP)")
 	fs.StringVar(&f.group, "socket-group", "", "let this group use the sockets, and pass through DIR to them\n(or VARVE_SOCKET_GROUP)")
 	fs.StringVar(&f.logFormat, "log-format", "text", "text or json (or VARVE_LOG_FORMAT)")
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error (or VARVE_LOG_LEVEL)")
 	fs.DurationVar(&f.checkpoint, "checkpoint-interval", 5*time.Second, "how often to write a checkpoint while there are changes")
 	fs.BoolVar(&f.acceptLoss, "accept-loss", false, "open a pool whose log is damaged, and give up for ever what\nfollows the damage")
-	fromEnvironment(fs, "nfs", "portmap", "nbd", "http", "socket-group", "log-format", "log-level", "checkpoint-interval")
+	fromEnvironment(fs, "nfs", "portmap", "nbd", "iscsi", "http", "socket-group", "log-format", "log-level", "checkpoint-interval")
 	complete := func(name string, choices ...string) {
 		c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
 	}
@@ -132,6 +140,9 @@ func (a *app) serveOptions(f serveFlags, args []string) (serveOptions, error) {
 		return o, err
 	}
 	if o.nbd, err = endpoints(f.nbd, "127.0.0.1:10809", unixPrefix+filepath.Join(o.dir, "nbd.sock")); err != nil {
+		return o, err
+	}
+	if o.iscsi, err = iscsiEndpoints(f); err != nil {
 		return o, err
 	}
 	if o.http, err = endpoints(f.http, "127.0.0.1:7070"); err != nil {

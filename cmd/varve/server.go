@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"varve/internal/chain"
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/files"
@@ -130,6 +131,7 @@ type server struct {
 	engine  *engine.Engine
 	nfs     nfsService
 	nbd     *nbd.Server
+	iscsi   iscsiService
 	api     *httpapi.Server
 	control net.Listener
 	exports []net.Listener
@@ -152,7 +154,7 @@ func servePool(ctx context.Context, o serveOptions) error {
 			return err
 		}
 	}
-	s := &server{o: o, life: lifecycle{log: o.log}, ended: make(chan error, 3*len(o.nfs)+len(o.nbd)+len(o.http)+1)}
+	s := &server{o: o, life: lifecycle{log: o.log}, ended: make(chan error, 3*len(o.nfs)+len(o.nbd)+len(o.http)+2)}
 	if err = s.listenNFS(); err != nil {
 		return err
 	}
@@ -161,6 +163,10 @@ func servePool(ctx context.Context, o serveOptions) error {
 		return err
 	}
 	defer closeAll(s.exports)
+	if s.iscsi.listeners, err = listenAll("--iscsi", o.iscsi, ""); err != nil {
+		return err
+	}
+	defer closeAll(s.iscsi.listeners)
 	s.life.starts("opening the pool")
 	if err = s.openWatch(); err != nil {
 		return err
@@ -203,11 +209,12 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	s.serveNFS()
+	s.serveISCSI()
 	s.nbd = nbd.New(nbd.Volumes(s.engine, time.Local), nbd.Options{
 		Logger:  s.o.log,
 		Observe: s.watch.metrics.Requests("nbd", "read", "write", "flush", "trim", "zero", "cache", "status"),
 	})
-	s.api = httpapi.New(httpapi.Options{Pool: s.engine, Files: files.New(s.engine, s.nfs.fs), Info: s.info, Logger: s.o.log})
+	s.api = httpapi.New(httpapi.Options{Pool: s.engine, Files: files.New(s.engine, s.nfs.fs), Dumps: chain.New(s.engine), Info: s.info, Logger: s.o.log})
 	for _, l := range s.exports {
 		if !isLoopback(l) {
 			s.o.log.Warn("NBD has no authentication: whoever reaches this address may use the disks", "listen", endpointOf(l))
@@ -277,7 +284,7 @@ func (s *server) drain() error {
 
 // shutdown ends the front ends, side by side, then what they share.
 func (s *server) shutdown(ctx context.Context) error {
-	ends := []func(context.Context) error{s.nfs.shutdown, s.nbd.Shutdown, s.api.Shutdown}
+	ends := []func(context.Context) error{s.nfs.shutdown, s.nbd.Shutdown, s.iscsi.shutdown, s.api.Shutdown}
 	errs := make(chan error, len(ends))
 	for _, end := range ends {
 		go func() { errs <- end(ctx) }()
@@ -308,6 +315,7 @@ func (s *server) info() httpapi.ServerInfo {
 	for _, l := range s.exports {
 		info.Addresses = append(info.Addresses, httpapi.Address{Proto: "nbd", Addr: endpointOf(l), URI: nbdURI(endpointOf(l), "")})
 	}
+	info.Addresses = append(info.Addresses, s.iscsi.addresses()...)
 	for _, l := range s.watch.listeners {
 		info.Addresses = append(info.Addresses, httpapi.Address{Proto: "http", Addr: endpointOf(l), URI: httpURI(endpointOf(l))})
 	}
@@ -321,5 +329,6 @@ func (s *server) info() httpapi.ServerInfo {
 			Proto: "nbd", Addr: c.Addr, Export: c.Export, Since: c.Since, Requests: c.Requests, Bytes: c.BytesRead + c.BytesWritten,
 		})
 	}
+	info.Clients = append(info.Clients, s.iscsi.clients()...)
 	return info
 }

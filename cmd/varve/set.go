@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -51,11 +53,35 @@ func (a *app) settable() []property {
 		asIs("share", "anongid"),
 		bytes("quota"),
 		asIs("share", "quota-inodes"),
+		asIs("volume", "iscsi-target"),
+		asIs("volume", "iscsi-lun"),
+		asIs("volume", "iscsi-clients"),
+		asIs("volume", "iscsi-initiators"),
+		asIs("volume", "iscsi-user"),
+		a.secret("iscsi-secret"),
+		asIs("volume", "iscsi-mutual-user"),
+		a.secret("iscsi-mutual-secret"),
+		asIs("volume", "sanitize", "on", "off"),
+		asIs("volume", "physical-block", "512", "4096"),
 		bytes("budget"),
 		asIs("", "on-full", onFull...),
 		asIs("", "history", "none", "all", usualHistory),
 		asIs("", "keep", "none", usualKeep),
 	}
+}
+
+// secret is a property that is not shown. A value of - is a line of stdin, so that
+// it stands in no list of processes.
+func (a *app) secret(name string) property {
+	return property{name, "volume", []string{"-"}, func(ctx context.Context, dataset, value string) (engine.Done, error) {
+		if value == "-" {
+			line, err := bufio.NewReader(io.LimitReader(a.in, 4096)).ReadString('\n')
+			if value = strings.TrimRight(line, "\r\n"); value == "" {
+				return engine.Done{}, fail.Wrap(fail.Invalid, err, "no secret on stdin")
+			}
+		}
+		return a.client().Set(ctx, dataset, name, value)
+	}}
 }
 
 // onFull are the values of the property on-full.
@@ -120,9 +146,27 @@ A volume also has
 
   size           bytes, or with K, M, G, T. It only grows; to go back to before
                  it grew, roll back. Clients that are connected see the new size
-                 when they connect anew.
+                 when they connect anew; over iSCSI, at once.
+  physical-block what initiators of iSCSI are told to align to: 4096, or 512 for
+                 programs that cannot. 4096 unless set
+  sanitize       on: an initiator of iSCSI may erase it, with its history; off
+                 unless set
+  iscsi-target   the name of its iSCSI target; iqn.2026-11.varve:NAME unless set.
+                 Volumes with the same name are logical units of one target
+  iscsi-lun      its number there; 0 unless set
+  iscsi-clients  addresses and networks that may use it over iSCSI, with commas in
+                 between; 127.0.0.1,::1 unless set
+  iscsi-initiators     names that may, with * for any part and commas in between;
+                 all unless set
+  iscsi-user, iscsi-secret
+                 what an initiator has to prove by CHAP; nothing unless both are
+                 set. A secret has 12 to 128 bytes, Windows takes 16, and is
+                 never shown; - reads it from stdin
+  iscsi-mutual-user, iscsi-mutual-secret
+                 what the target proves to an initiator that asks; the secret has
+                 to be another
 
-and a share, from the next request of a client on,
+These hold from the next login on. And a share, from the next request of a client on,
 
   clients        addresses and networks that may use it, with commas in between;
                  127.0.0.1,::1 unless set
@@ -147,6 +191,9 @@ func (a *app) set() *cobra.Command {
   varve set disk0 history=7d,40%
   varve set home keep=hourly:36,daily:30
   varve set home clients=127.0.0.1,192.168.7.0/24
+  varve set disk0 iscsi-clients=192.168.7.0/24
+  varve set disk0 iscsi-user=host1
+  varve set disk0 iscsi-secret=- < secret
   varve set home quota=10G
   varve set home quota=
   varve set disk0@good expires=never`,
@@ -175,6 +222,9 @@ func (a *app) set() *cobra.Command {
 				return err
 			case value == "":
 				return a.done(d, "%s of %s has its default again, from lsn %d", key, name, d.LSN)
+			}
+			if strings.HasSuffix(key, "-secret") {
+				return a.done(d, "%s of %s is set, from lsn %d", key, name, d.LSN)
 			}
 			return a.done(d, "%s of %s is %s, from lsn %d", key, name, value, d.LSN)
 		},

@@ -153,9 +153,6 @@ func (c *checker) payload(seg uint64) {
 	}
 	has := 0
 	for _, sum := range c.crcs[seg] {
-		if sum.kind == anyKind {
-			return // it was moved: only what was alive then is there
-		}
 		if sum.kind == segment.Data || sum.kind == segment.Node || sum.kind == segment.Deaths {
 			has++
 		}

@@ -124,7 +124,7 @@ func (a *aged) crash() {
 	a.e.Abort()
 	var err error
 	if a.e, err = engine.Open(a.options()); err != nil {
-		a.t.Fatal(err)
+		a.t.Fatalf("after a crash: %v", err)
 	}
 	a.attach()
 	a.remember()

@@ -56,6 +56,8 @@ func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error 
 		d.mu.Unlock()
 	case oplog.Set:
 		e.setProperty(d, op)
+	case oplog.SetState:
+		e.setState(d, op.Value)
 	case oplog.DestroySnapshot:
 		return e.removeSnapshot(d, op)
 	case oplog.Destroy:
@@ -253,6 +255,7 @@ func (e *Engine) applyDestroy(d *dataset, op *oplog.Op, pos segment.Position) {
 		e.record(itemKey(tagProperty, d.id, p.item), nil)
 	}
 	d.props = nil
+	e.setState(d, "")
 	e.dropBases(d)
 }
 

@@ -277,6 +277,7 @@ func (c *checker) slots(size uint64) error {
 			}
 		}
 		c.crcs[seg] = sums
+		delete(c.acct.payload, seg) // only what was alive when it was moved is there
 	}
 	return nil
 }

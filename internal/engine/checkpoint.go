@@ -26,6 +26,7 @@ type cut struct {
 	sets        []*setCut
 	records     map[tree.Key][]byte
 	nextDataset uint64
+	lastTime    int64 // of the last operation before the cut
 	logBytes    int64
 	floor       segment.Position    // no replay of history starts before it
 	freed       map[uint64][]uint64 // segments whose map of free blocks is written: the bits
@@ -100,7 +101,7 @@ func (e *Engine) flip(always bool) *cut {
 	}
 	c := &cut{
 		checkpointRecord: checkpointRecord{number: last.number + 1, cut: lsn, time: e.poolTime(), pos: e.log.Cut()},
-		nextDataset:      e.nextDataset, logBytes: e.log.Appended(),
+		nextDataset:      e.nextDataset, lastTime: e.lastTime.Load(), logBytes: e.log.Appended(),
 	}
 	c.age = e.age()
 	c.base = lsn-e.lastBase.cut >= e.opt.BaseOps || c.time-e.lastBase.time >= int64(e.opt.BaseAge)
@@ -448,7 +449,7 @@ func (e *Engine) writePool(c *cut) error {
 		return err
 	}
 	e.drops = append(e.drops, drops...)
-	s := superRoot{number: c.number, cut: c.cut, time: c.time, age: c.age, nextDataset: c.nextDataset, pos: c.pos, pool: ref, drops: e.drops}
+	s := superRoot{number: c.number, cut: c.cut, time: c.time, age: c.age, lastTime: c.lastTime, nextDataset: c.nextDataset, pos: c.pos, pool: ref, drops: e.drops}
 	if _, err = e.log.SuperRoot(s.encode()); err == nil {
 		e.died, e.drops = e.drops, nil
 	}

@@ -31,6 +31,7 @@ type dataset struct {
 	lines        []*line             // the last one is the present's
 	props        map[string]property // never changed in place: others read it
 	propsVersion atomic.Uint64       // the operation that set one last
+	state        []byte              // of a front end; never changed in place
 	mu           sync.RWMutex
 	head         image
 	frozen       *tree.Version // of the present state, or nil

@@ -131,7 +131,7 @@ type Engine struct {
 
 	verifier    writeVerifier
 	recovery    Recovery
-	lastTime    atomic.Int64     // of the last operation since the checkpoint loaded: Unix nanoseconds, 0 if none
+	lastTime    atomic.Int64     // of the last operation: Unix nanoseconds, 0 if none
 	replayed    uint64           // while the log is not open: the last operation applied,
 	replayPos   segment.Position // and the last frame before the next
 	started     time.Time

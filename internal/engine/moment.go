@@ -31,11 +31,6 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 	names := d.snapshotNames(8)
 	checkpoints := e.checkpoints
 	e.gate.RUnlock()
-	kept := func(lsn uint64) bool {
-		e.gate.RLock()
-		defer e.gate.RUnlock()
-		return d.kept(lsn)
-	}
 
 	var at stamp
 	switch w.Kind {
@@ -74,19 +69,33 @@ func (e *Engine) Resolve(dataset string, w when.Spec) (Moment, error) {
 	if at.lsn > last {
 		return Moment{}, fail.New(fail.OutsideHistory, "%s has not come yet; the last operation is lsn %d", w, last)
 	}
-	if !kept(at.lsn) {
-		err := fail.New(fail.OutsideHistory, "%s is outside history; oldest moment %s (lsn %d)", w, oldest.wall().Format(time.RFC3339), oldest.lsn)
-		if len(names) > 0 {
-			err = err.WithHint("snapshots: %s", strings.Join(names, ", "))
-		}
-		return Moment{}, err
+	if !e.keeps(d, at.lsn) {
+		return Moment{}, outside(w, oldest, names)
 	}
 	if at.time == 0 {
 		if at.time, err = e.timeOf(checkpoints, at.lsn); err != nil {
 			return Moment{}, err
 		}
 	}
+	if at.time == 0 { // of before the log: nothing has happened to the dataset since
+		at.time = oldest.time
+	}
 	return Moment{Dataset: dataset, LSN: at.lsn, Time: at.wall(), Spec: w.String()}, nil
+}
+
+// keeps reports whether a moment of d can still be reached.
+func (e *Engine) keeps(d *dataset, lsn uint64) bool {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	return d.kept(lsn)
+}
+
+func outside(w when.Spec, oldest stamp, snapshots []string) error {
+	err := fail.New(fail.OutsideHistory, "%s is outside history; oldest moment %s (lsn %d)", w, oldest.wall().Format(time.RFC3339), oldest.lsn)
+	if len(snapshots) > 0 {
+		err = err.WithHint("snapshots: %s", strings.Join(snapshots, ", "))
+	}
+	return err
 }
 
 // poolTime is the time by the clock, but never before what happened already.
@@ -134,7 +143,8 @@ func (e *Engine) lastBefore(cs []checkpointRecord, t int64) (stamp, error) {
 	return at, err
 }
 
-// timeOf returns when operation lsn happened.
+// timeOf returns when operation lsn happened; 0 if the log does not reach back to
+// it.
 func (e *Engine) timeOf(cs []checkpointRecord, lsn uint64) (int64, error) {
 	i := sort.Search(len(cs), func(i int) bool { return cs[i].cut >= lsn })
 	if i == 0 {

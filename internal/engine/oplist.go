@@ -103,6 +103,9 @@ func opInfo(op *oplog.Op) OpInfo {
 	}
 	if op.Kind == oplog.Set {
 		i.Value = op.Value
+		if isSecret(op.Name) && op.Value != "" {
+			i.Value = hidden
+		}
 	}
 	if op.Kind.OnFile() {
 		i.File = fileInfo(op)

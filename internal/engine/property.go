@@ -78,6 +78,21 @@ var shareProperties = map[string]func(string) error{
 	"quota-inodes": checkCount,
 }
 
+// volumeProperties are what a volume can have besides. What they mean is the
+// front ends'.
+var volumeProperties = map[string]func(string) error{
+	"sanitize":            oneOf("on", "off"),
+	"physical-block":      oneOf("512", "4096"),
+	"iscsi-target":        checkTarget,
+	"iscsi-lun":           checkLUN,
+	"iscsi-clients":       checkClients,
+	"iscsi-initiators":    checkPatterns,
+	"iscsi-user":          checkUser,
+	"iscsi-secret":        checkSecret,
+	"iscsi-mutual-user":   checkUser,
+	"iscsi-mutual-secret": checkSecret,
+}
+
 func oneOf(values ...string) func(string) error {
 	return func(v string) error {
 		if slices.Contains(values, v) {
@@ -113,7 +128,7 @@ func checkCount(v string) error {
 	return nil
 }
 
-// Set gives a share a property; "" takes it away, so that its default holds.
+// Set gives a dataset a property; "" takes it away, so that its default holds.
 // Invalid, NotFound.
 func (e *Engine) Set(c Caller, name, key, value string) (Done, error) {
 	op := &oplog.Op{Kind: oplog.Set, Client: e.client(c), Name: key, Value: value}
@@ -137,13 +152,14 @@ func (e *Engine) Set(c Caller, name, key, value string) (Done, error) {
 func (k datasetKind) mayHave(name, key, value string) error {
 	check := commonProperties[key]
 	known := slices.Collect(maps.Keys(commonProperties))
-	if k == shareKind {
-		known = slices.AppendSeq(known, maps.Keys(shareProperties))
-		if check == nil {
-			check = shareProperties[key]
-		}
-	} else {
+	own := shareProperties
+	if k == volumeKind {
+		own = volumeProperties
 		known = append(known, "size")
+	}
+	known = slices.AppendSeq(known, maps.Keys(own))
+	if check == nil {
+		check = own[key]
 	}
 	switch {
 	case check == nil:
@@ -242,6 +258,9 @@ func (d *dataset) properties() map[string]string {
 	m := make(map[string]string, len(d.props))
 	for k, p := range d.props {
 		m[k] = p.value
+		if isSecret(k) {
+			m[k] = hidden
+		}
 	}
 	return m
 }

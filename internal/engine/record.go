@@ -19,6 +19,7 @@ import (
 //	                      horizon lsn u, time u | changed u | seed u64 | next inode u | figures |
 //	                      death runs u | tree ref 20
 //	P dataset  set by     (or 2^63 + i, of the i-th that a clone was made with) key s | value s
+//	T dataset  piece      up to 768 bytes of what a front end keeps
 //	S dataset  id         name s | moment u | time u | of the moment u | guard u8 | kept u8 | expires u | holds u | each s
 //	R dataset  moment     figures | base u8 | plain u8 | aside u8 | position 28 | tree ref 20
 //	                      of one aside also: from u | its tree ref 20
@@ -39,6 +40,7 @@ import (
 // figures: size u | mapped u | own u | rough u8 | inodes u | floor u
 const (
 	tagProperty   = 'P'
+	tagState      = 'T'
 	tagVerifier   = 'V'
 	tagDataset    = 'D'
 	tagSnapshot   = 'S'
@@ -301,7 +303,8 @@ func recordEnd(r *varint.Reader, what string, id uint64) error {
 //	40  position to roll forward from, 28 bytes
 //	68  pool tree ref, 20 bytes
 //	88  age i64 (nanoseconds): how long the pool was served
-//	96  pool tree nodes that died with this checkpoint: count u32 |
+//	96  time of the last operation before the cut i64 (Unix nanoseconds), 0 if none
+//	104 pool tree nodes that died with this checkpoint: count u32 |
 //	    each: addr u64 | birth u64. The pool tree counts time in checkpoints
 //
 // little endian.
@@ -309,6 +312,7 @@ type superRoot struct {
 	number, cut uint64
 	time        int64
 	age         time.Duration
+	lastTime    int64
 	nextDataset uint64
 	pos         segment.Position
 	pool        tree.Ref
@@ -317,7 +321,7 @@ type superRoot struct {
 
 const (
 	superMagic   = 0x50555376
-	superVersion = 2
+	superVersion = 3
 )
 
 func (s *superRoot) encode() []byte {
@@ -330,6 +334,7 @@ func (s *superRoot) encode() []byte {
 	b = le.AppendUint64(b, s.nextDataset)
 	b = s.pool.Append(s.pos.Append(b))
 	b = le.AppendUint64(b, uint64(s.age))
+	b = le.AppendUint64(b, uint64(s.lastTime))
 	b = le.AppendUint32(b, uint32(len(s.drops)))
 	for _, d := range s.drops {
 		b = le.AppendUint64(le.AppendUint64(b, d.Addr), d.Birth)
@@ -339,7 +344,7 @@ func (s *superRoot) encode() []byte {
 
 func parseSuperRoot(b []byte) (*superRoot, error) {
 	le := binary.LittleEndian
-	const fixed = 40 + segment.PositionSize + tree.RefSize + 12
+	const fixed = 40 + segment.PositionSize + tree.RefSize + 20
 	if len(b) < fixed || le.Uint32(b) != superMagic {
 		return nil, fail.New(fail.Corrupt, "super root: not one")
 	}
@@ -352,7 +357,7 @@ func parseSuperRoot(b []byte) (*superRoot, error) {
 	if s.pool, err = tree.ParseRef(b[40+segment.PositionSize:]); err != nil {
 		return nil, err
 	}
-	s.age = time.Duration(le.Uint64(b[fixed-12:]))
+	s.age, s.lastTime = time.Duration(le.Uint64(b[fixed-20:])), int64(le.Uint64(b[fixed-12:]))
 	n := int(le.Uint32(b[fixed-4:]))
 	if n > (len(b)-fixed)/16 {
 		return nil, fail.New(fail.Corrupt, "super root %d claims %d dropped nodes in %d bytes", s.number, n, len(b))

@@ -295,6 +295,7 @@ func (e *Engine) loadPool(s *superRoot) error {
 	}
 	c := checkpointRecord{number: s.number, cut: s.cut, time: s.time, age: s.age, pos: s.pos}
 	e.lastCkpt.Store(c)
+	e.lastTime.Store(s.lastTime)
 	e.opened = s.age
 	if len(e.checkpoints) > 0 {
 		e.firstRecords.Store(e.checkpoints[0].pos)
@@ -344,7 +345,7 @@ func (l *loader) item(k tree.Key, v []byte) error {
 		return l.e.readClock(v)
 	case tagVerifier:
 		return l.e.readVerifier(v)
-	case tagSnapshot, tagRoot, tagDying, tagLeft, tagLine, tagProperty, tagDeaths:
+	case tagSnapshot, tagRoot, tagDying, tagLeft, tagLine, tagProperty, tagState, tagDeaths:
 		v = append([]byte(nil), v...)
 		l.items = append(l.items, func() error { return l.belongs(tag, dataset, number, v) })
 		return nil
@@ -390,6 +391,8 @@ func (l *loader) belongs(tag byte, dataset, number uint64, v []byte) error {
 		return err
 	case tagProperty:
 		return d.readProperty(number, v)
+	case tagState:
+		return d.readState(number, v)
 	}
 	return l.line(d, number, v)
 }

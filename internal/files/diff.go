@@ -1,7 +1,6 @@
 package files
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"strings"
@@ -56,15 +55,9 @@ func (f *Files) Compare(ctx context.Context, share, path string, from, to when.S
 	}
 	defer is.close()
 	b = *is.moment
-	c := comparison{ctx: ctx, was: side{state: was}, is: side{state: is}, inodes: make(map[uint64]*difference), dirs: make(map[uint64]bool)}
-	ranges, err := va.Unshared(vb)
-	if err != nil {
+	c := comparison{was: side{state: was}, is: side{state: is}, inodes: make(map[uint64]*difference), dirs: make(map[uint64]bool)}
+	if err := va.ItemDiff(ctx, vb, c.item); err != nil {
 		return a, b, err
-	}
-	for _, r := range ranges {
-		if err := c.compare(r); err != nil {
-			return a, b, err
-		}
 	}
 	list, err := c.list()
 	if err != nil {
@@ -88,7 +81,6 @@ func within(prefix string, path Text) bool {
 
 // comparison is what two states are found to differ in.
 type comparison struct {
-	ctx        context.Context
 	was, is    side
 	inodes     map[uint64]*difference
 	gone, come []name
@@ -113,50 +105,6 @@ func (n *name) mode() uint32 { return uint32(n.Type) << 12 }
 
 func (n *name) isDir() bool { return n.mode() == inode.ModeDir }
 
-// The types of items in a share's tree (docs/fs.md).
-const (
-	extentItem = 0
-	inodeItem  = 1
-	entryItem  = 2
-	xattrItem  = 3
-	targetItem = 4
-
-	typeShift = 60
-	lowMask   = 1<<typeShift - 1
-)
-
-// compare compares the items of a range of keys.
-func (c *comparison) compare(r engine.KeyRange) error {
-	a, b := cursor{s: c.was.state, next: r.From, end: r.To}, cursor{s: c.is.state, next: r.From, end: r.To}
-	for {
-		if err := errorOf(a.fill(), b.fill(), c.ctx.Err()); err != nil {
-			return err
-		}
-		x, y := a.head(), b.head()
-		if x == nil && y == nil {
-			return nil
-		}
-		var err error
-		switch {
-		case y == nil || x != nil && x.key.Less(y.key):
-			err = c.item(x.key, x.value, nil)
-			a.at++
-		case x == nil || y.key.Less(x.key):
-			err = c.item(y.key, nil, y.value)
-			b.at++
-		default:
-			if !bytes.Equal(x.value, y.value) {
-				err = c.item(x.key, x.value, y.value)
-			}
-			a.at++
-			b.at++
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
 func errorOf(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -169,12 +117,13 @@ func errorOf(errs ...error) error {
 // item notes that an item differs: it came, it went, or its value is another.
 func (c *comparison) item(k tree.Key, was, is []byte) error {
 	ino, lo := k.Split()
-	if lo>>typeShift == entryItem {
+	if lo>>inode.ItemShift == inode.EntryItem {
 		c.dirs[ino] = true
-		if err := c.entry(&c.gone, &c.was, ino, lo&lowMask, was); err != nil {
+		cookie := lo & (1<<inode.ItemShift - 1)
+		if err := c.entry(&c.gone, &c.was, ino, cookie, was); err != nil {
 			return err
 		}
-		return c.entry(&c.come, &c.is, ino, lo&lowMask, is)
+		return c.entry(&c.come, &c.is, ino, cookie, is)
 	}
 	d := c.inodes[ino]
 	if d == nil {
@@ -184,12 +133,12 @@ func (c *comparison) item(k tree.Key, was, is []byte) error {
 		d = &difference{}
 		c.inodes[ino] = d
 	}
-	switch lo >> typeShift {
-	case extentItem, targetItem:
+	switch lo >> inode.ItemShift {
+	case inode.ExtentItem, inode.TargetItem:
 		d.data = true
-	case xattrItem:
+	case inode.XattrItem:
 		d.more = true
-	case inodeItem:
+	case inode.InodeItem:
 		return errorOf(d.parse(&d.was, was), d.parse(&d.is, is))
 	}
 	return nil

@@ -189,12 +189,18 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, in
 		}
 		body = bytes.NewReader(b)
 	}
+	return c.sendBody(ctx, method, path, q, body, "application/json")
+}
+
+// sendBody asks with a body of a type, or nil, and returns the answer, if it is no
+// error.
+func (c *Client) sendBody(ctx context.Context, method, path string, q url.Values, body io.Reader, mime string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://varve"+path+"?"+q.Encode(), body)
 	if err != nil {
 		return nil, fail.Wrap(fail.Invalid, err, "request")
 	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", mime)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net/url"
 	"strconv"
@@ -69,23 +68,7 @@ func (c *Client) ReadFile(ctx context.Context, p files.Place, w io.Writer) error
 		return err
 	}
 	defer resp.Body.Close()
-	to := &remembering{w: w}
-	if _, err = io.Copy(to, resp.Body); to.err != nil {
-		return to.err
-	}
-	switch text := resp.Trailer.Get(problemTrailer); {
-	case ctx.Err() != nil:
-		return fail.New(fail.Canceled, "interrupted")
-	case err != nil:
-		return fail.Wrap(fail.IO, err, "the server of pool %s broke off", c.dir)
-	case text != "":
-		var p Problem
-		if err := json.Unmarshal([]byte(text), &p); err != nil {
-			return c.garbled(err)
-		}
-		return p.failure()
-	}
-	return nil
+	return c.receive(ctx, resp, w)
 }
 
 // remembering tells an error of writing from one of reading.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -119,6 +120,12 @@ func streamFrom[L any](ctx context.Context, c *Client, method, path string, q ur
 		return err
 	}
 	defer resp.Body.Close()
+	return takeLines(ctx, c, resp, take)
+}
+
+// takeLines hands each line of an answer to take, until that says that it was the
+// last, or fails.
+func takeLines[L any](ctx context.Context, c *Client, resp *http.Response, take func(*L) (last bool, err error)) error {
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxLine)
 	for lines.Scan() {

@@ -11,6 +11,7 @@ import (
 
 	"varve/internal/engine"
 	"varve/internal/files"
+	"varve/internal/restore"
 	"varve/internal/when"
 )
 
@@ -25,6 +26,7 @@ type Files interface {
 	// Copy and Restore tell how far they are from their own goroutine.
 	Copy(ctx context.Context, c engine.Caller, from files.Place, share, path string, force bool, tell func(files.Progress)) (files.Copied, error)
 	Restore(ctx context.Context, c engine.Caller, share, path string, w when.Spec, tell func(files.Progress)) (files.Copied, error)
+	RestoreArchive(ctx context.Context, c engine.Caller, share, path string, v restore.Volumes, o restore.Options) (restore.Result, error)
 }
 
 // CopyMessage is one line of the answer to a copy or the rollback of a path.
@@ -96,6 +98,7 @@ func (s *Server) shares() {
 		})
 	s.fileBytes()
 	s.fileChanges()
+	s.restoreRoute()
 }
 
 func (s *Server) fileChanges() {
@@ -192,7 +195,7 @@ func (w bytesWriter) Write(p []byte) (int, error) {
 	if !w.l.begun {
 		w.l.begun = true
 		w.l.w.Header().Set("Content-Type", "application/octet-stream")
-		w.l.w.Header().Set("Trailer", problemTrailer)
+		w.l.w.Header().Add("Trailer", problemTrailer)
 	}
 	w.l.bound()
 	return w.l.w.Write(p)

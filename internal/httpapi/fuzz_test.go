@@ -30,12 +30,16 @@ func FuzzRequest(f *testing.F) {
 	f.Add("POST", "v1/prune", `{"before":"@7d-ago","dry_run":true}`)
 	f.Add("PATCH", "v1/datasets/a/snapshots/b", `{"expires":"30d"}`)
 	f.Add("POST", "v1/clean", "")
+	f.Add("POST", "v1/datasets/a/dumps", `{"level":1,"honor":1,"format":"portable","blocking":10,"update":true}`)
+	f.Add("GET", "v1/dumps?dataset=a", "")
+	f.Add("POST", "v1/datasets/a/files/restore-archive?op=extract&path=/&volume=x", "\x04\x00\x00\x00abcd\x00\x00\x00\x00")
+	f.Add("POST", "v1/datasets/a/dumps/b/keep", "")
 	f.Fuzz(func(t *testing.T, method, path, body string) {
 		req, err := http.NewRequest(method, "http://varve/"+path, strings.NewReader(body))
 		if err != nil {
 			return // net/http would not have let it in either
 		}
-		s := New(Options{Pool: &httpapitest.Pool{}, Files: &httpapitest.Pool{}, Info: func() ServerInfo { return ServerInfo{} }})
+		s := New(Options{Pool: &httpapitest.Pool{}, Files: &httpapitest.Pool{}, Dumps: httpapitest.Dumps{}, Info: func() ServerInfo { return ServerInfo{} }})
 		ctx := context.WithValue(context.Background(), callerKey{}, caller{Caller: engine.Caller{Proto: "api"}})
 		w := httptest.NewRecorder()
 		s.http.Handler.ServeHTTP(w, req.WithContext(ctx))

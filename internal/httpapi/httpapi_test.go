@@ -29,7 +29,7 @@ func serve(t *testing.T, p *httpapitest.Pool) (dir string, s *Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = New(Options{Pool: p, Files: p, Info: func() ServerInfo {
+	s = New(Options{Pool: p, Files: p, Dumps: httpapitest.Dumps{}, Info: func() ServerInfo {
 		return ServerInfo{PID: os.Getpid(), Version: "test", Dir: dir, Addresses: []Address{{Proto: "nbd", Addr: "127.0.0.1:10809"}}}
 	}})
 	served := make(chan error, 1)

@@ -22,6 +22,12 @@
 //	GET    /v1/datasets/{name}/files/versions ?path=&all=                   a stream of versions
 //	POST   /v1/datasets/{name}/files/copy    {path, when, to, to_path, force}  a stream of progress
 //	POST   /v1/datasets/{name}/files/rollback {path, when}                  a stream of progress
+//	POST   /v1/datasets/{name}/dumps         {when, level, ...}             an archive
+//	POST   /v1/datasets/{name}/dumps/plan    {when, level, ...}
+//	POST   /v1/datasets/{name}/dumps/{snapshot}/keep
+//	POST   /v1/datasets/{name}/files/restore-archive ?op=&path=&want=&volume=...   an archive -> messages
+//	DELETE /v1/datasets/{name}/dumps/{snapshot}
+//	GET    /v1/dumps                         ?dataset=
 //	GET    /v1/datasets/{name}/tree          ?when=                         a stream of nodes
 //	POST   /v1/datasets/{name}/snapshots     {name, when, expires}
 //	PATCH  /v1/datasets/{name}/snapshots/{snapshot} {expires}

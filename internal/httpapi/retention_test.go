@@ -198,7 +198,7 @@ func TestRetentionIsLogged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(Options{Pool: p, Files: p, Info: func() ServerInfo { return ServerInfo{} }, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s := New(Options{Pool: p, Files: p, Dumps: httpapitest.Dumps{}, Info: func() ServerInfo { return ServerInfo{} }, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	served := make(chan struct{})
 	go func(l net.Listener) { s.Serve(l); close(served) }(l)
 	c, ctx := NewClient(dir), context.Background()

@@ -35,6 +35,7 @@ func (s *Server) routes() {
 	s.holds()
 	s.history()
 	s.shares()
+	s.dumpRoutes()
 	s.retention()
 	s.debug()
 	s.check()

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -30,6 +32,7 @@ const (
 type Options struct {
 	Pool   Pool
 	Files  Files             // of its shares
+	Dumps  Dumps             // of its shares and volumes
 	Info   func() ServerInfo // facts about the process, for status
 	Logger *slog.Logger      // changes are logged with their caller; nil = nowhere
 }
@@ -38,6 +41,7 @@ type Options struct {
 type Server struct {
 	pool  Pool
 	files Files
+	dumps Dumps
 	info  func() ServerInfo
 	log   *slog.Logger
 	api   huma.API
@@ -58,9 +62,10 @@ func New(o Options) *Server {
 	config.Info.Description = "The control plane of a varve pool. Answers that are errors carry a kind, a message and often a hint."
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil // no $schema links in answers
+	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	config.RejectUnknownQueryParameters = true
 	s := &Server{
-		pool: o.Pool, files: o.Files, info: o.Info, log: o.Logger, api: humago.New(mux, config),
+		pool: o.Pool, files: o.Files, dumps: o.Dumps, info: o.Info, log: o.Logger, api: humago.New(mux, config),
 		streams: make(chan struct{}, maxStreams),
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
@@ -78,6 +83,19 @@ func New(o Options) *Server {
 		},
 	}
 	return s
+}
+
+// schemaName names a type in the description of the API. What package restore calls
+// a Difference or a Result is another thing than what others call so.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if strings.HasSuffix(t.PkgPath(), "/restore") {
+		name = "Archive" + name
+	}
+	return name
 }
 
 type callerKey struct{}
@@ -113,10 +131,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // bounded reads a request's whole body, which is small and in time or
-// refused, before anything is done about it. A deadline that stayed set would
+// refused, before anything is done about it: but for an archive's. A deadline that stayed set would
 // cancel a handler that works for longer than a body may take.
 func bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isLong(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
 		control := http.NewResponseController(w)
 		control.SetReadDeadline(time.Now().Add(readTimeout))
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))

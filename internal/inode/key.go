@@ -14,6 +14,17 @@ const (
 
 const itemShift = 60
 
+// For who goes through the items of whole shares: the type of an item is
+// the key's second half >> ItemShift.
+const (
+	ItemShift  = itemShift
+	ExtentItem = extentItem
+	InodeItem  = inodeItem
+	EntryItem  = entryItem
+	XattrItem  = xattrItem
+	TargetItem = targetItem
+)
+
 // lowMask covers the 60 bits of a key below the type.
 const lowMask = 1<<itemShift - 1
 

@@ -1,5 +1,7 @@
 package nbd
 
+import "varve/internal/outbox"
+
 // Where the memory for payloads and replies in flight comes from:
 //
 //	fixed   256 KiB of input and 256 KiB of replies, for each connection
@@ -13,7 +15,7 @@ package nbd
 // waits for shared memory, and takes all that it needs at once: nobody waits
 // for more while holding some in the reader, so holders do not wait for each
 // other. A client that holds shared memory and dawdles is cut off when others
-// wait for it; see pace.
+// wait for it; see outbox.Pace.
 //
 // Altogether: MaxConns * (512 KiB + connShare) + Memory.
 const (
@@ -26,33 +28,33 @@ const (
 
 // take returns a buffer with room for n bytes, paid for. Before it waits, the
 // replies at hand are sent.
-func (c *conn) take(n int) (*buffer, error) {
-	charge := int64(1) << classOf(n)
+func (c *conn) take(n int) (*outbox.Buffer, error) {
+	charge := outbox.Charge(n)
 	shared, err := c.charge(charge)
 	if err != nil {
 		return nil, err
 	}
-	b := c.srv.buffers.get(n)
-	b.charge, b.shared = charge, shared
+	b := c.srv.buffers.Get(n)
+	b.Charge, b.Shared = charge, shared
 	return b, nil
 }
 
-// free takes back a buffer of take, or the fixed reply buffer. It may be
+// Free takes back a buffer of take, or the fixed reply buffer. It may be
 // called by any goroutine.
-func (c *conn) free(b *buffer) {
+func (c *conn) Free(b *outbox.Buffer) {
 	switch {
-	case b.charge == 0:
-		b.from, b.to = b.base, b.base
+	case b.Charge == 0:
+		b.From, b.To = b.Base, b.Base
 		c.spare.Store(b)
 		return
-	case b.shared:
-		c.held.Add(-b.charge)
-		c.memory.Release(b.charge)
-		c.srv.memory.Release(b.charge)
+	case b.Shared:
+		c.held.Add(-b.Charge)
+		c.memory.Release(b.Charge)
+		c.srv.memory.Release(b.Charge)
 	default:
-		c.own.Release(b.charge)
+		c.own.Release(b.Charge)
 	}
-	c.srv.buffers.put(b)
+	c.srv.buffers.Put(b)
 }
 
 // charge takes n bytes from where there are some.
@@ -104,3 +106,9 @@ func (c *conn) chargeShared(n int64) error {
 	c.held.Add(n)
 	return nil
 }
+
+// Awaited implements outbox.Owner.
+func (c *conn) Awaited() bool { return c.held.Load() > 0 && c.srv.waiting.Load() > 0 }
+
+// Depart implements outbox.Owner.
+func (c *conn) Depart([]*outbox.Buffer) {}

@@ -111,13 +111,13 @@ func (m *commits) answer(err error) {
 	rest := m.batch
 	for len(rest) > 0 {
 		k := min(len(rest), bufferSize/maxErrorSize)
-		b := c.srv.buffers.get(k * maxErrorSize)
-		b.charge = int64(k) * commitCharge
+		b := c.srv.buffers.Get(k * maxErrorSize)
+		b.Charge = int64(k) * commitCharge
 		for _, w := range rest[:k] {
-			b.to += c.putAnswer(b.tail(maxErrorSize), w.req.cookie, err)
+			b.To += c.putAnswer(b.Tail(maxErrorSize), w.req.cookie, err)
 			c.observe(w.req, w.start, err)
 		}
-		c.out.add(b)
+		c.out.Add(b)
 		rest = rest[k:]
 	}
 }

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"varve/internal/outbox"
+	"varve/internal/workers"
 )
 
 const (
@@ -27,7 +30,7 @@ const (
 // belongs to the reader, the goroutine that runs serve.
 type conn struct {
 	srv      *Server
-	nc       *stream
+	nc       *outbox.Stream
 	client   Client
 	ctx      context.Context // ends when the connection is cut
 	cancel   context.CancelFunc
@@ -40,19 +43,19 @@ type conn struct {
 	opened     atomic.Pointer[Export] // for status
 
 	in     input
-	reply  *buffer                // replies that the reader has not yet queued
-	spare  atomic.Pointer[buffer] // the fixed reply buffer, when it is free
-	fixed  bool                   // it has been made
+	reply  *outbox.Buffer                // replies that the reader has not yet queued
+	spare  atomic.Pointer[outbox.Buffer] // the fixed reply buffer, when it is free
+	fixed  bool                          // it has been made
 	spans  []Span
 	spin   spinner
-	out    outbox
+	out    outbox.Outbox[*outbox.Buffer]
 	own    *semaphore.Weighted // connShare
 	memory *semaphore.Weighted // connMemory
 	held   atomic.Int64        // bytes of shared memory
 
 	jobs    sync.WaitGroup // given to the workers and to commits
 	commits commits
-	backlog backlog
+	backlog workers.Line[*job]
 
 	requests, bytesRead, bytesWritten atomic.Uint64
 }
@@ -60,22 +63,22 @@ type conn struct {
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{
 		srv:    s,
-		nc:     newStream(nc),
+		nc:     outbox.NewStream(nc),
 		client: Client{Addr: peerName(nc), Since: time.Now()},
 		own:    semaphore.NewWeighted(connShare),
 		memory: semaphore.NewWeighted(connMemory),
 		spin:   newSpinner(),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.out.init(c)
+	c.out.Init(c, c.nc, s.opt.StallTimeout)
 	c.commits.init(c)
 	return c
 }
 
 // serve runs the connection to its end.
 func (c *conn) serve() {
-	defer c.hangup()
-	tune(c.nc.Conn)
+	defer c.Hangup()
+	outbox.Tune(c.nc.Conn)
 	err := c.handshake()
 	if err == nil {
 		c.srv.log.Info("nbd: connected", "client", c.client.Addr, "export", c.export.Name)
@@ -88,24 +91,24 @@ func (c *conn) serve() {
 // and closes the disk.
 func (c *conn) transmit() error {
 	var writer sync.WaitGroup
-	writer.Go(c.out.run)
-	c.in.buf = c.srv.buffers.get(bufferSize)
+	writer.Go(c.out.Run)
+	c.in.buf = c.srv.buffers.Get(bufferSize)
 	err := c.loop()
 	c.jobs.Wait()
 	c.commits.stop()
 	c.flushReplies()
-	c.out.close()
+	c.out.Close()
 	writer.Wait()
-	if c.out.err == errTooSlow {
-		err = errTooSlow
+	if c.out.Err() == outbox.ErrTooSlow {
+		err = outbox.ErrTooSlow
 	}
 	if !errors.Is(err, io.EOF) && !errors.Is(err, errDisconnect) {
 		c.linger()
 	}
-	c.hangup()
-	c.srv.buffers.put(c.in.buf)
+	c.Hangup()
+	c.srv.buffers.Put(c.in.buf)
 	if b := c.spare.Swap(nil); b != nil {
-		c.srv.buffers.put(b)
+		c.srv.buffers.Put(b)
 	}
 	closeContexts(c.contexts)
 	if cerr := c.disk.Close(); cerr != nil {
@@ -119,7 +122,7 @@ func (c *conn) linger() {
 	if c.ctx.Err() != nil {
 		return
 	}
-	c.nc.closeWrite()
+	c.nc.CloseWrite()
 	c.nc.SetReadDeadline(time.Now().Add(lingerTime))
 	io.CopyN(io.Discard, c.nc.Conn, lingerBytes)
 }
@@ -139,8 +142,8 @@ func (c *conn) readUntil(t time.Time) {
 	}
 }
 
-// hangup cuts the connection. It may be called at any time, from anywhere.
-func (c *conn) hangup() {
+// Hangup cuts the connection. It may be called at any time, from anywhere.
+func (c *conn) Hangup() {
 	c.cancel()
 	c.nc.Close()
 }
@@ -156,15 +159,6 @@ func (c *conn) status() ClientInfo {
 		i.Export, i.ReadOnly = e.Name, e.ReadOnly
 	}
 	return i
-}
-
-// tune sets what suits small replies on, and dead peers at the end of, a TCP
-// connection.
-func tune(nc net.Conn) {
-	if tc, ok := nc.(*net.TCPConn); ok {
-		tc.SetNoDelay(true)
-		tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3})
-	}
 }
 
 // peerName names a client: by its process on a Unix socket.

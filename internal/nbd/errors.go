@@ -66,7 +66,6 @@ var (
 	errDisconnect   = fail.New(fail.Canceled, "the client disconnected")
 	errAborted      = fail.New(fail.Canceled, "the client aborted the handshake")
 	errBadMagic     = fail.New(fail.Invalid, "not an NBD request")
-	errTooSlow      = fail.New(fail.Canceled, "the client was too slow in a transfer that took the server's memory")
 	errDistrust     = fail.New(fail.TooBig, "a payload too long to skip")
 )
 

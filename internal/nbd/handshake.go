@@ -62,7 +62,7 @@ func (c *conn) handshake() error {
 	}
 	h.open = func(name string) (Disk, error) {
 		defer credit(time.Now())
-		return c.srv.backend.Open(c.ctx, name, c.client, c.hangup)
+		return c.srv.backend.Open(c.ctx, name, c.client, c.Hangup)
 	}
 	err := h.run()
 	h.selected.drop()

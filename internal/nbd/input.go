@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"varve/internal/outbox"
 )
 
 const (
@@ -26,9 +28,9 @@ const (
 
 // input is what has been read from the client and not yet parsed:
 //
-//	buf.body()  | parsed | r: unparsed :w | free |
+//	buf.Body()  | parsed | r: unparsed :w | free |
 type input struct {
-	buf  *buffer
+	buf  *outbox.Buffer
 	r, w int
 	bulk bool // the last payload had a buffer of its own
 }
@@ -37,7 +39,7 @@ func (in *input) len() int { return in.w - in.r }
 
 // next consumes n bytes. They stay valid until the next fill.
 func (in *input) next(n int) []byte {
-	p := in.buf.body()[in.r : in.r+n]
+	p := in.buf.Body()[in.r : in.r+n]
 	in.r += n
 	return p
 }
@@ -49,7 +51,7 @@ func (c *conn) fill(n int) error {
 	if in.len() >= n {
 		return nil
 	}
-	body := in.buf.body()
+	body := in.buf.Body()
 	in.w = copy(body, body[in.r:in.w])
 	in.r = 0
 	for in.w < n {
@@ -60,7 +62,7 @@ func (c *conn) fill(n int) error {
 			in.bulk = false
 		}
 		spin := c.spin.window(c.srv.opt.Spin)
-		k, waited, err := c.nc.read(free, spin)
+		k, waited, err := c.nc.ReadSpin(free, spin)
 		if spin > 0 {
 			c.spin.result(waited)
 		}
@@ -74,7 +76,7 @@ func (c *conn) fill(n int) error {
 
 // payload receives the n bytes that follow the head of a WRITE. Where b is not
 // nil they lie in it, and it must be given to c.free.
-func (c *conn) payload(n int) (p []byte, b *buffer, err error) {
+func (c *conn) payload(n int) (p []byte, b *outbox.Buffer, err error) {
 	if n <= inPlace || n <= c.in.len() {
 		if err := c.fill(n); err != nil {
 			return nil, nil, err
@@ -89,9 +91,9 @@ func (c *conn) payload(n int) (p []byte, b *buffer, err error) {
 	if b, err = c.take(n); err != nil {
 		return nil, nil, err
 	}
-	p = b.body()[:n]
-	if err := c.receive(p, b.shared); err != nil {
-		c.free(b)
+	p = b.Body()[:n]
+	if err := c.receive(p, b.Shared); err != nil {
+		c.Free(b)
 		return nil, nil, err
 	}
 	c.in.bulk = true
@@ -105,23 +107,23 @@ func (c *conn) receive(p []byte, shared bool) error {
 		return nil
 	}
 	c.flushReplies()
-	pace := c.srv.newPace(len(p) - k)
-	c.readUntil(pace.deadline())
+	pace := outbox.NewPace(c.srv.opt.StallTimeout, len(p)-k)
+	c.readUntil(pace.Deadline())
 	defer c.readUntil(time.Time{})
 	for k < len(p) {
-		n, _, err := c.nc.read(p[k:], 0)
+		n, _, err := c.nc.ReadSpin(p[k:], 0)
 		k += n
-		pace.moved += int64(n)
+		pace.Moved(int64(n))
 		switch {
 		case err == nil:
 			continue
 		case c.draining.Load() || !errors.Is(err, os.ErrDeadlineExceeded):
 			return c.endOf(err)
 		}
-		if err := pace.judge(shared); err != nil {
+		if err := pace.Judge(shared && c.Awaited()); err != nil {
 			return err
 		}
-		c.readUntil(pace.deadline())
+		c.readUntil(pace.Deadline())
 	}
 	return nil
 }
@@ -133,8 +135,8 @@ func (c *conn) discard(n int64) error {
 		return nil
 	}
 	c.flushReplies()
-	pace := c.srv.newPace(int(n))
-	c.readUntil(pace.end)
+	pace := outbox.NewPace(c.srv.opt.StallTimeout, int(n))
+	c.readUntil(pace.End())
 	defer c.readUntil(time.Time{})
 	_, err := io.CopyN(io.Discard, c.nc.Conn, n)
 	return c.endOf(err)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"varve/internal/fail"
+	"varve/internal/outbox"
 )
 
 // maxSpansKept bounds the memory for maps of reads that is kept for reuse.
@@ -64,20 +65,20 @@ func (c *conn) readLong(r request, start time.Time) error {
 		return err
 	}
 	head := c.readHead()
-	p := b.framed(head, int(r.n))
+	p := b.Framed(head, int(r.n))
 	ok, err := c.disk.TryReadAt(p[head:], r.off, c.wantsMap(r, &c.spans))
 	switch {
 	case !ok:
 		c.delegate(r, start, b)
 		return nil
 	case err != nil:
-		c.free(b)
+		c.Free(b)
 		return c.answer(r, err, start)
 	}
-	b.from = b.base - head
-	b.to = b.from + c.putRead(p, r, c.spans)
+	b.From = b.Base - head
+	b.To = b.From + c.putRead(p, r, c.spans)
 	c.flushReplies()
-	c.out.send(b)
+	c.out.Send(b)
 	c.observe(r, start, nil)
 	return nil
 }
@@ -104,11 +105,11 @@ func (c *conn) cache(r request, start time.Time) error {
 }
 
 // delegate gives a request to the workers. b has room for the reply.
-func (c *conn) delegate(r request, start time.Time, b *buffer) {
-	j := c.srv.workers.newJob()
+func (c *conn) delegate(r request, start time.Time, b *outbox.Buffer) {
+	j := c.srv.newJob()
 	j.c, j.req, j.start, j.buf = c, r, start, b
 	c.jobs.Add(1)
-	c.srv.workers.submit(j)
+	c.srv.workers.Submit(&c.backlog, j)
 }
 
 // work does a job, on a worker's goroutine.
@@ -121,21 +122,21 @@ func (c *conn) work(j *job) {
 		err = errCut
 	case r.cmd == cmdRead:
 		head := c.readHead()
-		p := b.framed(head, int(r.n))
+		p := b.Framed(head, int(r.n))
 		if err = c.disk.ReadAt(p[head:], r.off, c.wantsMap(r, &j.spans)); err == nil {
-			b.from = b.base - head
-			b.to = b.from + c.putRead(p, r, j.spans)
+			b.From = b.Base - head
+			b.To = b.From + c.putRead(p, r, j.spans)
 		}
 	case r.cmd == cmdBlockStatus:
 		var n int
-		n, err = c.putStatus(b.body(), r)
-		b.to += n
+		n, err = c.putStatus(b.Body(), r)
+		b.To += n
 	default:
 		err = c.disk.Cache(r.off, uint64(r.n))
 	}
-	if b.from == b.to {
-		b.to += c.putAnswer(b.body(), r.cookie, err)
+	if b.From == b.To {
+		b.To += c.putAnswer(b.Body(), r.cookie, err)
 	}
-	c.out.add(b)
+	c.out.Add(b)
 	c.observe(r, j.start, err)
 }

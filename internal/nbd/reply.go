@@ -15,7 +15,7 @@ const (
 // room returns n bytes, at most bufferSize, at the end of the replies at hand.
 // They count once c.said(n).
 func (c *conn) room(n int) ([]byte, error) {
-	if c.reply != nil && c.reply.room() < n {
+	if c.reply != nil && c.reply.Room() < n {
 		c.flushReplies()
 	}
 	if c.reply == nil {
@@ -23,7 +23,7 @@ func (c *conn) room(n int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return c.reply.tail(n), nil
+	return c.reply.Tail(n), nil
 }
 
 // newReply gets the fixed buffer, or one from the budget while the writer
@@ -37,14 +37,14 @@ func (c *conn) newReply() (err error) {
 		return err
 	}
 	c.fixed = true
-	c.reply = c.srv.buffers.get(bufferSize)
+	c.reply = c.srv.buffers.Get(bufferSize)
 	return nil
 }
 
 // said counts n bytes of room as replies.
 func (c *conn) said(n int) {
-	c.reply.to += n
-	if c.reply.to-c.reply.from >= sendAt {
+	c.reply.To += n
+	if c.reply.To-c.reply.From >= sendAt {
 		c.flushReplies()
 	}
 }
@@ -54,12 +54,12 @@ func (c *conn) flushReplies() {
 	b := c.reply
 	switch {
 	case b == nil:
-	case b.from < b.to:
+	case b.From < b.To:
 		c.reply = nil
-		c.out.send(b)
-	case b.charge > 0: // unused, and others may wait for its memory
+		c.out.Send(b)
+	case b.Charge > 0: // unused, and others may wait for its memory
 		c.reply = nil
-		c.free(b)
+		c.Free(b)
 	}
 }
 

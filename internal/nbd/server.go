@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"varve/internal/fail"
+	"varve/internal/outbox"
+	"varve/internal/workers"
 )
 
 // Options tune a Server. The zero value of each field means its default.
@@ -78,10 +80,11 @@ type Server struct {
 	backend Backend
 	opt     Options
 	log     *slog.Logger
-	buffers bufferPool
+	buffers outbox.Pool
 	memory  *semaphore.Weighted
 	waiting atomic.Int32 // connections that wait for memory
-	workers *workers
+	workers *workers.Pool[*job]
+	jobs    sync.Pool
 
 	mu        sync.Mutex
 	closing   bool
@@ -109,7 +112,7 @@ func New(b Backend, o Options) *Server {
 		opt:       o,
 		log:       o.Logger,
 		memory:    semaphore.NewWeighted(o.Memory),
-		workers:   newWorkers(o.Workers),
+		workers:   workers.New[*job](o.Workers),
 		listeners: map[net.Listener]struct{}{},
 		conns:     map[*conn]struct{}{},
 	}
@@ -161,7 +164,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		s.handlers.Wait()
-		s.workers.stop()
+		s.workers.Stop()
 		close(done)
 	}()
 	select {
@@ -172,7 +175,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		c.hangup()
+		c.Hangup()
 	}
 	return fail.Wrap(fail.Canceled, ctx.Err(), "NBD: %d connections had not finished", len(s.conns))
 }

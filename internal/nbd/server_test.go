@@ -193,9 +193,7 @@ func TestWorkersTakeTurns(t *testing.T) {
 	eventually(t, "the many to be there", func() bool { return s.Clients()[0].Requests+s.Clients()[1].Requests == 8 })
 	few.request(request{cmd: cmdRead, n: 512}, nil)
 	eventually(t, "both to wait for the worker", func() bool {
-		s.workers.mu.Lock()
-		defer s.workers.mu.Unlock()
-		return s.workers.first != s.workers.last
+		return s.workers.Lines() > 1
 	})
 	done := 0
 	for waiting := true; waiting; {

@@ -1,6 +1,10 @@
 package nbd
 
-import "time"
+import (
+	"time"
+
+	"varve/internal/outbox"
+)
 
 // A read may look for data for a while before it sleeps. That is worth it for
 // a client that waits for each flush and then sends its next request at once:
@@ -11,15 +15,6 @@ const (
 	maxLuck         = 16  // in hits; a miss costs missCost of them
 	missCost        = 3   // spinning pays when three of four spins hit
 	restFlushes     = 256 // not spun after when luck is out
-)
-
-// waited says how a read came by its data.
-type waited uint8
-
-const (
-	notAtAll waited = iota // it was there
-	spinning               // it came while the read was looking
-	asleep                 // the read had to sleep
 )
 
 // spinner decides which reads spin.
@@ -50,11 +45,11 @@ func (s *spinner) window(limit time.Duration) time.Duration {
 }
 
 // result is told how a read with a window fared.
-func (s *spinner) result(w waited) {
+func (s *spinner) result(w outbox.Waited) {
 	switch w {
-	case spinning:
+	case outbox.Spinning:
 		s.luck = min(s.luck+1, maxLuck)
-	case asleep:
+	case outbox.Asleep:
 		if s.luck -= missCost; s.luck <= 0 {
 			*s = spinner{luck: maxLuck / 2, rest: restFlushes}
 		}

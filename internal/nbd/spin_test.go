@@ -3,6 +3,8 @@ package nbd
 import (
 	"testing"
 	"time"
+
+	"varve/internal/outbox"
 )
 
 func TestSpinner(t *testing.T) {
@@ -16,7 +18,7 @@ func TestSpinner(t *testing.T) {
 		if s.window(limit) != limit {
 			t.Fatal("does not spin although it pays")
 		}
-		s.result(spinning)
+		s.result(outbox.Spinning)
 	}
 	if s.window(-1) != 0 {
 		t.Error("spins although that is turned off")
@@ -35,7 +37,7 @@ func TestSpinner(t *testing.T) {
 	for range 10 * restFlushes { // a client that does not pay
 		s.flushed()
 		if s.window(limit) > 0 {
-			s.result(asleep)
+			s.result(outbox.Asleep)
 			misses++
 		}
 	}

@@ -50,7 +50,7 @@ func (c *conn) execute(r request) error {
 		}
 		err = c.disk.WriteAt(p, r.off)
 		if b != nil {
-			c.free(b)
+			c.Free(b)
 		}
 		if err == nil {
 			c.bytesWritten.Add(uint64(r.n))

@@ -86,11 +86,11 @@ func (c *conn) succeed() {
 	t := c.baton.running
 	c.baton.running = nil
 	if b := t.out; b != nil && b.from < b.to {
-		p := b.unsent()
+		p := b.mem[b.from:b.to]
 		earlier := c.srv.buffers.get(len(p))
 		earlier.to = copy(earlier.mem, p)
 		b.from = b.to
-		c.out.send(earlier)
+		c.out.Send(earlier)
 	}
 	c.flushReplies()
 	c.slow = slowCalls

@@ -98,8 +98,8 @@ func (c *conn) paid(b *buffer, charge int64, shared bool) *buffer {
 	return b
 }
 
-// free takes back a buffer. It may be called by any goroutine.
-func (c *conn) free(b *buffer) {
+// Free takes back a buffer. It may be called by any goroutine.
+func (c *conn) Free(b *buffer) {
 	switch {
 	case b.fixed:
 		b.from, b.to = 0, 0
@@ -115,9 +115,15 @@ func (c *conn) free(b *buffer) {
 	c.srv.buffers.put(b)
 }
 
+// Awaited implements outbox.Owner: nobody waits for what another holds.
+func (c *conn) Awaited() bool { return false }
+
+// Depart implements outbox.Owner.
+func (c *conn) Depart([]*buffer) {}
+
 // release gives up a use of a buffer of calls.
 func (c *conn) release(b *buffer) {
 	if b.refs.Add(-1) == 0 {
-		c.free(b)
+		c.Free(b)
 	}
 }

@@ -34,8 +34,20 @@ type buffer struct {
 	refs     atomic.Int32 // of a buffer of calls: who uses it
 }
 
-func (b *buffer) unsent() []byte { return b.mem[b.from:b.to] }
-func (b *buffer) room() int      { return len(b.mem) - b.to }
+func (b *buffer) room() int { return len(b.mem) - b.to }
+
+// Unsent implements outbox.Message.
+func (b *buffer) Unsent(vec [][]byte) [][]byte { return append(vec, b.mem[b.from:b.to]) }
+
+// Sent implements outbox.Message.
+func (b *buffer) Sent(n int64) (int64, bool) {
+	n = min(n, int64(b.to-b.from))
+	b.from += int(n)
+	return n, b.from == b.to
+}
+
+// Len implements outbox.Message.
+func (b *buffer) Len() int { return b.to - b.from }
 
 // tail returns the next n bytes, empty, to append to.
 func (b *buffer) tail(n int) []byte { return b.mem[b.to : b.to : b.to+n] }

@@ -125,7 +125,7 @@ func (m *commits) answer() {
 			b.to += len(t.encode(b.tail(smallReply)))
 			c.done(t)
 		}
-		c.out.send(b)
+		c.out.Send(b)
 		for range k {
 			c.land()
 		}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"varve/internal/oplog"
+	"varve/internal/outbox"
 )
 
 const (
@@ -32,7 +33,7 @@ const (
 // belongs to its reader, the goroutine that holds the baton.
 type conn struct {
 	srv      *Server
-	nc       *stream
+	nc       *outbox.Stream
 	addr     string
 	ip       netip.Addr
 	name     *oplog.Client // as operations are logged
@@ -50,7 +51,7 @@ type conn struct {
 	spare  atomic.Pointer[buffer] // the fixed reply buffer, when it is free
 	fixed  bool                   // it has been made
 	slow   int                    // calls that are better given away, see slowCalls
-	out    outbox
+	out    outbox.Outbox[*buffer]
 	writer sync.WaitGroup
 	own    *semaphore.Weighted // connShare
 	memory *semaphore.Weighted // connMemory
@@ -66,7 +67,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	addr := nc.RemoteAddr().String()
 	c := &conn{
 		srv:    s,
-		nc:     newStream(nc),
+		nc:     outbox.NewStream(nc),
 		addr:   addr,
 		ip:     addrOf(addr),
 		name:   &oplog.Client{Name: clientPrefix + addr},
@@ -78,7 +79,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.active.Store(c.since.UnixNano())
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.baton.init(c.look)
-	c.out.init(c)
+	c.out.Init(c, c.nc, s.opt.StallTimeout)
 	c.commits.init(c)
 	return c
 }
@@ -86,9 +87,9 @@ func newConn(s *Server, nc net.Conn) *conn {
 // serve begins to run the connection. It ends in finish, perhaps on another
 // goroutine.
 func (c *conn) serve() {
-	tune(c.nc.Conn)
+	outbox.Tune(c.nc.Conn)
 	c.srv.log.Info("nfs: connected", "client", c.addr)
-	c.writer.Go(c.out.run)
+	c.writer.Go(c.out.Run)
 	c.in.buf = c.srv.buffers.get(chunkSize)
 	c.in.buf.refs.Store(1)
 	c.lead()
@@ -117,15 +118,15 @@ func (c *conn) finish(err error) {
 	c.flushReplies()
 	c.flying.Acquire(context.Background(), maxInFlight)
 	c.commits.stop()
-	c.out.close()
+	c.out.Close()
 	c.writer.Wait()
-	if c.out.failure() == errTooSlow {
-		err = errTooSlow
+	if c.out.Err() == outbox.ErrTooSlow {
+		err = outbox.ErrTooSlow
 	}
 	if !errors.Is(err, io.EOF) {
 		c.linger()
 	}
-	c.hangup()
+	c.Hangup()
 	c.release(c.in.buf)
 	if b := c.spare.Swap(nil); b != nil {
 		b.fixed = false
@@ -140,7 +141,7 @@ func (c *conn) linger() {
 	if c.ctx.Err() != nil {
 		return
 	}
-	c.nc.closeWrite()
+	c.nc.CloseWrite()
 	c.nc.SetReadDeadline(time.Now().Add(lingerTime))
 	io.CopyN(io.Discard, c.nc.Conn, lingerBytes)
 }
@@ -160,8 +161,8 @@ func (c *conn) readUntil(t time.Time) {
 	}
 }
 
-// hangup cuts the connection. It may be called at any time, from anywhere.
-func (c *conn) hangup() {
+// Hangup cuts the connection. It may be called at any time, from anywhere.
+func (c *conn) Hangup() {
 	c.cancel()
 	c.nc.Close()
 }

@@ -58,7 +58,6 @@ func (s status) ofMount() status {
 // Ends of a connection.
 var (
 	errShuttingDown = fail.New(fail.Canceled, "the server is shutting down")
-	errTooSlow      = fail.New(fail.Canceled, "the client was too slow in a transfer")
 	errTooLong      = fail.New(fail.TooBig, "a call of more than 16 MiB, or in more than 1024 fragments")
 	errNotACall     = fail.New(fail.Invalid, "not a remote procedure call")
 	errCut          = fail.New(fail.Canceled, "the connection was cut")

@@ -95,7 +95,7 @@ func (c *conn) execute(t *task) error {
 func (c *conn) wait(t *task) error {
 	t.waits, t.lent, t.dst = false, false, nil
 	if t.out != nil {
-		c.free(t.out)
+		c.Free(t.out)
 		t.out = nil
 	}
 	if c.giveAway(t) {
@@ -187,7 +187,7 @@ func (c *conn) giveAway(t *task) bool {
 		return true
 	}
 	if t.out != nil {
-		c.free(t.out)
+		c.Free(t.out)
 		t.out, t.dst = nil, nil
 	}
 	c.land()
@@ -218,7 +218,7 @@ func (c *conn) goOn(t *task) {
 	b := t.out
 	b.to += len(t.encode(t.dst))
 	c.done(t)
-	c.out.send(b)
+	c.out.Send(b)
 	c.land()
 }
 
@@ -248,7 +248,7 @@ func (c *conn) answer(t *task) error {
 		b.to += len(t.encode(t.dst))
 		c.done(t)
 		c.flushReplies()
-		c.out.send(b)
+		c.out.Send(b)
 		return nil
 	}
 	if t.dup != nil {
@@ -337,9 +337,9 @@ func (c *conn) flushReplies() {
 	case b == nil:
 	case b.from < b.to:
 		c.reply = nil
-		c.out.send(b)
+		c.out.Send(b)
 	case !b.fixed: // unused, and its memory may be wanted
 		c.reply = nil
-		c.free(b)
+		c.Free(b)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"varve/internal/engine"
+	"varve/internal/outbox"
 )
 
 const (
@@ -83,7 +84,7 @@ func (c *conn) record() ([]byte, *buffer, error) {
 		err = c.discard(n - k)
 	}
 	if err != nil {
-		c.free(b)
+		c.Free(b)
 		return nil, nil, err
 	}
 	c.in.bulk = true
@@ -169,7 +170,7 @@ func (c *conn) assemble(n int) ([]byte, *buffer, error) {
 			n, last, err = c.fragment()
 		}
 		if err != nil {
-			c.free(b)
+			c.Free(b)
 			return nil, nil, err
 		}
 	}
@@ -229,14 +230,19 @@ func (c *conn) receive(p []byte) error {
 		return nil
 	}
 	c.flushReplies()
-	pace := c.srv.newPace(len(p) - k)
+	pace := outbox.NewPace(c.srv.opt.StallTimeout, len(p)-k)
+	c.readUntil(pace.Deadline())
 	defer c.readUntil(time.Time{})
 	for k < len(p) {
-		c.readUntil(pace.deadline())
 		n, err := c.nc.Read(p[k:])
 		k += n
+		pace.Moved(int64(n))
+		if err = c.endOf(err); errors.Is(err, os.ErrDeadlineExceeded) {
+			err = pace.Judge(false)
+			c.readUntil(pace.Deadline())
+		}
 		if err != nil {
-			return c.slowness(err)
+			return err
 		}
 	}
 	return nil
@@ -249,7 +255,8 @@ func (c *conn) discard(n int) error {
 		return nil
 	}
 	c.flushReplies()
-	c.readUntil(c.srv.newPace(n).end)
+	pace := outbox.NewPace(c.srv.opt.StallTimeout, n)
+	c.readUntil(pace.End())
 	defer c.readUntil(time.Time{})
 	_, err := io.CopyN(io.Discard, c.nc.Conn, int64(n))
 	return c.slowness(err)
@@ -258,7 +265,7 @@ func (c *conn) discard(n int) error {
 // slowness names the end of a transfer.
 func (c *conn) slowness(err error) error {
 	if err = c.endOf(err); errors.Is(err, os.ErrDeadlineExceeded) {
-		return errTooSlow
+		return outbox.ErrTooSlow
 	}
 	return err
 }

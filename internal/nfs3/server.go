@@ -136,7 +136,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		c.hangup()
+		c.Hangup()
 	}
 	return fail.Wrap(fail.Canceled, ctx.Err(), "NFS: %d connections had not finished", len(s.conns))
 }
@@ -170,7 +170,7 @@ func (s *Server) admit(nc net.Conn) {
 			return
 		}
 		out.evicted.Store(true)
-		out.hangup()
+		out.Hangup()
 	}
 	c := newConn(s, nc)
 	c.stranger = stranger

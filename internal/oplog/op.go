@@ -28,6 +28,7 @@ const (
 	Set             Kind = 29 // a property of a dataset
 	Horizon         Kind = 30 // history begins later
 	Expire          Kind = 31 // when a snapshot goes by itself
+	SetState        Kind = 32 // what a front end keeps with a volume: SCSI reservations
 
 	// Of the files of a share.
 	WriteFile   Kind = 40 // bytes of a file
@@ -49,7 +50,7 @@ var kindNames = map[Kind]string{
 	Snapshot: "snapshot", DestroySnapshot: "destroy-snapshot", Clone: "clone",
 	Rollback: "rollback", Destroy: "destroy", Undestroy: "undestroy",
 	Rename: "rename-dataset", Drain: "drain", Hold: "hold", Release: "release", Resize: "resize",
-	CreateShare: "create-share", Set: "set", Horizon: "horizon", Expire: "expire", WriteFile: "write-file", Create: "create", Mkdir: "mkdir",
+	CreateShare: "create-share", Set: "set", Horizon: "horizon", Expire: "expire", SetState: "set-state", WriteFile: "write-file", Create: "create", Mkdir: "mkdir",
 	Symlink: "symlink", Mknod: "mknod", Link: "link", Remove: "remove", Rmdir: "rmdir", Move: "rename",
 	Setattr: "setattr", SetXattr: "set-xattr", RemoveXattr: "remove-xattr",
 }

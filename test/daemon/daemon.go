@@ -97,7 +97,7 @@ type Server struct {
 func (p Pool) Serve(args ...string) (*Server, error) {
 	args = append([]string{"serve", p.Dir, "--nbd", "unix:" + p.Socket()}, args...)
 	s := &Server{cmd: exec.Command(p.Bin, args...), log: new(logBuffer), done: make(chan struct{})}
-	s.cmd.Env = append(os.Environ(), "VARVE_HTTP=none", "VARVE_NFS=none") // unless args say otherwise: servers run beside each other
+	s.cmd.Env = append(os.Environ(), "VARVE_HTTP=none", "VARVE_NFS=none", "VARVE_ISCSI=none") // unless args say otherwise: servers run beside each other
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	// Nothing of ours survives a test that is itself killed.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -187,7 +187,7 @@ func runTour(t *testing.T, root, tour string) (string, error) {
 	cmd := exec.CommandContext(ctx, "bash", "-eux", "-o", "pipefail", "-c", tour)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOBIN=", "GOPATH="+filepath.Join(dir, "go"),
-		"GOMODCACHE="+strings.TrimSpace(string(modules)), "VARVE_POOL="+filepath.Join(dir, "pool"), "VARVE_HTTP=none")
+		"GOMODCACHE="+strings.TrimSpace(string(modules)), "VARVE_POOL="+filepath.Join(dir, "pool"), "VARVE_HTTP=none", "VARVE_ISCSI=none")
 	// A group of its own, so that a server left behind can be ended.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -22,8 +22,11 @@ var floors = [][]string{
 	{"cmd/varve"},
 	{"internal/metrics"},
 	{"internal/nfs3", "internal/fusefs", "internal/iscsi", "internal/nbd", "internal/httpapi", "internal/webui", "internal/metrics"},
-	{"internal/files"},
+	{"internal/files", "internal/scsi"},
 	{"internal/fs", "internal/vol"},
+	{"internal/chain"},
+	{"internal/extfs", "internal/ufs", "internal/restore"},
+	{"internal/blockmap"},
 	{"internal/dump"},
 	{"internal/ship", "internal/lease"},
 	{"internal/engine"},
@@ -36,8 +39,9 @@ var floors = [][]string{
 
 // leaves know nothing but each other, and all may use them. fail is the error
 // type, when the grammar of moments, varint the one codec of small numbers,
-// keep the policies of retention, poolclock the time of a pool.
-var leaves = []string{"internal/fail", "internal/when", "internal/varint", "internal/keep", "internal/poolclock"}
+// keep the policies of retention, poolclock the time of a pool, outbox what
+// servers send to a peer, workers what they must not wait for.
+var leaves = []string{"internal/fail", "internal/when", "internal/varint", "internal/keep", "internal/poolclock", "internal/outbox", "internal/workers"}
 
 // nameless are package names that say nothing of what a package is for.
 var nameless = []string{"util", "utils", "common", "types", "models", "pkg", "base", "core", "helpers", "misc", "shared", "lib"}

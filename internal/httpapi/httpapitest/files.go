@@ -6,6 +6,7 @@ import (
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/files"
+	"varve/internal/restore"
 	"varve/internal/when"
 )
 
@@ -95,4 +96,10 @@ func (p *Pool) Restore(ctx context.Context, c engine.Caller, share, path string,
 	out, err := p.Copy(ctx, c, files.Place{}, share, path, false, tell)
 	out.Moment, out.Guard = &m, "before-rollback-1"
 	return out, err
+}
+
+// RestoreArchive reads the archive, which has to be one.
+func (p *Pool) RestoreArchive(ctx context.Context, _ engine.Caller, _, _ string, v restore.Volumes, o restore.Options) (restore.Result, error) {
+	o.Root = nil
+	return restore.Run(ctx, v, o)
 }

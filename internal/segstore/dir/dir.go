@@ -62,6 +62,7 @@ type Store struct {
 	metaMu sync.Mutex
 	layout layout
 	used   int64 // bytes that segments occupy or are about to
+	grace  int64 // bytes that they may occupy beyond the capacity
 	spares map[int]bool
 	hint   vfs.File
 
@@ -147,6 +148,7 @@ func (s *Store) load() error {
 			}
 		}
 	}
+	s.grace = s.excess()
 	return nil
 }
 
@@ -202,6 +204,12 @@ func (s *Store) Space() (segstore.Space, error) {
 	return s.space()
 }
 
+// graceSegments is how many segments a pool may make after opening though its
+// capacity is used up; less in a tiny pool. A crash brings back space whose
+// freeing was not durable yet; the pool has to be opened, and written to, for it
+// to be freed again.
+const graceSegments = 4
+
 // space needs metaMu.
 func (s *Store) space() (segstore.Space, error) {
 	room, disk, err := s.room()
@@ -213,7 +221,14 @@ func (s *Store) space() (segstore.Space, error) {
 // above its floor. metaMu is held.
 func (s *Store) room() (capacity, disk int64, err error) {
 	free, total, err := s.fsys.Space(s.dir)
-	return s.layout.capacity - s.used, max(0, free-total/100*floorPercent), err
+	s.grace = min(s.grace, s.excess())
+	return s.layout.capacity + s.grace - s.used, max(0, free-total/100*floorPercent), err
+}
+
+// excess is by how much the grace would exceed the capacity at this moment.
+func (s *Store) excess() int64 {
+	want := min(graceSegments*s.layout.segmentSize, s.layout.capacity/8)
+	return max(0, s.used+want-s.layout.capacity)
 }
 
 // List implements segstore.Store.

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"varve/internal/restore"
+)
+
+// restoreView shows what restoring tells: names and differences are data, the rest
+// is not.
+type restoreView struct {
+	a     *app
+	op    restore.Op
+	names *rows[restore.Name]
+	shown time.Time // of the progress
+	some  bool
+}
+
+var archiveNameColumns = []column[restore.Name]{
+	{"ino", true, func(n restore.Name) string { return strconv.FormatUint(uint64(n.Ino), 10) }},
+	{"path", false, func(n restore.Name) string { return n.Path }},
+}
+
+func (a *app) newRestoreView(op restore.Op) (*restoreView, error) {
+	v := &restoreView{a: a, op: op}
+	var err error
+	v.names, err = newRows(a, archiveNameColumns, nil)
+	v.names.untitled()
+	return v, err
+}
+
+// message is a line of --json.
+type message struct {
+	Type string `json:"message_type"`
+	restore.Message
+	Result *restore.Result `json:"result,omitempty"`
+}
+
+func (v *restoreView) say(m restore.Message) error {
+	if m.Progress != nil {
+		v.progress(m.Progress)
+		return nil
+	}
+	if v.a.json {
+		return v.a.writeJSON(message{Type: kindOfMessage(&m), Message: m})
+	}
+	switch {
+	case m.Name != nil:
+		return v.names.add(*m.Name)
+	case m.Difference != nil:
+		v.clear()
+		return v.a.write(fmt.Sprintf("%s: %s\n", m.Difference.Path, m.Difference.What))
+	case m.Archive != nil:
+		v.clear()
+		v.archive(m.Archive)
+	case m.Damage != nil:
+		v.clear()
+		v.a.say("varve: damage: %s", m.Damage)
+	case m.Loss != nil:
+		v.clear()
+		v.a.say("varve: lost: %s", lossText(m.Loss))
+	case m.Note != "":
+		v.clear()
+		v.a.say("varve: %s", m.Note)
+	}
+	return nil
+}
+
+func kindOfMessage(m *restore.Message) string {
+	switch {
+	case m.Archive != nil:
+		return "archive"
+	case m.Name != nil:
+		return "name"
+	case m.Damage != nil:
+		return "damage"
+	case m.Loss != nil:
+		return "loss"
+	case m.Difference != nil:
+		return "difference"
+	}
+	return "note"
+}
+
+func (v *restoreView) archive(s *restore.Summary) {
+	since := ""
+	if s.Base != 0 {
+		since = ", since " + v.a.time(time.Unix(s.Base, 0))
+	}
+	of := s.Filesystem
+	if s.Device != "" && s.Device != s.Filesystem {
+		of = strings.TrimSpace(of + " " + s.Device)
+	}
+	if s.Host != "" {
+		of += " on " + s.Host
+	}
+	v.a.say("level %d dump of %s%s: %s, %s", s.Level, v.a.time(time.Unix(s.Date, 0)), since, of, plural(s.Inodes, "inode"))
+}
+
+func lossText(l *restore.Loss) string {
+	var b strings.Builder
+	if len(l.Paths) > 0 {
+		b.WriteString(strings.Join(l.Paths, ", ") + ": ")
+	}
+	b.WriteString(l.What)
+	for _, r := range l.Ranges {
+		fmt.Fprintf(&b, " [%d, %d)", r.From, r.To)
+	}
+	return b.String()
+}
+
+// progress shows on a terminal how far it is.
+func (v *restoreView) progress(p *restore.Progress) {
+	if v.a.json || !isTerminal(v.a.err) || time.Since(v.shown) < 200*time.Millisecond {
+		return
+	}
+	v.shown, v.some = time.Now(), true
+	fmt.Fprintf(v.a.err, "\r%s, %s, %d to come \033[K", plural(p.Files, "file"), v.a.amount(p.Bytes), p.Left)
+}
+
+func (v *restoreView) clear() {
+	if v.some {
+		fmt.Fprint(v.a.err, "\r\033[K")
+		v.some = false
+	}
+}
+
+// end says what became of it, also before an error.
+func (v *restoreView) end(r restore.Result, err error) error {
+	v.clear()
+	if ferr := v.names.flush(); err == nil {
+		err = ferr
+	}
+	if err != nil {
+		return err
+	}
+	if v.a.json {
+		if err := v.a.writeJSON(message{Type: "result", Result: &r}); err != nil {
+			return err
+		}
+	} else {
+		v.summary(r)
+	}
+	switch {
+	case r.Partial():
+		return exitPartial
+	case r.Differences > 0:
+		return exitDamage
+	}
+	return nil
+}
+
+func (v *restoreView) summary(r restore.Result) {
+	switch v.op {
+	case restore.Extract, restore.Update:
+		removed := ""
+		if r.Removed > 0 {
+			removed = ", removed " + plural(r.Removed, "name")
+		}
+		v.a.say("restored %s with %s%s", plural(r.Files, "file"), v.a.amount(r.Bytes), removed)
+	case restore.Compare:
+		v.a.say("compared %s with %s: %s", plural(r.Files, "file"), v.a.amount(r.Bytes), plural(r.Differences, "difference"))
+	}
+	if r.Partial() {
+		v.a.say("varve: not everything could be read: %s, %s", plural(r.Damages, "damaged place"), plural(r.Losses, "loss"))
+	}
+}

@@ -1,0 +1,233 @@
+package iscsi
+
+import (
+	"time"
+
+	"varve/internal/fail"
+)
+
+// maxHeld bounds what is kept of commands that came before their turn: bytes.
+const maxHeld = 1 << 20
+
+// heldPDUs are those whose number is not the next, by it. On a connection that
+// delivers in order there are none; an initiator may send them so all the same.
+type heldPDUs struct {
+	bySN  map[uint32][]byte
+	bytes int
+}
+
+// serveOne serves one PDU, of which the data is still to be received. An error
+// ends the connection.
+func (c *conn) serveOne(h header) error {
+	op := h.opcode()
+	if op == opDataOut {
+		return c.dataOut(h)
+	}
+	if c.nexus == nil && op != opText && op != opLogout && op != opNopOut {
+		return fail.Wrap(fail.Invalid, errProtocol, "opcode %#x in a discovery session", op)
+	}
+	if op == opSNACK {
+		return c.reject(h, rejectUnsupported)
+	}
+	if h.immediate() {
+		return c.dispatch(h)
+	}
+	switch sn, next := h.cmdSN(), c.expCmdSN.Load(); {
+	case before(sn, next) || before(c.maxCmdSN.Load(), sn):
+		return c.skip(h.dataLen()) // outside the window: ignored, silently
+	case sn != next:
+		return c.hold(h)
+	}
+	c.expCmdSN.Add(1)
+	if err := c.dispatch(h); err != nil {
+		return err
+	}
+	if len(c.held.bySN) > 0 {
+		return c.serveHeld()
+	}
+	return nil
+}
+
+// dispatch serves a PDU whose turn it is.
+func (c *conn) dispatch(h header) error {
+	switch h.opcode() {
+	case opCommand:
+		return c.command(h)
+	case opNopOut:
+		return c.nopOut(h)
+	case opTask:
+		return c.manage(h)
+	case opText:
+		return c.textRequest(h)
+	case opLogout:
+		return c.logout(h)
+	case opLogin:
+		return fail.Wrap(fail.Invalid, errProtocol, "a login in a session")
+	}
+	return c.reject(h, rejectUnsupported)
+}
+
+// hold keeps a PDU until those before it have come.
+func (c *conn) hold(h header) error {
+	sn, n := h.cmdSN(), h.dataLen()
+	whole := append([]byte(nil), h...)
+	p, err := c.data(n)
+	if err != nil {
+		return err
+	}
+	if _, twice := c.held.bySN[sn]; twice {
+		return nil
+	}
+	c.held.bytes += n
+	if c.held.bytes > maxHeld {
+		return fail.Wrap(fail.TooBig, errProtocol, "more than %d bytes out of order", maxHeld)
+	}
+	if c.held.bySN == nil {
+		c.held.bySN = make(map[uint32][]byte)
+	}
+	c.held.bySN[sn] = append(whole, p...)
+	return nil
+}
+
+// serveHeld serves those of the kept PDUs whose turn has come: as if they came
+// now, in front of what is in the input buffer.
+func (c *conn) serveHeld() error {
+	for {
+		next := c.expCmdSN.Load()
+		p, ok := c.held.bySN[next]
+		if !ok {
+			return nil
+		}
+		delete(c.held.bySN, next)
+		c.held.bytes -= len(p) - headerSize
+		c.expCmdSN.Add(1)
+		if err := c.replay(p); err != nil {
+			return err
+		}
+	}
+}
+
+// replay serves a kept PDU. Its data takes the place of the input meanwhile.
+func (c *conn) replay(whole []byte) error {
+	in := c.in
+	b := c.srv.buffers.Get(bufferSize)
+	n := copy(b.Body(), whole[headerSize:])
+	c.in = input{buf: b, w: padded(n)}
+	clear(b.Body()[n:c.in.w])
+	err := c.dispatch(header(whole[:headerSize]))
+	c.in = in
+	c.srv.buffers.Put(b)
+	return err
+}
+
+// nopOut answers a ping, or notes the answer to ours.
+func (c *conn) nopOut(h header) error {
+	tag, lun := h.tag(), h.lun()
+	sn := uint32(snFinish)
+	if h.immediate() {
+		sn = snUse
+	}
+	p, err := c.data(h.dataLen())
+	if err != nil || tag == noTag {
+		return err
+	}
+	size := min(len(p), c.params.sendSegment)
+	return c.say(opNopIn, tag, sn, size, func(h header, data []byte) int {
+		be.PutUint64(h[8:], lun)
+		h.put(20, noTag)
+		return copy(data[:size], p)
+	})
+}
+
+// reject answers a PDU that cannot be served; its header comes back.
+func (c *conn) reject(h header, reason byte) error {
+	bad := append([]byte(nil), h...)
+	if err := c.skip(header(bad).dataLen()); err != nil {
+		return err
+	}
+	return c.say(opReject, noTag, snUse, headerSize, func(h header, data []byte) int {
+		h[2] = reason
+		return copy(data, bad)
+	})
+}
+
+// Reasons of a logout.
+const (
+	logoutSession    = 0
+	logoutConnection = 1
+	logoutRecovery   = 2
+)
+
+// logout ends the session when the commands before it have ended.
+func (c *conn) logout(h header) error {
+	tag, reason := h.tag(), h[1]&0x7f
+	sn := uint32(snFinish)
+	if h.immediate() {
+		sn = snUse
+	}
+	if err := c.skip(h.dataLen()); err != nil {
+		return err
+	}
+	c.flushReplies()
+	c.tasks.drop(c)
+	c.jobs.Wait()
+	response := byte(0)
+	if reason == logoutRecovery {
+		response = 2 // connection recovery is not supported
+	}
+	err := c.say(opLogoutR, tag, sn, 0, func(h header, _ []byte) int {
+		h[2] = response
+		return 0
+	})
+	if err != nil || response != 0 {
+		return err
+	}
+	c.flushReplies()
+	return errLogout
+}
+
+const (
+	// pingAfter is how long an initiator may be silent before it is asked whether
+	// it is there, and how long it has to answer.
+	pingAfter = 20 * time.Second
+
+	asyncDropConnection = 2
+)
+
+// pinger is what the server's clock remembers of a connection.
+type pinger struct {
+	seen  uint64 // PDUs, when it looked last
+	quiet int    // looks without any
+}
+
+// look is called once in pingAfter, by one goroutine: a silent initiator is
+// asked, and cut off if it does not answer.
+func (c *conn) look() {
+	n := c.pdus.Load()
+	switch {
+	case n != c.ping.seen:
+		c.ping = pinger{seen: n}
+		return
+	case c.ping.quiet > 1:
+		c.cut(errSilent)
+		return
+	}
+	c.ping.quiet++
+	if c.live.Load() {
+		c.sayLate(opNopIn, noTag, snShow, 0, func(h header, _ []byte) int {
+			h.put(20, 1)
+			return 0
+		})
+	}
+}
+
+// sayDropping tells that the connection ends, and that the initiator may come
+// back at once.
+func (c *conn) sayDropping() {
+	c.say(opAsync, noTag, snUse, 0, func(h header, _ []byte) int {
+		h[36] = asyncDropConnection
+		be.PutUint16(h[40:], uint16(c.params.timeToWait))
+		return 0
+	})
+	c.flushReplies()
+}

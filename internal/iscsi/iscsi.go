@@ -1,0 +1,67 @@
+// Package iscsi is an iSCSI target (RFC 7143): sessions of one connection, error
+// recovery level 0. What a command does is internal/scsi's; here it is brought,
+// with its data, and answered. See docs/iscsi.md.
+//
+// Four kinds of goroutines share the work, and none of them is started for a
+// command:
+//
+//	reader   one per connection; parses PDUs out of its input buffer, executes
+//	         what does not wait, and sends its own replies
+//	writer   one per connection; sends what the socket did not take at once, and
+//	         the replies of workers
+//	workers  a fixed number per server; what must wait for the disk, flushes,
+//	         and task management
+//	clock    one per server; asks silent initiators whether they are there
+//
+// Locks: sessions.mu and Server.mu are leaves; taskSet.mu is held over calls of
+// the workers and of outbox, whose mutexes are leaves.
+package iscsi
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Options tune a Server. The zero value of each field means its default.
+type Options struct {
+	Logger   *slog.Logger // default: no log
+	MaxConns int          // connections at a time; default 256
+	Workers  int          // commands that wait for the disk at a time; default 64
+
+	// Memory bounds the bytes of data in flight that the connections share, beside
+	// what each has of its own; default 256 MiB, at least 64 MiB.
+	Memory int64
+
+	// LoginTimeout bounds a whole login, and in it the wait for the session
+	// before to end; default 15 s.
+	LoginTimeout time.Duration
+
+	// StallTimeout is how long an initiator may make no progress within a
+	// transfer, or in taking its replies, before it is cut off; default 60 s. It
+	// must be done after that time and a second for each 64 KiB.
+	StallTimeout time.Duration
+
+	// Observe, where not nil, is told of every command answered: its name (see
+	// OpNames), the time from parsing to reply, its data in bytes, and its error.
+	// It is called concurrently and must not wait.
+	Observe func(op string, d time.Duration, bytes int, err error)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	setDefault(&o.MaxConns, 256)
+	setDefault(&o.Workers, 64)
+	setDefault(&o.Memory, 256<<20)
+	setDefault(&o.LoginTimeout, 15*time.Second)
+	setDefault(&o.StallTimeout, 60*time.Second)
+	o.Memory = max(o.Memory, connMemory)
+	return o
+}
+
+func setDefault[T int | int64 | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}

@@ -1,0 +1,107 @@
+package scsi
+
+import (
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+)
+
+// Options tune a Server. The zero value of each field means its default.
+type Options struct {
+	Logger *slog.Logger // default: no log
+
+	// EraseRate bounds what SANITIZE OVERWRITE writes, for each unit: bytes per
+	// second; default 64 MiB.
+	EraseRate int64
+}
+
+// Server holds the logical units of a pool for as long as somebody uses them or
+// they have something to remember. Safe for concurrent use.
+type Server struct {
+	log       *slog.Logger
+	eraseRate int64
+
+	background sync.WaitGroup
+	closing    atomic.Bool
+
+	mu    sync.Mutex
+	units map[Identity]*unit
+	seed  maphash.Seed
+	seen  map[uint64]struct{} // hashes of initiator port and unit, that a power-on attention was for
+}
+
+// maxSeen bounds Server.seen. When it is full all are told anew.
+const maxSeen = 1 << 16
+
+// NewServer returns a server without units.
+func NewServer(o Options) *Server {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.EraseRate <= 0 {
+		o.EraseRate = 64 << 20
+	}
+	return &Server{
+		log:       o.Logger,
+		eraseRate: o.EraseRate,
+		units:     make(map[Identity]*unit),
+		seed:      maphash.MakeSeed(),
+		seen:      make(map[uint64]struct{}),
+	}
+}
+
+// Close ends what runs in the background. A SANITIZE that is ended by it has
+// failed, and says so after the restart. The nexuses are closed before.
+func (s *Server) Close() {
+	s.closing.Store(true)
+	s.background.Wait()
+}
+
+// unitOf returns the unit of a disk, with a use counted; the first use loads
+// what outlives restarts.
+func (s *Server) unitOf(d Disk) (*unit, error) {
+	id := d.Identity()
+	s.mu.Lock()
+	u := s.units[id]
+	if u == nil {
+		u = newUnit(s, id)
+		s.units[id] = u
+	}
+	u.uses++
+	s.mu.Unlock()
+	if err := u.load(d); err != nil {
+		s.release(u)
+		return nil, err
+	}
+	return u, nil
+}
+
+// release ends a use. A unit with nothing to remember is forgotten.
+func (s *Server) release(u *unit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u.uses--
+	if u.uses == 0 && u.forgettable() {
+		delete(s.units, u.id)
+	}
+}
+
+// isNew reports whether an initiator port comes to a unit for the first time
+// since the server began.
+func (s *Server) isNew(port string, u *unit) bool {
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	maphash.WriteComparable(&h, u.id)
+	h.WriteString(port)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.seen[h.Sum64()]; ok {
+		return false
+	}
+	if len(s.seen) >= maxSeen {
+		clear(s.seen)
+	}
+	s.seen[h.Sum64()] = struct{}{}
+	return true
+}

@@ -168,8 +168,9 @@ func (e *Engine) applyClone(op *oplog.Op, pos segment.Position, pre *prepared) e
 }
 
 // applyRollback makes the head the state at op.At, or for an Undo what another
-// dataset was then: a draft. What it leaves stays: as a guard snapshot, and its extents born since die with a dying list. The root
-// right after it is a base, so that no view replays across a rollback.
+// dataset was then: a draft. What it leaves stays: as a guard snapshot, and its
+// extents born since die with a dying list. The root right after it is a base, so
+// that no view replays across a rollback.
 func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, pre *prepared) error {
 	of := d // whose moment it becomes
 	if op.Kind == oplog.Undo {
@@ -189,8 +190,10 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 	defer d.mu.Unlock()
 	old := d.addRoot(d.freeze(op.LSN-1, pos))
 	e.addSnapshot(d, &snapshot{id: op.LSN, name: op.Name, lsn: op.LSN - 1, time: op.Time, at: op.Time, guard: true})
-	// What was born by the moment gone back to lives on, where that is on this line.
-	born, from, goesOn := op.At, pre.im.from, parent == d.now()
+	// What was born by the moment gone back to lives on, where that is on this line, and
+	// not on a branch that it left.
+	born, from := op.At, pre.im.from
+	goesOn := parent == d.now() && !d.now().inGap(op.At, from)
 	if !goesOn {
 		born, from = 0, 0
 	}

@@ -15,11 +15,12 @@ func TestBackToAnotherBranch(t *testing.T) {
 	defer recoverStop(t)
 	s := newSim(t, config{volumes: true, alone: true}, mem.New(512<<10, 256<<20), 5)
 	s.must("create", second(s.e.CreateVolume(tester, "d", smallSize)))
-	write := func(value byte) {
+	put := func(value byte, at uint64) {
 		v := s.open("d")
 		defer v.Close()
-		s.must("write", v.WriteAt([]byte{value}, 0))
+		s.must("write", v.WriteAt([]byte{value}, at*block))
 	}
+	write := func(value byte) { put(value, 0) }
 	settle := func() {
 		before := atLSN(s.e.Status().LastLSN)
 		_, err := s.e.Prune(tester, "d", engine.PruneOptions{Before: &before})
@@ -33,9 +34,11 @@ func TestBackToAnotherBranch(t *testing.T) {
 		checkClean(t, s)
 	}
 	write(1)
+	put(1, 5) // which is left as it is on one branch
 	s.must("checkpoint", s.e.Checkpoint())
 	past := s.e.Status().LastLSN
 	write(2)
+	put(2, 5) // and not on the other
 	s.must("snapshot", second(s.e.Snapshot(tester, "d", "s")))
 	s.must("rollback", second(s.e.Rollback(tester, "d", atLSN(past), false)))
 	write(3)

@@ -50,14 +50,14 @@ func (e *Engine) heir(l *line) *line {
 		if c.parent != l {
 			continue
 		}
-		if l.inGap(c) {
+		if l.inGap(c.fork, c.forkFrom) {
 			return nil
 		}
 		return c
 	}
 	for _, d := range e.datasets {
 		for _, c := range d.lines {
-			if c.parent == l && !d.gone && l.needsOnly(c) && !l.inGap(c) {
+			if c.parent == l && !d.gone && l.needsOnly(c) && !l.inGap(c.fork, c.forkFrom) {
 				return c
 			}
 		}
@@ -71,9 +71,9 @@ func (e *Engine) heir(l *line) *line {
 // between, though its birth and its death say so. It is kept too long by that; but a
 // line that began in a gap does not absorb this one, for of what was kept there it
 // would take all to live on. l.d.mu is held.
-func (l *line) inGap(c *line) bool {
+func (l *line) inGap(fork, from uint64) bool {
 	return slices.ContainsFunc(l.gaps, func(g stretch) bool {
-		return g.from <= c.fork && c.fork < g.to || g.from <= c.forkFrom && c.forkFrom < g.to
+		return g.from <= fork && fork < g.to || g.from <= from && from < g.to
 	})
 }
 

@@ -143,7 +143,7 @@ func (e *Engine) foresee(p plan) (out []foresight) {
 		}
 		for x := l; x.continues() && over(x.parent) && x.parent.children == 1; x = x.parent {
 			stay := p.stay(x.parent)
-			if x.parent.inGap(x) {
+			if x.parent.inGap(x.fork, x.forkFrom) {
 				break
 			}
 			f.merges, f.fork = true, x.parent.fork

@@ -444,6 +444,26 @@ var faults = []fault{
 		tests: forgetting,
 	},
 	{
+		name: "records-of-idle-gone", what: "a dataset that changes again is replayed from records that may have gone",
+		edits: []edit{{"internal/engine/burial.go", "for n+1 < len(e.checkpoints) &&", "for n+2 < len(e.checkpoints) &&"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestRecordsOfIdle$"},
+	},
+	{
+		name: "past-keeps-nothing", what: "a line that began with a snapshot of the past gives nothing up of the root beside it",
+		edits: []edit{{"internal/engine/aside.go", "		led.dropNode(tree.Drop{Addr: n.Ref.Addr, Birth: n.Ref.Birth, Death: l.id})\n", ""}},
+		tests: suite{pkg: "./internal/engine", run: "^TestPast"},
+	},
+	{
+		name: "other-branch-taken-over", what: "what did not live on a branch that was left counts as alive there",
+		edits: []edit{{"internal/engine/burial.go", "		if l.inGap(c.fork, c.forkFrom) {\n			return nil", "		if false {\n			return nil"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestBackToAnotherBranch$"},
+	},
+	{
+		name: "spare-given-away", what: "with the file system full, what is removed goes to whoever comes first",
+		edits: []edit{{"internal/segstore/dir/change.go", "	if s.spareFrom(s.path(n)) {", "	if false {"}},
+		tests: suite{pkg: "./internal/segstore/dir", run: "^TestSpare$"},
+	},
+	{
 		name: "handed-over-early", what: "the store gets what is free while one of the last two super roots leads there",
 		edits: []edit{{"internal/engine/reclaim.go", "	e.space.hand(e.freed)\n", "	e.space.hand(c.freed)\n"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestHandOver$"},

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +28,7 @@ type logCommand struct {
 	since, until string
 	filter       *filterFlags
 	group        string
+	export       string
 	q            ask.Query
 }
 
@@ -61,6 +64,7 @@ A client that is "-" is the server itself.`,
 		Example: `  varve log home --op remove,rename --since 1h-ago
   varve log home --path '/projects/**' --client 192.168.1.7 --group path
   varve log home -f --bytes-over 1M
+  varve log home --since monday --until friday --export week.ops
   varve log disk0 --since 10m-ago --op write,trim
   varve log disk0 --since monday --client 127.0.0.1 --json
   varve log --op snapshot,rollback,destroy`,
@@ -73,6 +77,7 @@ A client that is "-" is the server itself.`,
 	f.StringVar(&l.until, "until", "", "only what came up to this moment: a WHEN")
 	f.BoolVarP(&l.q.Follow, "follow", "f", false, "go on with what happens from now on")
 	f.StringVar(&l.group, "group", "", "count operations by client, path or minute")
+	f.StringVar(&l.export, "export", "", "write the operations with their data to this file, or to stdout: -")
 	l.filter = a.filterFlags(c)
 	c.RegisterFlagCompletionFunc("since", a.completeMoment)
 	c.RegisterFlagCompletionFunc("until", a.completeMoment)
@@ -84,7 +89,10 @@ func (l *logCommand) run(c *cobra.Command, args []string) error {
 	if err := l.query(args); err != nil {
 		return err
 	}
-	if l.group != "" {
+	switch {
+	case l.export != "":
+		return l.exporting(c.Context())
+	case l.group != "":
 		return l.groups(c.Context())
 	}
 	usual := usualOps
@@ -121,6 +129,10 @@ func (l *logCommand) query(args []string) (err error) {
 		l.q.Filter = *filter
 	}
 	switch {
+	case l.export != "" && (l.group != "" || l.q.Follow):
+		return fail.New(fail.Invalid, "--export writes a file of what has been done").WithHint("leave out -f and --group")
+	case l.export != "" && l.q.Dataset == "":
+		return fail.New(fail.Invalid, "operations are exported of one dataset").WithHint("name it")
 	case !l.q.Follow:
 	case l.q.Until != nil:
 		return fail.New(fail.Invalid, "-f goes on without an end, and --until says where it is").WithHint("leave out one of them")
@@ -158,6 +170,32 @@ func (l *logCommand) operations(ctx context.Context, usual []string) error {
 	}
 	a.echoAll(moments)
 	return nil
+}
+
+// exporting writes a file, which is there under its name only when it is whole.
+func (l *logCommand) exporting(ctx context.Context) error {
+	if l.export == "-" {
+		return l.a.client().ExportLog(ctx, l.q, l.a.out)
+	}
+	part := l.export + ".part"
+	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fail.Wrap(fail.IO, err, "export")
+	}
+	defer os.Remove(part) // what is left of a failure
+	w := bufio.NewWriterSize(f, 1<<20)
+	err = l.a.client().ExportLog(ctx, l.q, w)
+	for _, finish := range []func() error{w.Flush, f.Sync, f.Close} {
+		if e := finish(); err == nil && e != nil {
+			err = fail.Wrap(fail.IO, e, "export")
+		}
+	}
+	if err == nil {
+		if e := os.Rename(part, l.export); e != nil {
+			err = fail.Wrap(fail.IO, e, "export")
+		}
+	}
+	return err
 }
 
 func (l *logCommand) groups(ctx context.Context) error {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"varve/internal/ask"
+	"varve/internal/fail"
 	"varve/internal/files"
 )
 
@@ -16,7 +18,7 @@ var (
 )
 
 func (a *app) ls() *cobra.Command {
-	var long, all, self bool
+	var long, all, self, deleted bool
 	c := &cobra.Command{
 		Use:   "ls SHARE[@WHEN][:/path]",
 		Short: "List files of a share, now or at a moment",
@@ -24,11 +26,18 @@ func (a *app) ls() *cobra.Command {
 what was there at that moment. Names that begin with a dot are shown with -a.
 Symbolic links are not followed.
 
+With --deleted it is the names that were in the directory within history and are
+not there now: when each went last, by whom, and the command that brings it back.
+The directory may be gone too. What a rename took away is called renamed, with
+its new path as TO; what a rollback or an undo took away, rolled back.
+
 Columns for -o: name, path, type, mode, nlink, uid, gid, size, used, mtime, ctime,
 atime, btime, ino, target. SIZE of a directory is how many entries it has; USED is
-what a file takes. A name with unusual characters is shown in quotes.`,
+what a file takes. With --deleted: name, time, what, client, back, to, uid, lsn.
+A name with unusual characters is shown in quotes.`,
 		Example: `  varve ls home
   varve ls -l home@10m-ago:/projects
+  varve ls --deleted home:/projects
   varve ls home@monday:/ --json | jq -r .path`,
 		Args:              need("SHARE[@WHEN][:/path]"),
 		ValidArgsFunction: a.completeArgs(a.paths),
@@ -36,6 +45,9 @@ what a file takes. A name with unusual characters is shown in quotes.`,
 			p, err := parsePlace(args[0], true)
 			if err != nil {
 				return err
+			}
+			if deleted {
+				return a.lsDeleted(c, p, self)
 			}
 			usual := usualEntries
 			if long {
@@ -61,7 +73,45 @@ what a file takes. A name with unusual characters is shown in quotes.`,
 	c.Flags().BoolVarP(&long, "long", "l", false, "mode, owner, size and time too")
 	c.Flags().BoolVarP(&all, "all", "a", false, "names that begin with a dot too")
 	c.Flags().BoolVarP(&self, "directory", "d", false, "a directory itself, not what is in it")
+	c.Flags().BoolVar(&deleted, "deleted", false, "names that were there within history and are not there now")
 	return c
+}
+
+// lsDeleted shows what is gone from a directory.
+func (a *app) lsDeleted(c *cobra.Command, p files.Place, self bool) error {
+	if p.When != nil || self {
+		return fail.New(fail.Invalid, "--deleted compares all of history with the present").WithHint("write varve ls --deleted %s:%s", p.Share, p.Path)
+	}
+	type del = ask.Deleted
+	back := func(d del) string {
+		path := ":" + strings.TrimSuffix(p.Path, "/") + "/" + string(d.Name)
+		return "varve cp " + shellQuote(p.Share+"@lsn:"+number(d.Before)+path) + " " + shellQuote(p.Share+path)
+	}
+	col := func(name string, right bool, value func(del) string) column[del] {
+		return column[del]{name, right, value}
+	}
+	out, err := newRows(a, []column[del]{
+		col("name", false, func(d del) string { return d.Name.String() }),
+		col("time", false, func(d del) string { return a.time(d.Time) }),
+		col("what", false, func(d del) string { return d.What }),
+		col("client", false, func(d del) string { return d.Client }),
+		col("back", false, back),
+		col("to", false, func(d del) string { return d.To.String() }),
+		col("uid", true, func(d del) string { return strconv.FormatUint(uint64(d.UID), 10) }),
+		col("lsn", true, func(d del) string { return number(d.LSN) }),
+	}, []string{"name", "time", "what", "client", "back"})
+	if err != nil {
+		return err
+	}
+	return out.end(a.client().Deleted(c.Context(), p.Share, p.Path, out.add))
+}
+
+// shellQuote makes s one word of a command line.
+func shellQuote(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@:/._-+,") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 func (a *app) fileColumns() []column[files.Entry] {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -33,7 +34,7 @@ leaves out what later changed a file or name that something left out had changed
 
 func (a *app) replay() *cobra.Command {
 	var o redo.ReplayOptions
-	var only, exclude string
+	var only, exclude, file string
 	c := &cobra.Command{
 		Use:   "replay DATASET@WHEN[..@WHEN] --to NEW",
 		Short: "Make a dataset of the operations of another that are wanted",
@@ -45,12 +46,17 @@ A filter for --only and --exclude is conditions with commas between them, which
 all must hold: op=KIND+KIND, client=PART, uid=N, ino=N+N, bytes-over=SIZE,
 path=GLOB, since=TIME, until=TIME. Of several paths one must match.
 
+With --from FILE the operations come from a file that "varve log --export" made,
+of any pool: NEW is what DATASET was at WHEN, with those operations done to it.
+Objects that the file does not make are those of the same path.
+
 ` + conflictHelp + `
 
 --dry-run shows all conflicts, and which files would be otherwise than at the
 second WHEN. Columns for -o: what, path, was, as of "varve undo".`,
 		Example: `  varve replay home@1h-ago --exclude client=192.168.1.7 --to home-clean
   varve replay home@monday..@friday --only 'path=/projects/**' --to projects
+  varve replay home@now --from week.ops --to home-with-week
   varve replay disk0@lsn:5000..@lsn:6000 --exclude bytes-over=1M --to trial`,
 		Args:              need("DATASET@WHEN[..@WHEN]"),
 		ValidArgsFunction: a.completeArgs(a.moments),
@@ -66,6 +72,15 @@ second WHEN. Columns for -o: what, path, was, as of "varve undo".`,
 		case o.Name == "" && !o.DryRun:
 			return fail.New(fail.Invalid, "--to is missing").WithHint("it names the new dataset")
 		}
+		if err := how(); err != nil {
+			return err
+		}
+		if file != "" && strings.Contains(args[0], "..") {
+			return fail.New(fail.Invalid, "%q is a range; the operations of a file have their own", args[0]).WithHint("write %s@WHEN", name)
+		}
+		if file != "" {
+			return a.replayFile(c, file, name, from, o)
+		}
 		o.From, o.To = from, to
 		for _, x := range []struct {
 			text string
@@ -80,9 +95,6 @@ second WHEN. Columns for -o: what, path, was, as of "varve undo".`,
 			}
 			*x.f = &f
 		}
-		if err := how(); err != nil {
-			return err
-		}
 		r, err := a.redoing(&o.Options, func() (*redo.Report, error) { return a.client().Replay(c.Context(), name, o) })
 		if err != nil {
 			return err
@@ -91,12 +103,35 @@ second WHEN. Columns for -o: what, path, was, as of "varve undo".`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.Name, "to", "", "name of the new dataset")
+	f.StringVar(&file, "from", "", "repeat the operations in this file, or from stdin: -")
 	f.StringVar(&only, "only", "", "repeat only operations that this filter accepts")
 	f.StringVar(&exclude, "exclude", "", "leave out operations that this filter accepts")
 	for _, name := range []string{"to", "only", "exclude"} {
 		c.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}
 	return c
+}
+
+// replayFile repeats the operations of a file.
+func (a *app) replayFile(c *cobra.Command, path, name string, at when.Spec, o redo.ReplayOptions) error {
+	for _, flag := range []string{"only", "exclude"} {
+		if c.Flags().Changed(flag) {
+			return fail.New(fail.Invalid, "--%s does not choose from a file", flag).WithHint("choose with the options of varve log --export")
+		}
+	}
+	file := os.Stdin
+	if path != "-" {
+		var err error
+		if file, err = os.Open(path); err != nil {
+			return fail.Wrap(fail.NotFound, err, "--from")
+		}
+		defer file.Close()
+	}
+	r, err := a.client().ReplayFrom(c.Context(), name, redo.FromOptions{Options: o.Options, At: at, Name: o.Name}, file)
+	if err != nil {
+		return err
+	}
+	return a.redone(r, func() { a.say("made %s at lsn %d", o.Name, r.LSN) })
 }
 
 // howFlags gives a command the options of an undo or a replay; the function it

@@ -50,7 +50,7 @@ func (a *Asker) Ask(ctx context.Context, q Query, fn func(*Item) error) error {
 }
 
 func (a *Asker) visit(ctx context.Context, q Query, extents bool, fn func(op *oplog.Op, path, path2 string) error) error {
-	v := visitor{e: a.e, filter: &q.Filter}
+	v := newVisitor(a.e, &q.Filter)
 	defer v.close()
 	lq := engine.LogQuery{
 		Dataset: q.Dataset, Since: q.Since, Until: q.Until, Filter: q.Filter, Follow: q.Follow, Progress: q.Progress,
@@ -61,23 +61,27 @@ func (a *Asker) visit(ctx context.Context, q Query, extents bool, fn func(op *op
 
 // visitor gives operations their paths.
 type visitor struct {
+	only      []oplog.Literal // of the filter's patterns
 	e         *engine.Engine
 	filter    *oplog.Filter
 	followers []*Follower // the one used last at the end
 }
 
-func (v *visitor) op(op *oplog.Op, wanted bool, fn func(op *oplog.Op, path, path2 string) error) error {
-	var path, path2 string
-	var err error
-	onFile := op.Kind.OnFile()
-	if wanted && onFile {
-		path, path2, err = v.follower(op.Dataset).Before(op)
-		if fail.Is(err, fail.Stale) { // history has moved on meanwhile, and takes the operation along
-			path, path2, err = "", "", nil
-		}
+func newVisitor(e *engine.Engine, f *oplog.Filter) *visitor {
+	v := &visitor{e: e, filter: f}
+	for _, p := range f.Paths {
+		v.only = append(v.only, oplog.LiteralOf(p))
 	}
-	if err == nil && wanted && v.filter.MatchPath(path, path2) {
-		err = fn(op, path, path2)
+	return v
+}
+
+func (v *visitor) op(op *oplog.Op, wanted bool, fn func(op *oplog.Op, path, path2 string) error) error {
+	var err error
+	if wanted {
+		var path, path2 string
+		if path, path2, wanted, err = v.paths(op); err == nil && wanted {
+			err = fn(op, path, path2)
+		}
 	}
 	if err != nil || !oplog.NameKinds.Has(op.Kind) {
 		return err
@@ -88,6 +92,21 @@ func (v *visitor) op(op *oplog.Op, wanted bool, fn func(op *oplog.Op, path, path
 		}
 	}
 	return nil
+}
+
+// paths returns the paths that an operation is about, and whether they are wanted.
+func (v *visitor) paths(op *oplog.Op) (path, path2 string, wanted bool, err error) {
+	if op.Kind.OnFile() {
+		f := v.follower(op.Dataset)
+		path, path2, err = f.BeforeOnly(op, v.only)
+		if v.only != nil && (path == "") != (path2 == "") && op.Dir2 != 0 {
+			path, path2, err = f.Before(op) // one is wanted: both are shown
+		}
+		if fail.Is(err, fail.Stale) { // history has moved on meanwhile, and takes the operation along
+			path, path2, err = "", "", nil
+		}
+	}
+	return path, path2, v.filter.MatchPath(path, path2), err
 }
 
 func (v *visitor) follower(dataset uint64) *Follower {

@@ -35,7 +35,7 @@ func (a *Asker) Export(ctx context.Context, q Query, out io.Writer) (Exported, e
 	if err != nil {
 		return Exported{}, err
 	}
-	x := exporter{e: a.e, known: map[uint64]struct{}{inode.Root: {}}, v: visitor{e: a.e, filter: &q.Filter}}
+	x := exporter{e: a.e, known: map[uint64]struct{}{inode.Root: {}}, v: newVisitor(a.e, &q.Filter)}
 	defer x.v.close()
 	q.Follow = false
 	lq := engine.LogQuery{
@@ -74,7 +74,7 @@ func (a *Asker) Export(ctx context.Context, q Query, out io.Writer) (Exported, e
 type exporter struct {
 	e     *engine.Engine
 	w     *opfile.Writer
-	v     visitor
+	v     *visitor
 	known map[uint64]struct{} // objects that the file makes, or has told the path of
 	buf   []byte
 }

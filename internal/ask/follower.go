@@ -35,6 +35,8 @@ type Follower struct {
 	base    map[uint64]place    // names in the view, as far as they were looked up
 	many    bool                // lookEverywhere was there
 	dirs    map[uint64]string   // paths of directories now; "" the root's
+
+	only []oplog.Literal // of BeforeOnly
 }
 
 // place is a name of an inode. An unsure one has to be looked up in a view of
@@ -49,8 +51,8 @@ type place struct {
 // Bounds of a Follower: how many changed names it notes before it begins anew at
 // the next checkpoint, or in any case, and how many names of the view it keeps.
 const (
-	maxChanged = 500_000
-	mustRebase = 4 * maxChanged
+	maxChanged = 2_000_000
+	mustRebase = 2 * maxChanged
 	maxLooked  = 1_000_000
 	maxDepth   = 64 << 10 // directories above each other: more are a circle
 )
@@ -109,6 +111,19 @@ func (f *Follower) advance(lsn uint64) error {
 // for what is moved or removed, and for a rename the new path too. "": none, as
 // for operations that are not on files. It does not take the operation: Apply does.
 func (f *Follower) Before(op *oplog.Op) (path, path2 string, err error) {
+	f.only = nil
+	return f.before(op)
+}
+
+// BeforeOnly is Before where only paths that match one of some patterns are of
+// interest: others may come out as "".
+func (f *Follower) BeforeOnly(op *oplog.Op, only []oplog.Literal) (path, path2 string, err error) {
+	f.only = only
+	defer func() { f.only = nil }()
+	return f.before(op)
+}
+
+func (f *Follower) before(op *oplog.Op) (path, path2 string, err error) {
 	if !op.Kind.OnFile() {
 		return "", "", nil
 	}
@@ -212,6 +227,13 @@ func (f *Follower) named(dir uint64, name string, lsn uint64) (string, error) {
 	if err != nil || !ok {
 		return "", err
 	}
+	wanted := f.only == nil
+	for i := range f.only {
+		wanted = wanted || f.only[i].MayMatch(d, name)
+	}
+	if !wanted {
+		return "", nil
+	}
 	return d + "/" + name, nil
 }
 
@@ -299,7 +321,7 @@ const listed = 1000
 
 // list notes the names in a directory of the view, and returns that of ino.
 func (f *Follower) list(dir, ino uint64) (found place, ok bool, err error) {
-	err = f.entries(dir, func(e *inode.Entry) error {
+	err = entries(f.view, dir, func(e *inode.Entry) error {
 		p := place{dir: dir, name: e.Name}
 		if e.Ino == ino && !ok {
 			found, ok = p, true
@@ -312,11 +334,12 @@ func (f *Follower) list(dir, ino uint64) (found place, ok bool, err error) {
 	return found, ok, err
 }
 
-func (f *Follower) entries(dir uint64, fn func(*inode.Entry) error) error {
+// entries visits the entries of a directory of a view.
+func entries(v *engine.View, dir uint64, fn func(*inode.Entry) error) error {
 	after := uint64(0)
 	for {
 		var chunk []inode.Entry
-		err := f.view.Look(func(r inode.Reader) error {
+		err := v.Look(func(r inode.Reader) error {
 			return inode.List(r, dir, after, func(e inode.Entry) bool {
 				e.Name = strings.Clone(e.Name)
 				chunk = append(chunk, e)
@@ -343,7 +366,7 @@ func (f *Follower) lookEverywhere() error {
 	for len(dirs) > 0 {
 		dir := dirs[len(dirs)-1]
 		dirs = dirs[:len(dirs)-1]
-		err := f.entries(dir, func(e *inode.Entry) error {
+		err := entries(f.view, dir, func(e *inode.Entry) error {
 			if uint32(e.Type)<<12 == inode.ModeDir {
 				dirs = append(dirs, e.Ino)
 				return nil

@@ -210,7 +210,8 @@ func (s *logScan) keep(b *logBatch, op *oplog.Op) {
 	if !wanted && !(s.q.Names && oplog.NameKinds.Has(op.Kind)) {
 		return
 	}
-	kept := *op
+	b.ops, b.wanted = append(b.ops, *op), append(b.wanted, wanted)
+	kept := &b.ops[len(b.ops)-1]
 	kept.Extents = nil
 	if s.q.Extents && wanted {
 		for _, x := range op.Extents {
@@ -221,7 +222,6 @@ func (s *logScan) keep(b *logBatch, op *oplog.Op) {
 		n := len(b.extents)
 		kept.Extents = b.extents[n-len(op.Extents) : n : n]
 	}
-	b.ops, b.wanted = append(b.ops, kept), append(b.wanted, wanted)
 }
 
 // consume takes the batches in order.

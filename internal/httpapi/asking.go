@@ -43,6 +43,15 @@ func (s *Server) query(in *ByRange) (q ask.Query, moments []engine.Moment, err e
 }
 
 func (s *Server) asking() {
+	s.operationFiles()
+	type deletedInput struct {
+		ByName
+		Path string `query:"path" default:"/"`
+	}
+	addItems(s, "/v1/datasets/{name}/files/deleted", "deleted-files", "Names that were in a directory and are not there now",
+		func(ctx context.Context, in *deletedInput, item func(ask.Deleted) error) ([]engine.Moment, error) {
+			return nil, s.asker.Deleted(ctx, in.Name, in.Path, func(d *ask.Deleted) error { return item(*d) })
+		})
 	type logInput struct {
 		ByRange
 		Follow bool `query:"follow" doc:"Go on with what happens from now on"`

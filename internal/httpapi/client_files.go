@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"varve/internal/ask"
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/files"
@@ -63,7 +64,18 @@ func (c *Client) Versions(ctx context.Context, share, path string, all bool, vis
 
 // ReadFile writes the bytes of a file to w.
 func (c *Client) ReadFile(ctx context.Context, p files.Place, w io.Writer) error {
-	resp, err := c.send(ctx, "GET", dataset(p.Share)+"/files/bytes", placeQuery(p), nil)
+	return c.download(ctx, dataset(p.Share)+"/files/bytes", placeQuery(p), w)
+}
+
+// Deleted visits the names that were in a directory of a share and are not there now.
+func (c *Client) Deleted(ctx context.Context, share, path string, visit func(ask.Deleted) error) error {
+	_, err := items(ctx, c, dataset(share)+"/files/deleted", url.Values{"path": {path}}, visit)
+	return err
+}
+
+// download writes the bytes of an answer.
+func (c *Client) download(ctx context.Context, path string, q url.Values, w io.Writer) error {
+	resp, err := c.send(ctx, "GET", path, q, nil)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,9 @@ package httpapi
 
 import (
 	"context"
+	"io"
+	"net/url"
+	"strconv"
 
 	"varve/internal/oplog"
 	"varve/internal/redo"
@@ -27,6 +30,20 @@ func (c *Client) Replay(ctx context.Context, name string, o redo.ReplayOptions) 
 	return c.redo(ctx, dataset(name)+"/replay", in, o.Tell)
 }
 
+// ReplayFrom makes a new dataset of one, at o.At, and of the operations in a file.
+func (c *Client) ReplayFrom(ctx context.Context, name string, o redo.FromOptions, file io.Reader) (*redo.Report, error) {
+	q := url.Values{"at": {o.At.String()}, "new": {o.Name}, "dry_run": {strconv.FormatBool(o.DryRun)},
+		"on_conflict": {string(o.OnConflict)}, "taint": {string(o.Taint)}}
+	resp, err := c.sendBody(ctx, "POST", dataset(name)+fromPath, q, file, "application/octet-stream")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var r *redo.Report
+	err = takeLines(ctx, c, resp, report(&r, nil))
+	return r, err
+}
+
 func how(o redo.Options) map[string]any {
 	in := map[string]any{"dry_run": o.DryRun}
 	if o.OnConflict != "" {
@@ -47,17 +64,23 @@ func setFilter(in map[string]any, name string, f *oplog.Filter) {
 }
 
 func (c *Client) redo(ctx context.Context, path string, in any, tell func(redo.Advance)) (r *redo.Report, err error) {
-	return r, streamFrom(ctx, c, "POST", path, nil, in, func(m *RedoMessage) (bool, error) {
+	err = streamFrom(ctx, c, "POST", path, nil, in, report(&r, tell))
+	return r, err
+}
+
+// report takes the lines up to the report.
+func report(r **redo.Report, tell func(redo.Advance)) func(*RedoMessage) (bool, error) {
+	return func(m *RedoMessage) (bool, error) {
 		switch {
 		case m.Error != nil:
 			return true, m.Error.failure()
 		case m.Report != nil:
-			r = m.Report
+			*r = m.Report
 			return true, nil
 		}
 		if m.Progress != nil && tell != nil {
 			tell(*m.Progress)
 		}
 		return false, nil
-	})
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -51,6 +52,11 @@ func (c *Client) LogGroups(ctx context.Context, query ask.Query, by string, visi
 	q := rangeValues(&query)
 	q.Set("by", by)
 	return itemsWithProgress(ctx, c, "/v1/log/groups", q, query.Progress, visit)
+}
+
+// ExportLog writes a file of the operations that are wanted, with their data.
+func (c *Client) ExportLog(ctx context.Context, query ask.Query, w io.Writer) error {
+	return c.download(ctx, "/v1/log/export", rangeValues(&query), w)
 }
 
 func rangeValues(query *ask.Query) url.Values {

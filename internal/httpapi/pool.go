@@ -22,6 +22,8 @@
 //	GET    /v1/datasets/{name}/files/bytes   ?path=&when=                   the bytes of a file
 //	GET    /v1/datasets/{name}/files/diff    ?path=&from=&to=               a stream of differences
 //	GET    /v1/datasets/{name}/files/versions ?path=&all=                   a stream of versions
+//	GET    /v1/datasets/{name}/files/deleted ?path=                         a stream of names
+//	POST   /v1/datasets/{name}/replay-from   ?at=&new=                      a file of operations as the body
 //	POST   /v1/datasets/{name}/files/copy    {path, when, to, to_path, force}  a stream of progress
 //	POST   /v1/datasets/{name}/files/rollback {path, when}                  a stream of progress
 //	POST   /v1/datasets/{name}/dumps         {when, level, ...}             an archive
@@ -40,6 +42,7 @@
 //	POST   /v1/snapshots                     {name, expires}                of all datasets
 //	GET    /v1/log                           ?dataset=&since=&until=&filter=&follow=  a stream of operations
 //	GET    /v1/log/groups                    ?dataset=&since=&until=&filter=&by=      a stream of groups
+//	GET    /v1/log/export                    ?dataset=&since=&until=&filter=          a file of operations
 //	GET    /v1/checkpoints
 //	GET    /v1/segments
 //	GET    /v1/segments/{segment}/frames     a stream of frames
@@ -57,6 +60,7 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"varve/internal/ask"
@@ -117,6 +121,8 @@ type Pool interface {
 type Asker interface {
 	Ask(ctx context.Context, q ask.Query, fn func(*ask.Item) error) error
 	Groups(ctx context.Context, q ask.Query, by string) ([]ask.Group, error)
+	Export(ctx context.Context, q ask.Query, out io.Writer) (ask.Exported, error)
+	Deleted(ctx context.Context, share, path string, fn func(*ask.Deleted) error) error
 }
 
 // ServerStatus is the answer of GET /v1/status.

@@ -18,6 +18,7 @@ import (
 type Redo interface {
 	Undo(ctx context.Context, c engine.Caller, dataset string, o redo.UndoOptions) (*redo.Report, error)
 	Replay(ctx context.Context, c engine.Caller, dataset string, o redo.ReplayOptions) (*redo.Report, error)
+	From(ctx context.Context, c engine.Caller, dataset string, o redo.FromOptions) (*redo.Report, error)
 }
 
 // RedoMessage is one line of the answer to an undo or a replay. The last one is a

@@ -16,12 +16,16 @@ import (
 	"varve/internal/restore"
 )
 
-// restorePath is the one path whose requests have bodies of any length.
-const restorePath = "/files/restore-archive"
+// The paths whose requests have bodies of any length.
+const (
+	restorePath = "/files/restore-archive"
+	fromPath    = "/replay-from"
+)
 
 // isLong reports whether a request has a body that comes while it is answered.
 func isLong(r *http.Request) bool {
-	return r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/v1/datasets/") && strings.HasSuffix(r.URL.Path, restorePath)
+	return r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/v1/datasets/") &&
+		(strings.HasSuffix(r.URL.Path, restorePath) || strings.HasSuffix(r.URL.Path, fromPath))
 }
 
 // maxVolumes bounds the volumes of one archive.

@@ -5,20 +5,21 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"sync"
 
 	"varve/internal/fail"
 	"varve/internal/oplog"
 	"varve/internal/varint"
 )
 
-// Reader reads a file once, from its beginning to its end. Not safe for
-// concurrent use. Its memory is bounded by a block, and by the paths that Path
-// has not been asked to forget.
+// Reader reads a file once, from its beginning to its end. Its memory is bounded
+// by a block and maxPaths paths. Not safe for concurrent use, but for Path.
 type Reader struct {
 	Header
 	r      io.Reader
 	number uint64
-	paths  map[uint64]string
+	mu     sync.Mutex
+	paths  map[uint64]string // under mu
 	body   []byte
 	count  uint64
 	bytes  uint64
@@ -83,8 +84,12 @@ func broken(err error) error {
 }
 
 // Path returns the path of an object that no operation of the file made, as told
-// so far; "" if it has none.
-func (f *Reader) Path(ino uint64) string { return f.paths[ino] }
+// so far; "" if it has none. Safe beside Each.
+func (f *Reader) Path(ino uint64) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.paths[ino]
+}
 
 // Each visits the operations in order, which are valid, with their data, during the
 // call only. fn's error ends it. Corrupt for anything that is not as it was
@@ -185,6 +190,8 @@ func (f *Reader) ops(body []byte, fn func(op *oplog.Op, data []byte) error) erro
 }
 
 func (f *Reader) takePaths(body []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	r := varint.Reader{B: body}
 	for len(r.B) > 0 {
 		ino, path := r.Uvarint(), r.String(maxPathSize)

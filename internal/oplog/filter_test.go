@@ -53,6 +53,33 @@ func TestGlob(t *testing.T) {
 	}
 }
 
+func TestLiteral(t *testing.T) {
+	for _, x := range []struct {
+		pattern, dir, name string
+		want               bool
+	}{
+		{"/nothing/**", "/a", "b", false},
+		{"/nothing/**", "", "nothing", false},
+		{"/nothing/**", "/nothing", "x", true},
+		{"/no*", "", "nothing", true},
+		{"/no*", "", "yes", false},
+		{"*.txt", "/a", "b.txt", true},
+		{"*.txt", "/a", "b.doc", false},
+		{"plan", "/a/b", "plan", true},
+		{"plan", "/a/b", "plans", false},
+		{`/a/\*x`, "/a", "*x", true},
+		{`/a/\*x`, "/a", "y", false},
+		{`/a/x\\`, "/a", `x\`, true},
+		{"/a/[x-z]b", "/a", "xb", true},
+		{"/a/[x-z]b", "/a", "xc", false},
+	} {
+		l := LiteralOf(x.pattern)
+		if got := l.MayMatch(x.dir, x.name); got != x.want {
+			t.Errorf("%s on %s / %s: %v", x.pattern, x.dir, x.name, got)
+		}
+	}
+}
+
 // The matcher agrees with a regular expression made of the pattern.
 func TestGlobModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -63,6 +90,12 @@ func TestGlobModel(t *testing.T) {
 		want := globRegexp(pattern).MatchString(path)
 		if got := Glob(pattern, path); got != want {
 			t.Fatalf("%s on %s: %v, not %v", pattern, path, got, want)
+		}
+		for _, p := range []string{pattern, strings.TrimLeft(pattern, "/")} {
+			l, cut := LiteralOf(p), strings.LastIndexByte(path, '/')
+			if p != "" && Glob(p, path) && !l.MayMatch(path[:cut], path[cut+1:]) {
+				t.Fatalf("%s is ruled out on %s", p, path)
+			}
 		}
 	})
 }

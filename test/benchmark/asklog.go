@@ -194,7 +194,7 @@ func queries(bin, pool string, ops int) error {
 	} {
 		p := daemon.Pool{Bin: bin, Dir: pool}
 		cold := dropCaches()
-		d, err := p.Serve("--nbd", "none")
+		d, err := p.Serve()
 		if err != nil {
 			return err
 		}

@@ -3,12 +3,14 @@ package httpapitest
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 
 	"varve/internal/ask"
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/files"
+	"varve/internal/opfile"
 	"varve/internal/oplog"
 	"varve/internal/when"
 )
@@ -201,4 +203,27 @@ func (p *Pool) Node(segment uint64, block uint32) (string, error) {
 		return "", fail.New(fail.NotFound, "%s is no tree node", addr)
 	}
 	return p.History.Dump, nil
+}
+
+// Export writes an operation for each of History.Operations that Ask visits.
+func (p *Pool) Export(ctx context.Context, q ask.Query, out io.Writer) (ask.Exported, error) {
+	w, err := opfile.NewWriter(out, opfile.Header{Name: q.Dataset, To: 1 << 60})
+	if err != nil {
+		return ask.Exported{}, err
+	}
+	err = p.Ask(ctx, q, func(i *ask.Item) error {
+		return w.Op(&oplog.Op{LSN: i.LSN, Kind: oplog.Trim, Len: oplog.BlockSize}, nil)
+	})
+	if err != nil {
+		return ask.Exported{}, err
+	}
+	return ask.Exported{}, w.Close()
+}
+
+// Deleted has the path itself.
+func (p *Pool) Deleted(_ context.Context, share, path string, fn func(*ask.Deleted) error) error {
+	if _, err := p.Dataset(share); err != nil {
+		return err
+	}
+	return fn(&ask.Deleted{Name: files.Text(path), LSN: 2, Before: 1, Time: Start, What: "removed"})
 }

@@ -40,3 +40,13 @@ func (p *Pool) redone(c engine.Caller, r *redo.Report) (*redo.Report, error) {
 	r.Guard = "before-undo-1"
 	return r, err
 }
+
+// From is Undo for a new dataset, with as many operations as the file has.
+func (p *Pool) From(ctx context.Context, c engine.Caller, dataset string, o redo.FromOptions) (*redo.Report, error) {
+	r, err := p.Replay(ctx, c, dataset, redo.ReplayOptions{Options: o.Options, From: o.At, To: o.At, Name: o.Name})
+	if err != nil {
+		return r, err
+	}
+	r.Ops = 0
+	return r, o.Source(ctx, func(*redo.Step) error { r.Ops++; return nil })
+}

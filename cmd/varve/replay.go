@@ -82,18 +82,11 @@ second WHEN. Columns for -o: what, path, was, as of "varve undo".`,
 			return a.replayFile(c, file, name, from, o)
 		}
 		o.From, o.To = from, to
-		for _, x := range []struct {
-			text string
-			f    **oplog.Filter
-		}{{only, &o.Only}, {exclude, &o.Exclude}} {
-			if x.text == "" {
-				continue
-			}
-			f, err := oplog.ParseFilter(x.text)
-			if err != nil {
-				return err
-			}
-			*x.f = &f
+		if o.Only, err = filterText(only); err != nil {
+			return err
+		}
+		if o.Exclude, err = filterText(exclude); err != nil {
+			return err
 		}
 		r, err := a.redoing(&o.Options, func() (*redo.Report, error) { return a.client().Replay(c.Context(), name, o) })
 		if err != nil {
@@ -110,6 +103,15 @@ second WHEN. Columns for -o: what, path, was, as of "varve undo".`,
 		c.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}
 	return c
+}
+
+// filterText reads a filter; nil if there is none.
+func filterText(text string) (*oplog.Filter, error) {
+	if text == "" {
+		return nil, nil
+	}
+	f, err := oplog.ParseFilter(text)
+	return &f, err
 }
 
 // replayFile repeats the operations of a file.

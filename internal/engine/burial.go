@@ -37,9 +37,9 @@ func (l *line) unused() bool {
 	return l.children == 0 && len(l.dataPins.at)+len(l.nodePins.at)+len(l.asidePins.at) == 0 && l.estate.empty()
 }
 
-// heir returns the line that takes l over: the only one that forked from it. A
-// line of another dataset does so only where nothing but its fork needs l. The
-// gate is held.
+// heir returns the line that takes l over: the only one that forked from it, but
+// not in a gap. A line of another dataset does so only where nothing but its fork
+// needs l. The gate is held.
 func (e *Engine) heir(l *line) *line {
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
@@ -47,18 +47,65 @@ func (e *Engine) heir(l *line) *line {
 		return nil
 	}
 	for _, c := range l.d.lines {
-		if c.parent == l {
-			return c
+		if c.parent != l {
+			continue
 		}
+		if l.inGap(c) {
+			return nil
+		}
+		return c
 	}
 	for _, d := range e.datasets {
 		for _, c := range d.lines {
-			if c.parent == l && !d.gone && l.needsOnly(c) {
+			if c.parent == l && !d.gone && l.needsOnly(c) && !l.inGap(c) {
 				return c
 			}
 		}
 	}
 	return nil
+}
+
+// A gap of a line are moments of a branch that was left, after the fork of the line
+// that absorbed it, where something needs them: what died on that branch before such
+// a moment, and on the line that went on after it, did not live at the moment in
+// between, though its birth and its death say so. It is kept too long by that; but a
+// line that began in a gap does not absorb this one, for of what was kept there it
+// would take all to live on. l.d.mu is held.
+func (l *line) inGap(c *line) bool {
+	return slices.ContainsFunc(l.gaps, func(g stretch) bool {
+		return g.from <= c.fork && c.fork < g.to || g.from <= c.forkFrom && c.forkFrom < g.to
+	})
+}
+
+// gapAt adds the gap that comes about when c absorbs l; gaps where nothing is needed
+// any more are none. l.d.mu is held.
+func (l *line) gapAt(c *line) []stretch {
+	gaps := slices.Concat(l.gaps, c.gaps)
+	if !l.endsAt(c) {
+		gaps = append(gaps, stretch{c.forkFrom + 1, c.id})
+	}
+	return slices.DeleteFunc(gaps, func(g stretch) bool {
+		for _, p := range []*pinSet{&l.dataPins, &l.nodePins, &c.dataPins, &c.nodePins} {
+			if _, ok := rangeOf(p.at, g.from, g.to); ok {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// endsAt reports whether nothing needs what came on l after c forked from it.
+// l.d.mu is held.
+func (l *line) endsAt(c *line) bool {
+	if l.dataPins.after(c.fork) {
+		return false
+	}
+	for i, m := range l.nodePins.at {
+		if m > c.forkFrom && l.nodePins.n[i] > l.asidePins.count(m) { // a root aside needs no other nodes of its moment
+			return false
+		}
+	}
+	return true
 }
 
 // needsOnly reports whether the fork of c, and what that needs, are all that pins
@@ -152,6 +199,7 @@ func (e *Engine) takeOver(c *cut, heir, l *line) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if l.d == d {
+		heir.gaps = l.gapAt(heir)
 		if l.dropFork(heir); heir.fromAside {
 			e.discard(c.records, d, d.rootAt(heir.fork))
 		}
@@ -446,7 +494,8 @@ func (e *Engine) replayFrom(p segment.Position) segment.Position {
 }
 
 // thinCheckpoints forgets the checkpoints whose operations nobody can read any
-// more. The gate is held exclusively.
+// more: all before the floor, for replays of what changes again begin at the first
+// that is left. The gate is held exclusively.
 func (e *Engine) thinCheckpoints(c *cut) {
 	n := 0
 	for n+1 < len(e.checkpoints) && e.checkpoints[n+1].pos.Seq <= c.floor.Seq {

@@ -168,8 +168,8 @@ func (w *writer) count() uint64 {
 	return w.began
 }
 
-// Writers, readers, snapshots, clones, views, rollbacks, checkpoints and drains
-// at the same time: every byte read is right, and so is the pool afterwards.
+// Writers, readers, snapshots, clones, views, rollbacks, checkpoints, drains and
+// horizons that move, at the same time: every byte read is right, and so is the pool afterwards.
 func TestCrowd(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -200,9 +200,13 @@ func TestCrowd(t *testing.T) {
 	})
 	takers(c, writers, seed)
 	rollers(c, seed)
+	pruned, cloned := forgetters(c, writers, seed)
 	time.Sleep(5 * time.Second)
 	c.stop.Store(true)
 	c.group.Wait()
+	if t.Logf("%d horizons moved, %d clones of the past", pruned.Load(), cloned.Load()); pruned.Load() == 0 || cloned.Load() == 0 {
+		t.Error("nothing was forgotten, or no past was looked at")
+	}
 	for _, w := range writers {
 		if err := w.verify(w.v, w.now); err != nil {
 			t.Error(err)
@@ -289,7 +293,7 @@ func takers(c *crowd, writers []*writer, seed uint64) {
 		}
 		to := counts(writers)
 		time.Sleep(time.Millisecond) // so that it is the past
-		return c.lookPast(m.Dataset, atLSN(m.LSN), writers, d, from, to)
+		return forgot(c.lookPast(m.Dataset, atLSN(m.LSN), writers, d, from, to))
 	})
 }
 

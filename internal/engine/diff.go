@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"varve/internal/fail"
 	"varve/internal/tree"
@@ -49,7 +48,7 @@ func (e *Engine) Diff(ctx context.Context, dataset string, from, to when.Spec, f
 
 // diff visits the ranges in which w differs from v. Neighbours are joined.
 func (v *View) diff(ctx context.Context, w *View, fn func(Change) error) error {
-	ranges, err := unshared(v.vers, w.vers)
+	ranges, err := unsharedBlocks(v.vers, w.vers)
 	if err != nil {
 		return err
 	}
@@ -94,68 +93,26 @@ func (j *joiner) flush() error {
 	return j.fn(j.last)
 }
 
-// leafRange is a leaf of one version: blocks [from, to).
-type leafRange struct {
-	ref      tree.Ref
-	from, to uint64
-}
-
-func leaves(v *tree.Version) ([]leafRange, error) {
-	var out []leafRange
-	err := tree.Leaves(v, tree.Key{}, tree.MaxKey, func(n tree.Node) error {
-		from := keyBlock(n.First)
-		if len(out) > 0 {
-			out[len(out)-1].to = from
-		}
-		out = append(out, leafRange{n.Ref, from, noBlock})
-		return nil
-	})
-	return out, err
-}
-
-// unshared returns the ranges of blocks, widened to whole chunks, that lie in
+// unsharedBlocks returns the ranges of blocks, widened to whole chunks, that lie in
 // leaves which the versions do not have in common.
-func unshared(a, b *tree.Version) ([][2]uint64, error) {
-	la, err := leaves(a)
-	if err != nil {
-		return nil, err
-	}
-	lb, err := leaves(b)
+func unsharedBlocks(a, b *tree.Version) ([][2]uint64, error) {
+	ranges, err := unshared(a, b)
 	if err != nil {
 		return nil, err
 	}
 	var out [][2]uint64
-	own := func(ls, other []leafRange) {
-		common := make(map[uint64]bool, len(other))
-		for _, l := range other {
-			common[l.ref.Addr] = l.ref.Addr != 0 // in memory only: no address yet
+	for _, r := range ranges {
+		lo, hi := chunkStart(keyBlock(r.From)), uint64(noBlock)
+		if keyIno(r.To) == 0 {
+			hi = chunkEnd(keyBlock(r.To))
 		}
-		for _, l := range ls {
-			if !common[l.ref.Addr] {
-				out = append(out, [2]uint64{chunkStart(l.from), chunkEnd(l.to)})
-			}
-		}
-	}
-	own(la, lb)
-	own(lb, la)
-	slices.SortFunc(out, func(x, y [2]uint64) int {
-		switch {
-		case x[0] < y[0]:
-			return -1
-		case x[0] > y[0]:
-			return 1
-		}
-		return 0
-	})
-	merged := out[:0]
-	for _, r := range out {
-		if n := len(merged); n > 0 && r[0] <= merged[n-1][1] {
-			merged[n-1][1] = max(merged[n-1][1], r[1])
+		if n := len(out); n > 0 && lo <= out[n-1][1] {
+			out[n-1][1] = max(out[n-1][1], hi)
 			continue
 		}
-		merged = append(merged, r)
+		out = append(out, [2]uint64{lo, hi})
 	}
-	return merged, nil
+	return out, nil
 }
 
 // diffWindow is how many blocks are compared at a time.

@@ -232,3 +232,29 @@ func (e *Engine) FreeCount() int64 {
 	defer e.space.mu.Unlock()
 	return e.space.blocks
 }
+
+// DropViews closes the views that nobody uses.
+func (e *Engine) DropViews() {
+	e.views.dropIdle()
+	e.views.dropIdle()
+}
+
+// FreeData is how many blocks of data nobody needs, in segments that are there.
+func (e *Engine) FreeData() (blocks int64, err error) {
+	segs, err := e.store.List()
+	for _, x := range segs {
+		if err == nil {
+			err = segment.Inspect(e.store, e.super.pool, x.Number, func(f segment.Found) error {
+				for r := range f.Frame.Runs() {
+					for i := r.First; r.Kind == segment.Data && i < r.First+r.N; i++ {
+						if e.space.isFree(f.Frame.PayloadAddr(i)) {
+							blocks++
+						}
+					}
+				}
+				return nil
+			})
+		}
+	}
+	return blocks, err
+}

@@ -35,13 +35,14 @@ func (s *sim) reach(id, lsn uint64) reach {
 			}
 		}
 	}
+	r := always
 	if s.m.horizons[s.m.last()][id] > lsn {
-		return s.pinned(id, lsn)
+		r = s.pinned(id, lsn)
 	}
 	if passed {
-		return maybe
+		return min(r, maybe)
 	}
-	return always
+	return r
 }
 
 // pinned says what becomes of a moment that is behind its dataset's horizon.

@@ -23,6 +23,7 @@ type line struct {
 	d              *dataset
 	id             uint64    // the operation that made it
 	spans          []stretch // of moments: its own, and those of the lines that it absorbed
+	gaps           []stretch // see inGap
 	parent         *line
 	fork, forkFrom uint64 // the moment of the parent, and the parent's root that the first tree was made from
 	fromAside      bool   // or from the root aside at the fork, which shares nodes with that one

@@ -38,6 +38,9 @@ func (p *pinSet) count(m uint64) int {
 	return 0
 }
 
+// after reports whether there is a pin after a moment.
+func (p *pinSet) after(m uint64) bool { return len(p.at) > 0 && p.at[len(p.at)-1] > m }
+
 // total is how many pins there are.
 func (p *pinSet) total() (n int) {
 	for _, k := range p.n {

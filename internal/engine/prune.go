@@ -142,8 +142,12 @@ func (e *Engine) foresee(p plan) (out []foresight) {
 			f.horizon = math.MaxUint64
 		}
 		for x := l; x.continues() && over(x.parent) && x.parent.children == 1; x = x.parent {
+			stay := p.stay(x.parent)
+			if x.parent.inGap(x) {
+				break
+			}
 			f.merges, f.fork = true, x.parent.fork
-			for _, m := range p.stay(x.parent) {
+			for _, m := range stay {
 				if m != x.fork || x.parent.dataPins.count(m)-x.parent.views.count(m) > 1 {
 					f.others = append(f.others, m)
 				}

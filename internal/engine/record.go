@@ -29,7 +29,7 @@ import (
 //	Y dataset  id         root moment u | next key 16 | end key 16 | born u | counts u8
 //	L dataset  at         root moment u | born u | next key 16
 //	N dataset  id         goes on u8 | from aside u8 | parent's dataset u | parent's id u | fork u | fork from u |
-//	                      stretches u | each: from u | to u
+//	                      stretches u | each: from u | to u | gaps u | each: from u | to u
 //	C 0        number     cut u | time u | age u | base u8 | position 28
 //	M 0        segment<<8|piece  the blocks that are free: a bit each, low bits first, of 4096
 //	G 0        segment    data u | nodes u | deaths u | records u (bytes) | first lsn u | last lsn u |
@@ -209,6 +209,10 @@ func lineRecord(l *line) []byte {
 	for _, s := range l.spans {
 		b = putUvarints(b, s.from, s.to)
 	}
+	b = putUvarints(b, uint64(len(l.gaps)))
+	for _, s := range l.gaps {
+		b = putUvarints(b, s.from, s.to)
+	}
 	return b
 }
 
@@ -220,6 +224,9 @@ func parseLine(d *dataset, id uint64, v []byte) (l *line, dataset, parent uint64
 	n := r.Uvarint()
 	for r.Bad = r.Bad || n == 0; n > 0 && !r.Bad; n-- {
 		l.spans = append(l.spans, stretch{r.Uvarint(), r.Uvarint()})
+	}
+	for n = r.Uvarint(); n > 0 && !r.Bad; n-- {
+		l.gaps = append(l.gaps, stretch{r.Uvarint(), r.Uvarint()})
 	}
 	l.led.fork = l.fork
 	l.estate.init()

@@ -12,61 +12,86 @@ type KeyRange struct{ From, To tree.Key }
 // Unshared returns the ranges of keys, in order, outside of which v and w,
 // views of one share or of its clones, are the same: those of the leaves that
 // they do not have in common. What is inside may be the same too.
-func (v *View) Unshared(w *View) ([]KeyRange, error) {
-	a, err := leafKeys(v.vers)
+func (v *View) Unshared(w *View) ([]KeyRange, error) { return unshared(v.vers, w.vers) }
+
+// unshared goes down level by level, and looks only below nodes that the versions
+// do not have in common: what it costs depends on what changed, not on how large the
+// trees are.
+func unshared(v, w *tree.Version) ([]KeyRange, error) {
+	level, err := tree.Height(v)
 	if err != nil {
 		return nil, err
 	}
-	b, err := leafKeys(w.vers)
+	other, err := tree.Height(w)
 	if err != nil {
 		return nil, err
 	}
-	out := append(without(a, b), without(b, a)...)
-	slices.SortFunc(out, func(x, y KeyRange) int { return slices.Compare(x.From[:], y.From[:]) })
-	merged := out[:0]
-	for _, r := range out {
-		if n := len(merged); n > 0 && !merged[n-1].To.Less(r.From) {
-			if merged[n-1].To.Less(r.To) {
-				merged[n-1].To = r.To
+	ranges := []KeyRange{{tree.Key{}, tree.MaxKey}}
+	for level = max(0, min(level, other)); level >= 0; level-- {
+		var out []KeyRange
+		for _, r := range ranges {
+			a, err := row(v, level, r)
+			if err != nil {
+				return nil, err
+			}
+			b, err := row(w, level, r)
+			if err != nil {
+				return nil, err
+			}
+			out = append(append(out, without(a, b)...), without(b, a)...)
+		}
+		ranges = joined(out)
+	}
+	return ranges, nil
+}
+
+// joined sorts ranges and joins those that touch.
+func joined(list []KeyRange) []KeyRange {
+	slices.SortFunc(list, func(x, y KeyRange) int { return slices.Compare(x.From[:], y.From[:]) })
+	out := list[:0]
+	for _, r := range list {
+		if n := len(out); n > 0 && !out[n-1].To.Less(r.From) {
+			if out[n-1].To.Less(r.To) {
+				out[n-1].To = r.To
 			}
 			continue
 		}
-		merged = append(merged, r)
+		out = append(out, r)
 	}
-	return merged, nil
+	return out
 }
 
-// leafSpan is a leaf and the keys that belong into it.
-type leafSpan struct {
+// rowNode is a node and the keys that belong into it.
+type rowNode struct {
 	addr uint64 // 0: it is in memory only
 	KeyRange
 }
 
-func leafKeys(v *tree.Version) ([]leafSpan, error) {
-	var out []leafSpan
-	err := tree.Leaves(v, tree.Key{}, tree.MaxKey, func(n tree.Node) error {
-		from := n.First
-		if len(out) > 0 {
-			out[len(out)-1].To = from
-		} else {
-			from = tree.Key{}
+// row returns the nodes of a level in a range. Together they cover it.
+func row(v *tree.Version, level int, r KeyRange) ([]rowNode, error) {
+	var out []rowNode
+	err := tree.Row(v, level, r.From, r.To, func(n tree.Node) error {
+		s := rowNode{n.Ref.Addr, r}
+		if k := len(out); k > 0 {
+			s.From = n.First
+			out[k-1].To = n.First
 		}
-		out = append(out, leafSpan{n.Ref.Addr, KeyRange{from, tree.MaxKey}})
+		out = append(out, s)
 		return nil
 	})
 	return out, err
 }
 
-// without returns the ranges of those leaves that others does not have.
-func without(leaves, others []leafSpan) []KeyRange {
+// without returns the ranges of those nodes that others does not have.
+func without(nodes, others []rowNode) []KeyRange {
 	common := make(map[uint64]bool, len(others))
-	for _, l := range others {
-		common[l.addr] = l.addr != 0
+	for _, n := range others {
+		common[n.addr] = n.addr != 0
 	}
 	var out []KeyRange
-	for _, l := range leaves {
-		if !common[l.addr] {
-			out = append(out, l.KeyRange)
+	for _, n := range nodes {
+		if !common[n.addr] {
+			out = append(out, n.KeyRange)
 		}
 	}
 	return out

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -156,5 +157,33 @@ func TestUncleanWithoutJournal(t *testing.T) {
 	plant.Must(t, err)
 	if w := fmt.Sprint(f.Warnings()); !strings.Contains(w, "not unmounted") {
 		t.Error(w)
+	}
+}
+
+// TestLargeBlocks: the same tree in blocks of 64 KiB, which hardly any kernel mounts, has
+// the same contents as in blocks of 4 KiB, in files and in a large directory.
+func TestLargeBlocks(t *testing.T) {
+	tree := t.TempDir()
+	plant.Tree(t, tree)
+	for _, name := range []string{"big", "sparse", "tail", "empty"} { // whose holes depend on the blocks
+		plant.Must(t, os.Remove(filepath.Join(tree, name)))
+	}
+	for i := range 2000 {
+		plant.Must(t, os.WriteFile(filepath.Join(tree, "deep", strings.Repeat("n", 40)+fmt.Sprint(i)), nil, 0o600))
+	}
+	var walked [2]plant.Walked
+	var found [2][]string
+	for k, block := range []string{"4096", "65536"} {
+		f := opened(t, image(t, tree, "64M", "-t", "ext4", "-b", block, "-m", "0", "-N", "4096", "-O", "^has_journal"))
+		var err error
+		walked[k], err = plant.Walk(f, 1<<20)
+		plant.Must(t, err)
+		for name, i := range names(t, f) {
+			found[k] = append(found[k], fmt.Sprintf("%s %o", name, i.Mode))
+		}
+		slices.Sort(found[k])
+	}
+	if walked[0].Contents != walked[1].Contents || len(found[0]) < 2000 || !slices.Equal(found[0], found[1]) {
+		t.Errorf("%d and %d names, contents %x and %x", len(found[0]), len(found[1]), walked[0].Contents, walked[1].Contents)
 	}
 }

@@ -84,7 +84,7 @@ func TestFlippedBits(t *testing.T) {
 			plant.Must(t, err)
 			r := rand.New(rand.NewPCG(1, 2))
 			unseen := 0
-			for range 2000 {
+			for range 400 {
 				part := m.Read[r.IntN(len(m.Read))]
 				at := part[0] + r.Int64N(part[1]-part[0])
 				got, _, err := walk(base, map[int64]byte{at: base[at] ^ 1<<r.IntN(8)})

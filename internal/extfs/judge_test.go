@@ -186,8 +186,12 @@ func compareXattrs(t *testing.T, f *FS, path string, i *dump.Inode) {
 		t.Errorf("%s: %v", path, err)
 		return
 	}
+	n, err := unix.Llistxattr(path, nil)
+	if n == 0 && err == nil && len(got) == 0 {
+		return
+	}
 	buf := make([]byte, 1<<17)
-	n, err := unix.Llistxattr(path, buf)
+	n, err = unix.Llistxattr(path, buf)
 	if err != nil {
 		t.Errorf("%s: %v", path, err)
 		return
@@ -260,7 +264,7 @@ func compareContents(t *testing.T, f *FS, path string, i *dump.Inode) {
 		t.Errorf("%s: data in %v, the kernel says %v", path, ours, kernels)
 	}
 	for _, piece := range [...]int{1 << 18, 5003} {
-		if piece < 1<<18 && i.Size > 1<<20 {
+		if piece < 1<<18 && (i.Size > 1<<18 || i.Size < 4096) {
 			continue
 		}
 		compareBytes(t, contents, file, path, piece, append(ours, [2]uint64{max(i.Size, 100) - 100, i.Size + 100}))
@@ -269,12 +273,11 @@ func compareContents(t *testing.T, f *FS, path string, i *dump.Inode) {
 
 func compareBytes(t *testing.T, contents dump.File, file *os.File, path string, piece int, ranges [][2]uint64) {
 	t.Helper()
+	piece = min(piece, int(ranges[len(ranges)-1][1])+4097)
 	got, want := make([]byte, piece), make([]byte, piece)
 	for _, r := range ranges {
 		for at := max(r[0], 4097) - 4097; at < r[1]+4097; at += uint64(piece) {
-			for i := range got {
-				got[i] = 0xaa
-			}
+			copy(got, "what must be overwritten")
 			clear(want)
 			if err := contents.Read(context.Background(), got, at); err != nil {
 				t.Errorf("%s: %v", path, err)

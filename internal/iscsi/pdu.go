@@ -18,9 +18,6 @@ import (
 const (
 	headerSize = 48
 	digestSize = 4
-
-	// maxAHS bounds additional headers: bytes. There are none that we need.
-	maxAHS = 255 * 4
 )
 
 // Opcodes, of initiators and of targets.
@@ -84,7 +81,6 @@ func (h header) lun() uint64          { return be.Uint64(h[8:]) }
 func (h header) tag() uint32          { return be.Uint32(h[16:]) }
 func (h header) word20() uint32       { return be.Uint32(h[20:]) }
 func (h header) cmdSN() uint32        { return be.Uint32(h[24:]) }
-func (h header) expStatSN() uint32    { return be.Uint32(h[28:]) }
 func (h header) cdb() []byte          { return h[32:48] }
 func (h header) put(at int, v uint32) { be.PutUint32(h[at:], v) }
 
@@ -111,9 +107,6 @@ const (
 
 // digests says which digests PDUs have after login.
 type digests struct{ header, data bool }
-
-// overhead bounds what a PDU has beside its data, without additional headers.
-const overhead = headerSize + 2*digestSize + 3
 
 // head returns where data begins in a PDU of ours.
 func (d digests) head() int {

@@ -164,6 +164,7 @@ func (s *taskSet) abort(c *conn, match func(*task) bool) int {
 	for _, t := range s.byTag {
 		if match(t) {
 			t.aborted = true
+			t.cmd.Cancel()
 			n++
 		}
 	}

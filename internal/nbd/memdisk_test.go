@@ -1,6 +1,7 @@
 package nbd
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"slices"
@@ -49,6 +50,13 @@ func newMemDisk(name string, size uint64) *memDisk {
 		data:   make([]byte, size),
 		stored: make([]bool, (size+blockSize-1)/blockSize),
 	}
+}
+
+// holds reports whether the disk has exactly this content.
+func (d *memDisk) holds(content []byte) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return bytes.Equal(d.data, content)
 }
 
 func (d *memDisk) fails(op string) error {

@@ -92,6 +92,8 @@ func TestNbdcopySparse(t *testing.T) {
 		t.Errorf("the copy of 512 KiB of data occupies %d bytes", used)
 	}
 	run(t, "nbdcopy", "--destination-is-zero", "nbd://"+addr+"/from", "nbd://"+addr+"/to")
+	to.mu.RLock()
+	defer to.mu.RUnlock()
 	if !bytes.Equal(to.data, from.data) || fmt.Sprint(to.stored) != fmt.Sprint(from.stored) {
 		t.Error("from disk to disk, holes or data were lost")
 	}

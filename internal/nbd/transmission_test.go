@@ -64,7 +64,7 @@ func TestReadWrite(t *testing.T) {
 			}
 			off += uint64(n) + 3*blockSize
 		}
-		if !bytes.Equal(d.data, model) {
+		if !d.holds(model) {
 			t.Error("the disk holds something else")
 		}
 	})
@@ -104,11 +104,13 @@ func TestCommands(t *testing.T) {
 		ok("zero", request{cmd: cmdWriteZeroes, flags: flagFastZero, off: 16384, n: 4096}, nil)
 		ok("zero, no hole", request{cmd: cmdWriteZeroes, flags: flagNoHole, off: 20480, n: 4096}, nil)
 		ok("cache", request{cmd: cmdCache, n: 1 << 20}, nil)
+		d.mu.RLock()
 		for i, want := range []bool{true, false, false, true, false, true, true} {
 			if d.stored[i] != want {
 				t.Errorf("block %d stored: %v", i, d.stored[i])
 			}
 		}
+		d.mu.RUnlock()
 		if d.caches.Load() != 1 {
 			t.Errorf("%d calls of Cache", d.caches.Load())
 		}

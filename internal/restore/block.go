@@ -43,6 +43,7 @@ type blocks struct {
 	lost  bool   // the last prefix was none
 	err   error  // what in ended with
 	zip   io.ReadCloser
+	known bool // a block was unpacked: the archive is not of LZO
 }
 
 // compressed makes s read the blocks after the first, whose header is h.
@@ -60,8 +61,16 @@ func (s *stream) compressed(h *dump.Header, o binary.ByteOrder) error {
 	b.w = copy(b.buf, s.buf[s.r+len(all):s.w])
 	s.w = s.r // it comes again, as the first piece
 	s.src, s.end = b, nil
+	if b.need(prefixSize) == prefixSize {
+		if packed, algorithm, _ := b.prefix(b.buf[b.r:]); packed && algorithm == algorithmLZO {
+			return errLZO // better said before anything is made
+		}
+	}
 	return nil
 }
+
+var errLZO = fail.New(fail.Unsupported, "the archive is compressed by LZO, which this program cannot read").
+	WithHint("make it anew with dump -z or -j, or restore it with a program that has LZO")
 
 // prefix reads the prefix of a block.
 func (b *blocks) prefix(p []byte) (packed bool, algorithm, length int) {
@@ -118,8 +127,11 @@ func (b *blocks) piece(p []byte) (int, bool, error) {
 	}
 	packed, algorithm, length := b.prefix(b.buf[b.r:])
 	if packed && algorithm == algorithmLZO {
-		return 0, false, fail.New(fail.Unsupported, "the archive is compressed by LZO, which this program cannot read").
-			WithHint("make it anew with dump -z or -j, or restore it with a program that has LZO")
+		if b.known || !b.followed(length) {
+			b.lost = true
+			return 0, false, errGap
+		}
+		return 0, false, errLZO
 	}
 	if b.need(prefixSize+length) < prefixSize+length {
 		b.r = b.w // the volume ends within a block
@@ -136,6 +148,7 @@ func (b *blocks) piece(p []byte) (int, bool, error) {
 		return 0, false, errGap
 	}
 	b.r += prefixSize + length
+	b.known = b.known || ok
 	if !ok {
 		clear(p[:b.size])
 	}

@@ -293,17 +293,25 @@ func (c *change) giveName(dir int, e entry) error {
 		c.files[e.ino] = c.files[e.ino] || err == nil
 		return err
 	}
-	for _, ref := range c.old.links(e.ino) {
-		from, ok, err := c.unmoved(ref)
-		if err != nil {
-			return err
-		}
-		if ok {
-			return c.link(from, link{dir, e.name})
-		}
+	from, ok, err := c.unmovedName(e.ino)
+	if err != nil {
+		return err
+	}
+	if ok {
+		return c.link(from, link{dir, e.name})
 	}
 	c.left++
 	return nil
+}
+
+// unmovedName returns a name of an inode that both trees have.
+func (c *change) unmovedName(ino uint32) (link, bool, error) {
+	for _, ref := range c.old.links(ino) {
+		if l, ok, err := c.unmoved(ref); ok || err != nil {
+			return l, ok, err
+		}
+	}
+	return link{}, false, nil
 }
 
 // unmoved returns a name of the old tree as one of the new, if it is there too.
@@ -327,6 +335,12 @@ func (c *change) unmoved(ref nameRef) (link, bool, error) {
 // clearStage removes the stage's names of inodes that have others.
 func (c *change) clearStage() error {
 	for ino, named := range c.files {
+		if !named {
+			var err error
+			if _, named, err = c.unmovedName(ino); err != nil {
+				return err
+			}
+		}
 		if !named {
 			continue // its data are nowhere else
 		}

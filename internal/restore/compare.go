@@ -252,7 +252,7 @@ func (r *restorer) compareObject(o *Object, d Dir, at []link) (s Stat, found []s
 			found = append(found, fmt.Sprintf("device %d,%d, and was %d,%d", s.Major, s.Minor, major, minor))
 		}
 	}
-	xattrs, lost, err := r.a.Xattrs()
+	xattrs, lost, err := r.xattrs()
 	if err != nil {
 		return s, nil, err
 	}
@@ -274,7 +274,7 @@ func (r *restorer) compareData(o *Object, d Dir, at []link) (string, error) {
 	}
 	defer f.Close()
 	c := &contents{f: f, buf: make([]byte, 64<<10)}
-	gone, err := r.a.Data(func(off uint64, p []byte) error {
+	gone, err := r.data(func(off uint64, p []byte) error {
 		if err := c.zeros(off); err != nil {
 			return err
 		}

@@ -231,6 +231,9 @@ func (w *walk) deliver(b, addr []byte) ([]byte, error) {
 		}
 		if bad {
 			w.lose(w.block, w.block+uint64(n))
+			if err := w.a.hurt(w.a.s.offset()+int64(at), "%d records are in a block that cannot be decompressed", n); err != nil {
+				return nil, err
+			}
 		} else if err := w.give(b[at : at+n*dump.RecordSize]); err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"crypto/rand"
+	"errors"
 	"io"
 	"slices"
 
@@ -52,8 +53,36 @@ func (r *restorer) cache() {
 	})
 }
 
+// readError is an error of reading the archive, which is no matter of one object.
+type readError struct{ error }
+
+// Unwrap returns the error itself.
+func (e *readError) Unwrap() error { return e.error }
+
+// data is Archive.Data, whose errors end the work.
+func (r *restorer) data(fn func(off uint64, p []byte) error) ([]Range, error) {
+	gone, err := r.a.Data(fn)
+	if err != nil {
+		err = &readError{err}
+	}
+	return gone, err
+}
+
+// xattrs is Archive.Xattrs, whose errors end the work.
+func (r *restorer) xattrs() ([]dump.Xattr, []string, error) {
+	list, lost, err := r.a.Xattrs()
+	if err != nil {
+		err = &readError{err}
+	}
+	return list, lost, err
+}
+
 // fatal reports whether an error is no matter of one object.
 func fatal(err error) bool {
+	var read *readError
+	if errors.As(err, &read) {
+		return true
+	}
 	switch fail.KindOf(err) {
 	case fail.Denied, fail.Exists, fail.Invalid, fail.NotFound, fail.Unsupported, fail.TooBig, fail.Busy, fail.Stale:
 		return false
@@ -264,7 +293,7 @@ func (r *restorer) makeFile(o *Object, d Dir, at []link) (lost []string, err err
 func (r *restorer) fill(f File, o *Object, at []link) ([]string, error) {
 	var failed error
 	end := uint64(0)
-	gone, err := r.a.Data(func(off uint64, p []byte) error {
+	gone, err := r.data(func(off uint64, p []byte) error {
 		if failed == nil {
 			_, failed = f.WriteAt(p, int64(off))
 		}
@@ -278,7 +307,7 @@ func (r *restorer) fill(f File, o *Object, at []link) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	xattrs, lost, err := r.a.Xattrs()
+	xattrs, lost, err := r.xattrs()
 	if err != nil {
 		return nil, err
 	}
@@ -300,7 +329,7 @@ func (r *restorer) fill(f File, o *Object, at []link) ([]string, error) {
 // target reads the target of a symbolic link.
 func (r *restorer) target(o *Object) (string, error) {
 	var b []byte
-	gone, err := r.a.Data(func(off uint64, p []byte) error {
+	gone, err := r.data(func(off uint64, p []byte) error {
 		if len(b)+len(p) <= maxTarget && off == uint64(len(b)) {
 			b = append(b, p...)
 		}
@@ -332,11 +361,11 @@ func (r *restorer) makeOther(o *Object, d Dir, name string) ([]string, error) {
 		return nil, err
 	}
 	if o.Type != dump.ModeLink {
-		if _, err := r.a.Data(func(uint64, []byte) error { return nil }); err != nil {
+		if _, err := r.data(func(uint64, []byte) error { return nil }); err != nil {
 			return nil, err
 		}
 	}
-	xattrs, lost, err := r.a.Xattrs()
+	xattrs, lost, err := r.xattrs()
 	if err != nil {
 		return nil, err
 	}
@@ -365,7 +394,7 @@ func (r *restorer) makeOther(o *Object, d Dir, name string) ([]string, error) {
 
 // metaOnly sets the attributes of a file whose data did not change.
 func (r *restorer) metaOnly(o *Object, d Dir, name string) ([]string, error) {
-	xattrs, lost, err := r.a.Xattrs()
+	xattrs, lost, err := r.xattrs()
 	if err != nil {
 		return nil, err
 	}
@@ -378,7 +407,7 @@ func (r *restorer) metaOnly(o *Object, d Dir, name string) ([]string, error) {
 
 // readOnly reads all of an object, and makes nothing.
 func (r *restorer) readOnly(o *Object, at []link) ([]string, error) {
-	gone, err := r.a.Data(func(_ uint64, p []byte) error {
+	gone, err := r.data(func(_ uint64, p []byte) error {
 		r.out.Bytes += uint64(len(p))
 		return r.progress()
 	})
@@ -390,7 +419,7 @@ func (r *restorer) readOnly(o *Object, at []link) ([]string, error) {
 			return nil, err
 		}
 	}
-	_, lost, err := r.a.Xattrs()
+	_, lost, err := r.xattrs()
 	return lost, err
 }
 

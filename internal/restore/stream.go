@@ -72,9 +72,9 @@ func (s *stream) peek(n int) ([]byte, error) {
 	return s.buf[s.r : s.r+n], nil
 }
 
-// skip passes n bytes that were peeked at.
+// skip passes n bytes that were peeked at, or what there is.
 func (s *stream) skip(n int) {
-	s.r += n
+	s.r = min(s.r+n, s.w)
 	for len(s.bad) > 0 && s.bad[0].to <= s.offset() {
 		s.bad = s.bad[1:]
 	}

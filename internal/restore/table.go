@@ -116,10 +116,8 @@ func readTable(r io.Reader) (*table, error) {
 	fs := make([]byte, head[32])
 	err := s.full(fs)
 	t.filesystem = string(fs)
-	for range binary.LittleEndian.Uint32(head[28:]) {
-		if err == nil {
-			err = t.names.readDir(s)
-		}
+	for n := binary.LittleEndian.Uint32(head[28:]); n > 0 && err == nil; n-- {
+		err = t.names.readDir(s)
 	}
 	if err == nil {
 		want := s.sum.Sum32()

@@ -117,6 +117,10 @@ func (c *Command) stopped() bool {
 	return c.cancel.Load() || c.epoch != c.a.epoch.Load()
 }
 
+// Cancel asks a command to give up, and does not wait until it has: it comes to
+// Abort the sooner. Execute then tells Aborted, or that it was done before.
+func (c *Command) Cancel() { c.cancel.Store(true) }
+
 // Abort aborts one command (ABORT TASK): it returns when the command is not in
 // Execute, and a later Execute of it touches nothing and tells Aborted. A
 // command whose Execute had returned true is not changed by it.

@@ -36,7 +36,6 @@ func TestPowerOn(t *testing.T) {
 	if a := n.do(inquiry, nil); a.status != Good || len(a.data) != 96 {
 		t.Fatalf("INQUIRY: %+v", a)
 	}
-	tur := make([]byte, 6)
 	if a := n.do(tur, nil); a.sense != (sense{key: 6, asc: 0x29}) {
 		t.Fatalf("the first TEST UNIT READY: %+v", a)
 	}

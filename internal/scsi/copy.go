@@ -119,17 +119,15 @@ func runCopy(c *Command, _, out []byte, _ bool) bool {
 }
 
 // parseUnits reads target descriptors of type E4, a unit by its designator; what
-// the nexus does not see is nil, and fails only when it is used.
+// the nexus does not see is nil, and fails only when it is used. The type of unit
+// identifier in the flags is obsolete, and ignored.
 //
-//	e4 | type of id | port 2 | code set | kind | 0 | length | designator 20 | 0 | block length 3
+//	e4 | flags | port 2 | code set | kind | 0 | length | designator 20 | 0 | block length 3
 func parseUnits(c *Command, p []byte) ([]*attachment, sense) {
 	var list []*attachment
 	for ; len(p) > 0; p = p[copyUnitSize:] {
 		if p[0] != 0xe4 {
 			return nil, senseUnitType
-		}
-		if p[1]>>6 != 0 { // LU ID TYPE: only by unit number
-			return nil, senseCDB // so the test programs want it, not 26/00
 		}
 		var found *attachment
 		if p[1]&0x20 == 0 && p[4]&0x0f == 1 && p[5]&0x3f == 3 && p[7] == 16 {

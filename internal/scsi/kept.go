@@ -35,6 +35,9 @@ func decodeKept(b []byte) (pr persistent, z sanitize, err error) {
 	if len(b) < 2 || b[0] != 1 || b[1] > keptReservations|keptErasing|keptUnrestricted {
 		return pr, z, errState
 	}
+	if b[1]&(keptErasing|keptUnrestricted) == keptUnrestricted {
+		return pr, z, errState
+	}
 	z.failed, z.unrestricted = b[1]&keptErasing != 0, b[1]&keptUnrestricted != 0
 	if b[1]&keptReservations != 0 {
 		err = pr.decode(b[2:])

@@ -147,7 +147,7 @@ func (b *bank) audit(c *Cache, r *rand.Rand) error {
 		if err := sum(v.Blocking()); err != nil {
 			return fmt.Errorf("version %d: %w", v.Moment(), err)
 		}
-		if err := Leaves(v, Key{}, MaxKey, func(Node) error { return nil }); err != nil {
+		if err := Row(v, 0, Key{}, MaxKey, func(Node) error { return nil }); err != nil {
 			return err
 		}
 	}

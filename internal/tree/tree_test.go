@@ -294,12 +294,12 @@ func TestWalk(t *testing.T) {
 	c2 := NewCache(d, 1<<20)
 	v2 := c2.OpenVersion(grown(t, d, 50000, "fourteen bytes"))
 	n := 0
-	must(t, Leaves(v2, Key{}, MaxKey, func(Node) error { n++; return nil }))
+	must(t, Row(v2, 0, Key{}, MaxKey, func(Node) error { n++; return nil }))
 	if n != leaves || d.reads-reads != nodes-leaves {
 		t.Fatalf("%d leaves of %d, %d reads", n, leaves, d.reads-reads)
 	}
 	n = 0
-	must(t, Leaves(v2, key(1000), key(1001), func(Node) error { n++; return nil }))
+	must(t, Row(v2, 0, key(1000), key(1001), func(Node) error { n++; return nil }))
 	if n != 1 {
 		t.Fatal(n, "leaves for one key")
 	}

@@ -20,35 +20,49 @@ var SkipNode = errors.New("skip what is below the node")
 // children, in key order; it reads each, waiting for the disk. An error of
 // fn ends the walk and is returned, except SkipNode.
 func Walk(v *Version, lo, hi Key, fn func(Node) error) error {
-	w := walker{c: v.c, root: &v.root, lo: lo, hi: hi, fn: fn, leaves: true}
+	w := walker{c: v.c, root: &v.root, lo: lo, hi: hi, fn: fn}
 	return w.start()
 }
 
-// Leaves calls fn for every leaf of v that overlaps [lo, hi), in key order,
-// without reading it: Count is 0, and First is where its keys may begin. It
-// waits for the disk where inner nodes have to be read.
-func Leaves(v *Version, lo, hi Key, fn func(Node) error) error {
-	w := walker{c: v.c, root: &v.root, lo: lo, hi: hi, fn: func(n Node) error {
-		if n.Level > 0 {
+// Row calls fn for every node of a level of v that overlaps [lo, hi), in key order,
+// without reading it, unless it is the root: Count is 0, and First is where its keys
+// may begin. It waits for the disk where nodes above have to be read. A tree that is
+// lower has none.
+func Row(v *Version, level int, lo, hi Key, fn func(Node) error) error {
+	w := walker{c: v.c, root: &v.root, lo: lo, hi: hi, floor: level + 1, fn: func(n Node) error {
+		if n.Level != level {
 			return nil
 		}
 		n.Count = 0
-		return fn(n)
+		if err := fn(n); err != nil {
+			return err
+		}
+		return SkipNode
 	}}
 	return w.start()
+}
+
+// Height returns the level of v's root, -1 of an empty tree.
+func Height(v *Version) (level int, err error) {
+	level = -1
+	w := walker{c: v.c, root: &v.root, hi: MaxKey, fn: func(n Node) error {
+		level = n.Level
+		return SkipNode
+	}}
+	return level, w.start()
 }
 
 // Nodes calls fn for every node of v as Walk does, without reading leaves: their
 // Count is 0, and First is where their keys may begin.
 func Nodes(v *Version, fn func(Node) error) error {
-	w := walker{c: v.c, root: &v.root, hi: MaxKey, fn: fn}
+	w := walker{c: v.c, root: &v.root, hi: MaxKey, floor: 1, fn: fn}
 	return w.start()
 }
 
 // nodesBelow calls fn for the node on disk at a link and for all below it,
 // without reading leaves.
 func (c *Cache) nodesBelow(l link, fn func(Ref)) error {
-	w := walker{c: c, root: &l, hi: MaxKey, fn: func(n Node) error {
+	w := walker{c: c, root: &l, hi: MaxKey, floor: 1, fn: func(n Node) error {
 		fn(n.Ref)
 		return nil
 	}}
@@ -63,7 +77,7 @@ type walker struct {
 	root   *link
 	lo, hi Key
 	fn     func(Node) error
-	leaves bool // read them
+	floor  int // the lowest level that is read
 	way    []int
 }
 
@@ -95,7 +109,7 @@ func (w *walker) visit() error {
 		if i+1 < len(n.children) && !w.lo.Less(n.children[i+1].First) || i > 0 && !child.First.Less(w.hi) {
 			continue
 		}
-		if child.Level == 0 && !w.leaves {
+		if child.Level < w.floor {
 			if err = w.fn(child); err == SkipNode {
 				err = nil
 			}

@@ -45,6 +45,9 @@ func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == "nfs" {
 		return nfsCommand(ctx, args[1:])
 	}
+	if len(args) > 0 && args[0] == "iscsi" {
+		return iscsiCommand(ctx, args[1:])
+	}
 	if len(args) > 0 && args[0] == "dump" {
 		return dumpCommand(ctx, args[1:])
 	}
@@ -58,7 +61,7 @@ func run(ctx context.Context, args []string) error {
 		return askLog(args[1:])
 	}
 	if len(args) == 0 || args[0] != "nbd" {
-		return errors.New("usage: ./test/bench nbd|nfs|scale|space|log|replay|dump [-seconds N] [-rounds N] [-only REGEXP] [-dir DIR]; -help names all flags")
+		return errors.New("usage: ./test/bench nbd|nfs|iscsi|scale|space|log|replay|dump [-seconds N] [-rounds N] [-only REGEXP] [-dir DIR]; -help names all flags")
 	}
 	flags := flag.NewFlagSet("bench nbd", flag.ContinueOnError)
 	rounds := flags.Int("rounds", 3, "times that each server runs each workload")

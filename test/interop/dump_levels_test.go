@@ -39,6 +39,8 @@ func TestDumpShareLevels(t *testing.T) {
 			w.file("/turns", "a file")
 			w.mkdir("/moves", 0o755)
 			w.file("/moves/inside", "goes along")
+			w.file("/dir/two", "two names")
+			w.link("/dir/two", "/many/two-too")
 			w.mkdir("/gone", 0o755)
 			w.file("/gone/too", "x")
 			zero := take(0)
@@ -68,8 +70,10 @@ func TestDumpShareLevels(t *testing.T) {
 			w.rename("/large", "/many/large") // a name moves, its file stays
 			w.remove("/moved/large")          // the name that came first goes
 			w.rename("/turns", "/turned")     //
-			w.file("/turns", "a file again")  //
-			w.remove("/fifo")                 //
+			w.remove("/many/two-too")         // the name that its inode knows
+			w.write(w.at("/dir/two"), "changed", 2)
+			w.file("/turns", "a file again") //
+			w.remove("/fifo")                //
 			w.mknod("/fifo", inode.ModeChar, 1, 5)
 			size := uint64(10)
 			w.set("/many/moves/s", fs.SetAttr{Size: &size})

@@ -4,6 +4,7 @@ package plant
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -19,12 +20,9 @@ import (
 // Noise returns n bytes that no other seed gives.
 func Noise(seed, n int) []byte {
 	r := rand.New(rand.NewPCG(uint64(seed), 7))
-	p := make([]byte, n+8)
-	for i := 0; i < n; i += 8 {
-		v := r.Uint64()
-		for k := range 8 {
-			p[i+k] = byte(v >> (8 * k))
-		}
+	p := make([]byte, 0, n+8)
+	for len(p) < n {
+		p = binary.LittleEndian.AppendUint64(p, r.Uint64())
 	}
 	return p[:n]
 }

@@ -21,13 +21,35 @@ var (
 	shareKills   = suite{pkg: "./test/power", run: "^TestKillSharesUnderLoad$"}
 	nfsClients   = suite{pkg: "./test/interop", run: "^TestNFS(Repeat|Rollback|Permissions)$"}
 	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
+	dumpChains   = suite{pkg: "./test/interop", run: "^TestDump(ShareLevels|BaseMissing)$"}
+	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails)$"}
+	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|CommandOrder|CHAP)$"}
 	slotTests    = suite{pkg: "./internal/segstore/compact", run: "^Test(HigherSlotWins|RotIsNotSpread|DamagedSlot|Pending|HalfMadeSlotHoldsRemoval|ReadMeetsMove)$"}
+	extCorners   = suite{pkg: "./internal/extfs", run: "^TestExtents$"}
+	extJournals  = suite{pkg: "./internal/extfs", run: "^(TestTornJournal|TestDirtyJournal)$/^(|v1|none)$"}
+	extDamage    = suite{pkg: "./internal/extfs", run: "^TestFlippedBits$"}
+	ufsHoles     = suite{pkg: "./internal/ufs", run: "^TestHoles$"}
 	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Draft|HistoryStays)"}
 	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}
 )
 
 // faults is what the tests must notice.
 var faults = []fault{
+	{
+		name: "reinstatement-does-not-wait", what: "a new iSCSI session begins while writes of the one before are under way",
+		edits: []edit{{"internal/iscsi/sessions.go", "if err := old.waitEnded(ctx); err != nil {", "if err := ctx.Err(); err != nil {"}},
+		tests: sessions,
+	},
+	{
+		name: "commands-out-of-order", what: "iSCSI commands are executed as they come, not in the order of CmdSN",
+		edits: []edit{{"internal/iscsi/control.go", "case sn != next:", "case sn != next && h == nil:"}},
+		tests: sessions,
+	},
+	{
+		name: "chap-believes", what: "the name of a user is proof enough",
+		edits: []edit{{"internal/iscsi/chap.go", "if right&subtle", "if 1&subtle"}, {"internal/iscsi/chap.go", "right := subtle.ConstantTimeCompare(response, good)", "_ = subtle.ConstantTimeCompare(response, good)"}},
+		tests: sessions,
+	},
 	{
 		name: "commit-without-sync", what: "a commit writes and does not sync",
 		edits: []edit{{"internal/segment/commit.go", "if err = l.store.Sync(n); err != nil {", "if _ = n; err != nil {"}},
@@ -448,6 +470,56 @@ var faults = []fault{
 		name: "moved-while-read", what: "a read counts though its block was moved away, and punched, meanwhile",
 		edits: []edit{{"internal/segstore/compact/read.go", "		if s.lookup(n) == h {\n", "		if s.lookup(n) != nil {\n"}},
 		tests: slotTests,
+	},
+	{
+		name: "dump-ends-in-hole", what: "the last record of a file in an archive may be a hole",
+		edits: []edit{{"internal/dump/pack.go", "if last && h.Addr[n-1] == 0 {", "if false && last {"}},
+		tests: dumpBytes,
+	},
+	{
+		name: "dump-damage-as-zeros", what: "a file that cannot be read is in the archive all the same",
+		edits: []edit{{"internal/dump/write.go", "	if b.err != nil {\n		return b.err\n	}\n", ""}},
+		tests: dumpBytes,
+	},
+	{
+		name: "dump-forgets-deletions", what: "what was removed since the base stays in the map of inodes in use",
+		edits: []edit{{"internal/chain/level.go", "			s.used.Clear(num)\n", ""}},
+		tests: dumpChains,
+	},
+	{
+		name: "dump-trusts-newest-name", what: "a changed file is only looked for where its newest name was",
+		edits: []edit{{"internal/chain/level.go", "if len(links) > 0 || found.Count() < files.Count() {", "if false && found == nil {"}},
+		tests: dumpChains,
+	},
+	{
+		name: "dump-base-unfinished", what: "a dump that was never finished serves as a base",
+		edits: []edit{{"internal/chain/record.go", "if !r.Open && r.Level < level &&", "if r.Level < level &&"}},
+		tests: dumpChains,
+	},
+	{
+		name: "ext-unwritten-shown", what: "what was deleted shows through the unwritten extents of an ext4 image",
+		edits: []edit{{"internal/extfs/extents.go", "	if unwritten {\n		return nil", "	if false && unwritten {\n		return nil"}},
+		tests: extCorners,
+	},
+	{
+		name: "ext-revokes-ignored", what: "replay of a journal in memory brings blocks back that were freed and used anew",
+		edits: []edit{{"internal/extfs/journal.go", "; ok && !later(t.from.sequence, sequence) {", "; false && ok && !later(t.from.sequence, sequence) {"}},
+		tests: extJournals,
+	},
+	{
+		name: "ext-torn-commit-counts", what: "a transaction counts whose commit has a wrong checksum",
+		edits: []edit{{"internal/extfs/journalscan.go", "case !t.suspect && j.commitSum(p, t):", "case !t.suspect:"}},
+		tests: extJournals,
+	},
+	{
+		name: "ext-inode-unchecked", what: "a wrong bit in an inode of an ext4 image passes",
+		edits: []edit{{"internal/extfs/inode.go", "	if sum != want {\n", "	if false && sum != want {\n"}},
+		tests: extDamage,
+	},
+	{
+		name: "map-in-circles", what: "a file is as long as its map of blocks leads in circles",
+		edits: []edit{{"internal/blockmap/blockmap.go", "b.seen > limit+limit/64+64 {", "b.seen > limit<<20 {"}},
+		tests: ufsHoles,
 	},
 	{
 		name: "replay-loses-an-op", what: "one operation in a hundred is not repeated",

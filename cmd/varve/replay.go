@@ -75,25 +75,18 @@ second WHEN. Columns for -o: what, path, was, as of "varve undo".`,
 		if err := how(); err != nil {
 			return err
 		}
-		if file != "" && strings.Contains(args[0], "..") {
-			return fail.New(fail.Invalid, "%q is a range; the operations of a file have their own", args[0]).WithHint("write %s@WHEN", name)
-		}
 		if file != "" {
+			if strings.Contains(args[0], "..") {
+				return fail.New(fail.Invalid, "%q is a range; the operations of a file have their own", args[0]).WithHint("write %s@WHEN", name)
+			}
 			return a.replayFile(c, file, name, from, o)
 		}
 		o.From, o.To = from, to
-		for _, x := range []struct {
-			text string
-			f    **oplog.Filter
-		}{{only, &o.Only}, {exclude, &o.Exclude}} {
-			if x.text == "" {
-				continue
-			}
-			f, err := oplog.ParseFilter(x.text)
-			if err != nil {
-				return err
-			}
-			*x.f = &f
+		if o.Only, err = filterText(only); err != nil {
+			return err
+		}
+		if o.Exclude, err = filterText(exclude); err != nil {
+			return err
 		}
 		r, err := a.redoing(&o.Options, func() (*redo.Report, error) { return a.client().Replay(c.Context(), name, o) })
 		if err != nil {
@@ -106,10 +99,24 @@ second WHEN. Columns for -o: what, path, was, as of "varve undo".`,
 	f.StringVar(&file, "from", "", "repeat the operations in this file, or from stdin: -")
 	f.StringVar(&only, "only", "", "repeat only operations that this filter accepts")
 	f.StringVar(&exclude, "exclude", "", "leave out operations that this filter accepts")
-	for _, name := range []string{"to", "only", "exclude"} {
+	a.noCompletion(c, "to", "only", "exclude")
+	return c
+}
+
+// noCompletion keeps the shell from offering files for options.
+func (a *app) noCompletion(c *cobra.Command, names ...string) {
+	for _, name := range names {
 		c.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}
-	return c
+}
+
+// filterText reads a filter; nil if there is none.
+func filterText(text string) (*oplog.Filter, error) {
+	if text == "" {
+		return nil, nil
+	}
+	f, err := oplog.ParseFilter(text)
+	return &f, err
 }
 
 // replayFile repeats the operations of a file.

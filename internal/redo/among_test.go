@@ -28,7 +28,7 @@ type stroll struct {
 }
 
 func TestUndoAmongAll(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := newWorld(t)
 			s := &stroll{world: w, rng: rand.New(rand.NewPCG(seed, 2)), seen: map[string]map[uint64]map[string]string{}, names: []string{"home"}, done: map[string]int{}}

@@ -113,9 +113,9 @@ func TestCrash(t *testing.T) {
 		whole.f.Close()
 		whole.e.Abort()
 		was, is := 0, 0
-		for range 60 {
+		for range 40 {
 			w := newWreck(t, 7)
-			w.disk.CrashAfter(1 + luck.IntN(12))
+			w.disk.CrashAfter(1 + luck.IntN(16))
 			err := w.act(replay)
 			w.reboot(luck)
 			done := w.ended(replay)

@@ -142,7 +142,7 @@ func (s *stretch) steps(r *engine.OpReader, pick *picking, to uint64) source {
 				return err
 			}
 			n := engine.PayloadLen(op)
-			if len(b.steps) == batchOps || len(b.data)+n > cap(b.data) {
+			if len(b.steps) == batchOps || len(b.data)+n > cap(b.data) || b.values > batchValue {
 				if err := flush(); err != nil {
 					return err
 				}
@@ -164,6 +164,7 @@ func (s *stretch) steps(r *engine.OpReader, pick *picking, to uint64) source {
 			own.Extents = nil
 			step.Op = &own
 			b.steps = append(b.steps, step)
+			b.values += len(op.Value)
 			return nil
 		})
 		if err != nil {

@@ -138,12 +138,14 @@ func (r *Report) client(c *oplog.Client) {
 const (
 	batchOps   = 256
 	batchBytes = 4 << 20
+	batchValue = 1 << 20
 	batches    = 3
 )
 
 type batch struct {
-	steps []Step
-	data  []byte
+	steps  []Step
+	data   []byte
+	values int // bytes of what the operations carry besides
 }
 
 // spare are batches whose memory is used again.
@@ -151,7 +153,7 @@ var spare = sync.Pool{New: func() any { return &batch{data: make([]byte, 0, batc
 
 func (b *batch) put() {
 	clear(b.steps)
-	b.steps, b.data = b.steps[:0], b.data[:0]
+	b.steps, b.data, b.values = b.steps[:0], b.data[:0], 0
 	spare.Put(b)
 }
 

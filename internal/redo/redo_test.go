@@ -10,7 +10,7 @@ import (
 // Everything repeated is the present; what is repeated up to a moment is that
 // moment; and what is undone since a moment leads back to it.
 func TestReplayIsTheLine(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		w := newWorld(t)
 		one, two := w.author("one", seed, w.root), w.author("three", seed+100, w.root)
 		rng := rand.New(rand.NewPCG(seed, 1))

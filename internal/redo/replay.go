@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"varve/internal/engine"
+	"varve/internal/fail"
 	"varve/internal/oplog"
 	"varve/internal/when"
 )
@@ -35,6 +36,10 @@ func Replay(ctx context.Context, e *engine.Engine, c engine.Caller, dataset stri
 	}
 	if err != nil {
 		return r, err
+	}
+	if oldest := max(info.OldestLSN, info.CreatedLSN); r.From.LSN < oldest {
+		return r, fail.New(fail.OutsideHistory, "the operations after lsn %d are not kept any more; those after lsn %d are", r.From.LSN, oldest).
+			WithHint("begin at %s@lsn:%d", dataset, oldest)
 	}
 	s := &stretch{e: e, id: info.ID, from: r.From.LSN, pick: picker{only: o.Only, exclude: o.Exclude, until: r.To.LSN}}
 	total, _, err := s.survey(ctx, r.To.LSN)

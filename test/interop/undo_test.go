@@ -227,7 +227,7 @@ func TestDatabaseBeforeUpdate(t *testing.T) {
 	db := filepath.Join(t.TempDir(), "db")
 	sql := func(script string) string {
 		t.Helper()
-		return do(t, "python3", "-c", `import sqlite3, sys
+		return do(t, "/usr/bin/python3", "-c", `import sqlite3, sys
 c = sqlite3.connect(sys.argv[1])
 c.execute("pragma journal_mode=delete")
 for s in sys.argv[2].split(";"):

@@ -14,6 +14,7 @@ import (
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/files"
+	"varve/internal/redo"
 	"varve/internal/when"
 )
 
@@ -30,6 +31,9 @@ type Pool struct {
 	Retention Retention
 	Roots     []files.Entry         // of the shares that were made
 	Block     func(context.Context) // called within Check, Clean, Diff and Log, if set
+
+	Undone   redo.UndoOptions   // what was asked last
+	Replayed redo.ReplayOptions // the same
 
 	mu        sync.Mutex
 	lsn       uint64

@@ -9,6 +9,7 @@ import (
 
 // Undo finds one operation to undo, and a conflict, at Since.
 func (p *Pool) Undo(_ context.Context, c engine.Caller, dataset string, o redo.UndoOptions) (*redo.Report, error) {
+	p.Undone = o
 	from, err := p.Resolve(dataset, o.Since)
 	if err != nil {
 		return nil, err
@@ -18,6 +19,7 @@ func (p *Pool) Undo(_ context.Context, c engine.Caller, dataset string, o redo.U
 
 // Replay is Undo for a new dataset.
 func (p *Pool) Replay(_ context.Context, c engine.Caller, dataset string, o redo.ReplayOptions) (*redo.Report, error) {
+	p.Replayed = o
 	from, err := p.Resolve(dataset, o.From)
 	if err != nil {
 		return nil, err

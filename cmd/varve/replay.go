@@ -75,25 +75,15 @@ second WHEN. Columns for -o: what, path, was, as of "varve undo".`,
 		if err := how(); err != nil {
 			return err
 		}
-		if file != "" && strings.Contains(args[0], "..") {
-			return fail.New(fail.Invalid, "%q is a range; the operations of a file have their own", args[0]).WithHint("write %s@WHEN", name)
-		}
 		if file != "" {
-			return a.replayFile(c, file, name, from, o)
+			return a.replayFile(c, file, args[0], name, from, o)
 		}
 		o.From, o.To = from, to
-		for _, x := range []struct {
-			text string
-			f    **oplog.Filter
-		}{{only, &o.Only}, {exclude, &o.Exclude}} {
-			if x.text == "" {
-				continue
-			}
-			f, err := oplog.ParseFilter(x.text)
-			if err != nil {
-				return err
-			}
-			*x.f = &f
+		if o.Only, err = filterText(only); err != nil {
+			return err
+		}
+		if o.Exclude, err = filterText(exclude); err != nil {
+			return err
 		}
 		r, err := a.redoing(&o.Options, func() (*redo.Report, error) { return a.client().Replay(c.Context(), name, o) })
 		if err != nil {
@@ -112,8 +102,20 @@ second WHEN. Columns for -o: what, path, was, as of "varve undo".`,
 	return c
 }
 
+// filterText reads a filter; nil if there is none.
+func filterText(text string) (*oplog.Filter, error) {
+	if text == "" {
+		return nil, nil
+	}
+	f, err := oplog.ParseFilter(text)
+	return &f, err
+}
+
 // replayFile repeats the operations of a file.
-func (a *app) replayFile(c *cobra.Command, path, name string, at when.Spec, o redo.ReplayOptions) error {
+func (a *app) replayFile(c *cobra.Command, path, address, name string, at when.Spec, o redo.ReplayOptions) error {
+	if strings.Contains(address, "..") {
+		return fail.New(fail.Invalid, "%q is a range; the operations of a file have their own", address).WithHint("write %s@WHEN", name)
+	}
 	for _, flag := range []string{"only", "exclude"} {
 		if c.Flags().Changed(flag) {
 			return fail.New(fail.Invalid, "--%s does not choose from a file", flag).WithHint("choose with the options of varve log --export")

@@ -19,6 +19,7 @@ import (
 func (w *world) long() {
 	value := bytes.Repeat([]byte{7}, 30_000) // which goes into the record: so there is something to read
 	var names []string
+	var first fs.Handle
 	for n := range 400 {
 		call := w.calls[0]
 		if n < 3 || n > 396 {
@@ -31,6 +32,16 @@ func (w *world) long() {
 		w.ok(err)
 		_, err = w.fs.SetXattr(call, m.Handle, "user.a", value, fs.XattrSet)
 		w.ok(err)
+		switch n {
+		case 0:
+			first = m.Handle
+		case 200: // in a segment that is left out
+			_, _, _, err = w.fs.Rename(asRoot, w.root, "old-f0s", w.root, "moved")
+			w.ok(err)
+		case 399:
+			_, err = w.fs.SetXattr(call, first, "user.b", value, fs.XattrSet)
+			w.ok(err)
+		}
 		if n%20 == 0 {
 			w.ok(w.e.Checkpoint())
 		}
@@ -70,7 +81,7 @@ func TestSegmentsThatCannotMatchAreLeftOut(t *testing.T) {
 	w.long()
 	again := func() { w.close(); w.open(); w.attach("home") }
 	again()
-	want := []string{"/f0s", "/f1ns", "/f2ns", "/f397ns", "/f398ns", "/f399ns"}
+	want := []string{"/f0s", "/f1ns", "/f2ns", "/f397ns", "/f398ns", "/f399ns", "/moved"}
 	check := func(what string, few bool, whole int64) int64 {
 		t.Helper()
 		got, read := w.clientTwo()

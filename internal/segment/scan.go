@@ -110,8 +110,11 @@ func ReadPast(s segstore.Store, pool [16]byte, from Position, untilLSN uint64, p
 // that is before untilLSN and where past says it is.
 func (c *chain) leap(past func(seg uint64) (Position, bool), untilLSN uint64) (bool, error) {
 	next, err := c.next()
-	if err != nil || next.addr.Block() != 0 {
+	if isNotFrame(err) {
 		return false, nil // step says what is wrong
+	}
+	if err != nil || next.addr.Block() != 0 {
+		return false, err
 	}
 	p, ok := past(next.addr.Segment())
 	if !ok || p.Addr.Segment() != next.addr.Segment() || p.LastLSN >= untilLSN || p.Seq < next.seq {

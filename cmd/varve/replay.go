@@ -76,10 +76,7 @@ second WHEN. Columns for -o: what, path, was, as of "varve undo".`,
 			return err
 		}
 		if file != "" {
-			if strings.Contains(args[0], "..") {
-				return fail.New(fail.Invalid, "%q is a range; the operations of a file have their own", args[0]).WithHint("write %s@WHEN", name)
-			}
-			return a.replayFile(c, file, name, from, o)
+			return a.replayFile(c, file, args[0], name, from, o)
 		}
 		o.From, o.To = from, to
 		if o.Only, err = filterText(only); err != nil {
@@ -120,7 +117,10 @@ func filterText(text string) (*oplog.Filter, error) {
 }
 
 // replayFile repeats the operations of a file.
-func (a *app) replayFile(c *cobra.Command, path, name string, at when.Spec, o redo.ReplayOptions) error {
+func (a *app) replayFile(c *cobra.Command, path, address, name string, at when.Spec, o redo.ReplayOptions) error {
+	if strings.Contains(address, "..") {
+		return fail.New(fail.Invalid, "%q is a range; the operations of a file have their own", address).WithHint("write %s@WHEN", name)
+	}
 	for _, flag := range []string{"only", "exclude"} {
 		if c.Flags().Changed(flag) {
 			return fail.New(fail.Invalid, "--%s does not choose from a file", flag).WithHint("choose with the options of varve log --export")

@@ -35,6 +35,8 @@ type world struct {
 	past  map[uint64]*node  // the model at some moments
 	calls []*fs.Call
 	reads atomic.Int64 // bytes read from the store
+
+	digests func() (engine.Scratch, error)
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -59,7 +61,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 
 func (w *world) open() {
 	var err error
-	w.e, err = engine.Open(engine.Options{Store: w.store, CheckpointEvery: -1, BaseOps: 40,
+	w.e, err = engine.Open(engine.Options{Store: w.store, CheckpointEvery: -1, BaseOps: 40, Digests: w.digests,
 		Now: func() time.Time { return time.Unix(0, w.now.Load()) }})
 	w.ok(err)
 	w.fs = fs.New(w.e, fs.Options{Location: time.UTC})

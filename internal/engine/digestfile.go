@@ -22,7 +22,7 @@ import (
 //	 0   4  length of what follows the checksum, bytes
 //	 4   4  CRC32C of that
 //	 8   8  segment
-//	16  28  position of its last frame (format.md, section 5)
+//	16  28  position of its last frame (format.md, section 3.5)
 //	44   -  digest (internal/oplog, Digest)
 //
 // Of two records of a segment the later counts. It is not synced.

@@ -20,6 +20,7 @@ type chain struct {
 	// Blocks read ahead: n from first of segment seg.
 	seg      uint64
 	first, n int
+	ahead    int // blocks to read at a time
 	window   []byte
 	summary  []byte // of the frame in hand, if not inline
 }
@@ -33,7 +34,7 @@ func newChain(s segstore.Store, pool [16]byte) (*chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &chain{store: s, pool: pool, segBlocks: int(s.SegmentSize() / BlockSize), window: make([]byte, windowBlocks*BlockSize)}
+	c := &chain{store: s, pool: pool, segBlocks: int(s.SegmentSize() / BlockSize), ahead: windowBlocks, window: make([]byte, windowBlocks*BlockSize)}
 	for _, seg := range list {
 		c.segs = append(c.segs, seg.Number)
 	}
@@ -53,7 +54,7 @@ func (c *chain) block(a Addr) ([]byte, error) {
 		if _, ok := slices.BinarySearch(c.segs, seg); !ok || b >= c.segBlocks {
 			return nil, notFramef("there is no segment %d block %d", seg, b)
 		}
-		n := min(windowBlocks, c.segBlocks-b)
+		n := min(c.ahead, c.segBlocks-b)
 		if err := c.store.ReadAt(seg, c.window[:n*BlockSize], a.offset()); err != nil {
 			return nil, err
 		}

@@ -90,17 +90,14 @@ func ReadPast(s segstore.Store, pool [16]byte, from Position, untilLSN uint64, p
 		return err
 	}
 	for c.cur.lastLSN() < untilLSN {
+		if ok, err := c.leap(past, untilLSN); err != nil {
+			return err
+		} else if ok {
+			continue
+		}
 		f, err := c.step()
 		if err != nil {
 			return err
-		}
-		if c.cur.addr.Block() == 0 {
-			last, ok := past(c.cur.addr.Segment())
-			if ok, err = c.leap(last, untilLSN, ok); err != nil {
-				return err
-			} else if ok {
-				continue
-			}
 		}
 		if err := visit(f); err != nil {
 			return err
@@ -109,13 +106,23 @@ func ReadPast(s segstore.Store, pool [16]byte, from Position, untilLSN uint64, p
 	return nil
 }
 
-// leap goes to the last frame of the segment that the walk has just entered, if
-// that is before untilLSN and what p says it is.
-func (c *chain) leap(p Position, untilLSN uint64, wanted bool) (bool, error) {
-	if !wanted || p.Addr.Segment() != c.cur.addr.Segment() || p.LastLSN >= untilLSN || p.Seq < c.cur.seq {
+// leap goes over the segment that the walk is about to enter, to its last frame, if
+// that is before untilLSN and where past says it is.
+func (c *chain) leap(past func(seg uint64) (Position, bool), untilLSN uint64) (bool, error) {
+	next, err := c.next()
+	if isNotFrame(err) {
+		return false, nil // step says what is wrong
+	}
+	if err != nil || next.addr.Block() != 0 {
+		return false, err
+	}
+	p, ok := past(next.addr.Segment())
+	if !ok || p.Addr.Segment() != next.addr.Segment() || p.LastLSN >= untilLSN || p.Seq < next.seq {
 		return false, nil
 	}
+	c.ahead = 1 // nothing more of this segment is wanted
 	h, err := c.header(p.Addr)
+	c.ahead = windowBlocks
 	if isNotFrame(err) || err == nil && h.position() != p {
 		return false, nil
 	}

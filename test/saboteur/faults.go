@@ -33,6 +33,8 @@ var (
 	extDamage    = suite{pkg: "./internal/extfs", run: "^TestFlippedBits$"}
 	ufsHoles     = suite{pkg: "./internal/ufs", run: "^TestHoles$"}
 	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Draft|HistoryStays)"}
+	askTests     = suite{pkg: "./internal/ask", run: "^Test(AskFindsWhatWasDone|SegmentsThatCannotMatchAreLeftOut)$"}
+	opfileTests  = suite{pkg: "./internal/opfile", run: "^TestRoundTrip$"}
 	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}
 )
 
@@ -77,6 +79,21 @@ var faults = []fault{
 		name: "commit-without-sync", what: "a commit writes and does not sync",
 		edits: []edit{{"internal/segment/commit.go", "if err = l.store.Sync(n); err != nil {", "if _ = n; err != nil {"}},
 		tests: logCrashes,
+	},
+	{
+		name: "removed-name-forgotten", what: "who follows names takes a file for gone with one of its names",
+		edits: []edit{{"internal/ask/follower.go", "		f.changed[ino] = place{unsure: true}", "		delete(f.changed, ino)"}},
+		tests: askTests,
+	},
+	{
+		name: "left-out-untold", what: "who follows names is not told that some were left out",
+		edits: []edit{{"internal/engine/logscan.go", "		s.q.Left()\n", ""}},
+		tests: askTests,
+	},
+	{
+		name: "opfile-checksum-ignored", what: "a block of a file of operations counts whatever its checksum",
+		edits: []edit{{"internal/opfile/read.go", "case crc != le.Uint32(head[4:]):", "case crc == 0 && le.Uint32(head[4:]) == 1:"}},
+		tests: opfileTests,
 	},
 	{
 		name: "lent-memory-kept", what: "memory that the log has taken over is given to the next who asks",

@@ -12,7 +12,6 @@ import (
 // filterFlags are the options that say which operations of the log are meant.
 type filterFlags struct {
 	c      *cobra.Command
-	f      oplog.Filter
 	ops    []string
 	uid    string
 	inos   []string

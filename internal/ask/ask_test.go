@@ -415,7 +415,7 @@ func (w *world) query() question {
 		}))
 		q.since = lsn.LSN
 	}
-	if pick() || pick() {
+	if w.rnd.IntN(4) > 0 {
 		p := some().paths[0]
 		q.Filter.Paths = []string{[]string{p, p + "/**", "/*/" + string('a'+rune(w.rnd.IntN(5))), "**/b/*", strings.Repeat("/*", 3), "c"}[w.rnd.IntN(6)]}
 	}

@@ -60,7 +60,7 @@ func main() {
 	if err != nil {
 		fatal(err)
 	}
-	chosen := slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return !match.MatchString(f.name) })
+	chosen := slices.DeleteFunc(slices.Concat(poolFaults, frontFaults), func(f fault) bool { return !match.MatchString(f.name) })
 	if *quarter >= 0 {
 		chosen = every4th(chosen, *quarter%4)
 	}

@@ -84,6 +84,7 @@ func TestLookIntoABusySecond(t *testing.T) {
 					return
 				}
 				things[i].add(lsn, n)
+				time.Sleep(2 * time.Millisecond) // the pool is small, and its history stays
 			}
 		})
 	}

@@ -300,6 +300,11 @@ func (f *filing) own() error {
 // inherit takes an ancestor's deaths.
 func (f *filing) inherit(p ancestor) error {
 	theirs := filing{e: f.e, c: f.c, l: p.line, es: &p.estate}
+	if p.line.d != f.l.d {
+		if err := theirs.onlyFork(p); err != nil {
+			return err
+		}
+	}
 	for _, x := range p.estate.foreign { // of its own ancestors' blocks
 		ds, err := theirs.read(x)
 		if err != nil {
@@ -350,6 +355,18 @@ func (f *filing) inherit(p ancestor) error {
 		f.es.mu.Unlock()
 	}
 	return nil
+}
+
+// onlyFork lets go of what pins kept that went since the last checkpoint of an
+// ancestor in another dataset: only the fork needs anything of it. The moments of
+// the two datasets lie between each other, so a pin of the heir would be taken for
+// one that has gone.
+func (f *filing) onlyFork(p ancestor) error {
+	f.x = &lineCut{dataPins: []uint64{p.fork}, nodePins: []uint64{p.forkFrom}}
+	if p.fromAside {
+		f.x.asidePins = []uint64{p.fork}
+	}
+	return f.pins()
 }
 
 // takeBack enters what a buried line, which went on from this one, gave up: it

@@ -1,6 +1,10 @@
 package engine_test
 
-import "maps"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // The plain model that simulations are compared with.
 
@@ -62,6 +66,17 @@ func (m *model) push(w world) {
 	m.times = append(m.times, 0)
 	m.snaps = append(m.snaps, m.snaps[len(m.snaps)-1])
 	m.horizons = append(m.horizons, m.horizons[len(m.horizons)-1])
+}
+
+// snapshots returns the moments that a dataset's snapshots name.
+func (m *model) snapshots(id uint64) (out []uint64) {
+	for key, at := range m.snaps[m.last()] {
+		if strings.HasPrefix(key, snapKey(id, "")) {
+			out = append(out, at)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // setSnap notes a snapshot that the last operation made, or destroyed (lsn 0).

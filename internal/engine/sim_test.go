@@ -405,8 +405,12 @@ func (s *sim) hold(id uint64, name string) {
 
 // moment draws a reachable moment of a dataset.
 func (s *sim) moment(id uint64) uint64 {
+	snaps := s.m.snapshots(id)
 	for {
 		lsn := s.rng.Uint64N(s.m.last() + 1)
+		if s.conf.forget > 0 && len(snaps) > 0 && s.knob.IntN(3) == 0 {
+			lsn = snaps[s.knob.IntN(len(snaps))]
+		}
 		if s.rng.IntN(3) == 0 {
 			lsn = s.m.last() - min(s.m.last(), s.rng.Uint64N(4))
 		}

@@ -407,6 +407,11 @@ var poolFaults = []fault{
 		tests: suite{pkg: "./internal/engine", run: "^TestBackToAnotherBranch$"},
 	},
 	{
+		name: "origins-pins-taken", what: "moments of an origin that is taken over count as the clone's",
+		edits: []edit{{"internal/engine/burial.go", "	if p.line.d != f.l.d {\n", "	if false {\n"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestRootOfOriginGoes$"},
+	},
+	{
 		name: "spare-given-away", what: "with the file system full, what is removed goes to whoever comes first",
 		edits: []edit{{"internal/segstore/dir/change.go", "	if s.spareFrom(s.path(n)) {", "	if false {"}},
 		tests: suite{pkg: "./internal/segstore/dir", run: "^TestSpare$"},

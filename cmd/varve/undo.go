@@ -57,8 +57,12 @@ removed, or "removed" for what had been made; WAS is where it is at present.`,
 			return err
 		}
 		o.Since = w
-		if o.Until, err = parseWhen("--until", until); err != nil {
-			return err
+		if c.Flags().Changed("until") {
+			to, err := needWhen("--until", until)
+			if err != nil {
+				return err
+			}
+			o.Until = &to
 		}
 		if o.Match, err = match.filter(); err != nil {
 			return err

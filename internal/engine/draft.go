@@ -118,6 +118,7 @@ func (a *Draft) Replace(c Caller, upTo uint64) (Done, error) {
 	done, err := e.finish(op)
 	done.Guard = op.Name
 	e.wakeCheckpoint()
+	e.wakeDrain() // and count what is its own
 	return done, err
 }
 

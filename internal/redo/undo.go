@@ -118,6 +118,7 @@ func (r *Report) draft(e *engine.Engine, c engine.Caller, s *stretch, o Options,
 // begin finds where to begin: at a moment, or where history does.
 func (r *Report) begin(e *engine.Engine, d engine.DatasetInfo, w when.Spec) (err error) {
 	r.From, err = e.Resolve(d.Name, w)
+	first := err
 	oldest := max(d.OldestLSN, d.CreatedLSN)
 	switch {
 	case fail.Is(err, fail.OutsideHistory), err == nil && r.From.LSN < oldest:
@@ -130,11 +131,14 @@ func (r *Report) begin(e *engine.Engine, d engine.DatasetInfo, w when.Spec) (err
 		gap.LSN = w.LSN
 	}
 	r.From, err = e.Resolve(d.Name, when.Spec{Kind: when.LSN, LSN: oldest})
-	if err == nil && gap.LSN != 0 && gap.LSN >= oldest {
-		return fail.New(fail.OutsideHistory, "%s is not there yet", w)
+	if err != nil {
+		return err
+	}
+	if first != nil && (gap.LSN >= oldest || w.Kind == when.Time && !w.Time.Before(r.From.Time)) {
+		return first // a moment to come
 	}
 	r.Gap, r.Partial = &gap, true
-	return err
+	return nil
 }
 
 // finish completes the report: the present was that of the moment lsn.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"varve/internal/engine"
 	"varve/internal/fail"
@@ -389,6 +390,13 @@ func TestUndoPastHistory(t *testing.T) {
 	}
 	for range 50 {
 		one.step()
+	}
+	now := w.last()
+	for _, to := range []when.Spec{at(now + 1000), {Kind: when.Time, Time: time.Now().Add(time.Hour)}} {
+		_, err = redo.Undo(context.Background(), w.e, caller, "home", redo.UndoOptions{Since: to})
+		if !fail.Is(err, fail.OutsideHistory) || !strings.Contains(err.Error(), "not come yet") || w.last() != now {
+			t.Fatalf("undo since %v: %v", to, err)
+		}
 	}
 	r := w.undo("home", redo.UndoOptions{Since: at(early)})
 	if !r.Partial || r.Gap == nil || r.Gap.LSN != early || r.From.LSN != oldest.OldestLSN {

@@ -9,6 +9,7 @@ import (
 // out.
 const (
 	nameTaken     = "the name is taken"
+	hasName       = "the object has that name already"
 	nameGone      = "the name is not there, or is another object's"
 	parentMissing = "its directory is missing"
 	objectMissing = "the object is missing"
@@ -49,7 +50,7 @@ func fits(r inode.Reader, seed uint64, op *oplog.Op) error {
 		if i.Nlink >= inode.MaxLinks {
 			return &clash{cause: tooManyLinks}
 		}
-		return vacant(r, seed, op.Dir, op.Name)
+		return vacantFor(r, seed, op)
 	case oplog.Remove, oplog.Rmdir:
 		if i.IsDir() && i.Entries > 0 {
 			return &clash{cause: notEmpty}
@@ -96,6 +97,16 @@ func vacant(r inode.Reader, seed, dir uint64, name string) error {
 	return nil
 }
 
+// vacantFor is vacant for another name of an object. The name that is its own is
+// not in its way: who took that over would remove what is to be linked.
+func vacantFor(r inode.Reader, seed uint64, op *oplog.Op) error {
+	err := vacant(r, seed, op.Dir, op.Name)
+	if c, ok := err.(*clash); ok && c.ino == op.Ino {
+		return &clash{cause: hasName}
+	}
+	return err
+}
+
 // bound says whether a name is that of an object.
 func bound(r inode.Reader, seed, dir uint64, name string, ino uint64) error {
 	e, ok, err := inode.Lookup(r, seed, dir, name)
@@ -113,6 +124,11 @@ func mayMove(r inode.Reader, seed uint64, op *oplog.Op, i *inode.Inode) error {
 	if err != nil || !ok || !d.IsDir() {
 		return orClash(err, parentMissing)
 	}
+	if i.IsDir() { // first: what has the name may be removed for a move that is possible
+		if err := outside(r, op.Dir2, op.Ino); err != nil {
+			return err
+		}
+	}
 	e, ok, err := inode.Lookup(r, seed, op.Dir2, op.Name2)
 	switch {
 	case err != nil:
@@ -121,16 +137,10 @@ func mayMove(r inode.Reader, seed uint64, op *oplog.Op, i *inode.Inode) error {
 		op.Ino2 = 0 // what it replaced is not there, which is as well
 	case e.Ino == op.Ino:
 		op.Ino2 = op.Ino // two names of one object: nothing happens
-		return nil
 	case e.Ino != op.Ino2:
 		return &clash{cause: nameTaken, ino: e.Ino, typ: e.Type}
 	default:
-		if err := replaceable(r, op.Ino2, i); err != nil {
-			return err
-		}
-	}
-	if i.IsDir() {
-		return outside(r, op.Dir2, op.Ino)
+		return replaceable(r, op.Ino2, i)
 	}
 	return nil
 }

@@ -108,3 +108,34 @@ func TestHistoryStays(t *testing.T) {
 		t.Fatalf("history still begins at %d", oldest)
 	}
 }
+
+// What was not at its path is not what has that path later.
+func TestFromNeverMistakes(t *testing.T) {
+	w := newWorld(t)
+	client := &oplog.Client{Name: "nfs one:1"}
+	ops := []*oplog.Op{
+		{LSN: 1, Time: 9, Kind: oplog.WriteFile, Ino: 77, Len: 3},
+		{LSN: 2, Time: 9, Kind: oplog.Create, Ino: 78, Dir: inode.Root, Name: "f", Attr: oplog.Attr{Mask: oplog.SetMode, Mode: inode.ModeFile | 0o666}},
+		{LSN: 3, Time: 9, Kind: oplog.WriteFile, Ino: 77, Len: 3},
+	}
+	r, err := redo.From(context.Background(), w.e, caller, "home", redo.FromOptions{
+		At: when.Spec{Kind: when.Now}, Name: "copy",
+		Source: func(_ context.Context, fn func(*redo.Step) error) error {
+			for _, op := range ops {
+				op.Client = client
+				s := &redo.Step{Op: op, Path: func(uint64) string { return "/f" }}
+				if op.Kind == oplog.WriteFile {
+					s.Data = []byte("bad")
+				}
+				if err := fn(s); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+	w.ok(err)
+	if got := w.paths("copy", w.last())["/f"]; r.Causes["the object is missing"] != 2 || !strings.Contains(got, " size 0 ") {
+		t.Fatalf("/f is %q: %+v", got, r)
+	}
+}

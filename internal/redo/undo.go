@@ -52,7 +52,8 @@ func Undo(ctx context.Context, e *engine.Engine, c engine.Caller, dataset string
 		o.Match = &oplog.Filter{}
 	}
 	s := &stretch{e: e, id: info.ID, from: since, pick: picker{exclude: o.Match, until: until}}
-	total, out, err := s.survey(ctx, e.Status().LastLSN)
+	began := e.Status().LastLSN
+	total, out, err := s.survey(ctx, began)
 	if err == nil && out == 0 {
 		err = fail.New(fail.NotFound, "no operation on %s matches: there is nothing to undo", dataset).
 			WithHint("varve log %s --since @lsn:%d shows what there was", dataset, since)
@@ -60,18 +61,18 @@ func Undo(ctx context.Context, e *engine.Engine, c engine.Caller, dataset string
 	if err != nil {
 		return r, err
 	}
-	return r, r.undo(ctx, e, c, s, o, total, begun)
+	return r, r.undo(ctx, e, c, s, o, total, began, begun)
 }
 
 // undo drafts the state and puts it in the place of the head.
-func (r *Report) undo(ctx context.Context, e *engine.Engine, c engine.Caller, s *stretch, o UndoOptions, total uint64, begun time.Time) error {
+func (r *Report) undo(ctx context.Context, e *engine.Engine, c engine.Caller, s *stretch, o UndoOptions, total, began uint64, begun time.Time) error {
 	p, ops, err := r.draft(e, c, s, o.Options, r.Dataset)
 	if err != nil {
 		return err
 	}
 	defer p.a.Discard()
 	defer ops.Close()
-	p.total = total
+	p.total, p.began = total, began
 	if o.DryRun {
 		pick := s.picking()
 		defer pick.close()
@@ -136,6 +137,9 @@ func (r *Report) begin(e *engine.Engine, d engine.DatasetInfo, w when.Spec) (err
 	}
 	if first != nil && (gap.LSN >= oldest || w.Kind == when.Time && !w.Time.Before(r.From.Time)) {
 		return first // a moment to come
+	}
+	if d.OldestLSN <= d.CreatedLSN && d.Origin == "" && d.ForkLSN == 0 {
+		return nil // there was nothing before
 	}
 	r.Gap, r.Partial = &gap, true
 	return nil

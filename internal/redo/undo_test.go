@@ -229,6 +229,14 @@ func TestConflicts(t *testing.T) {
 			_, _, err = w.f.Remove(w.three, w.root, "b")
 			w.ok(err)
 		}, map[string]string{"a": "old------d"}},
+		{"own name", redo.KeepNewer, "the object has that name already", "left out", func(w *clashWorld) {
+			h, _, _, err := w.f.Lookup(w.one, w.root, "a")
+			w.ok(err)
+			_, _, _, err = w.f.Rename(w.one, w.root, "a", w.root, "b")
+			w.ok(err)
+			_, _, _, err = w.f.Link(w.three, h, w.root, "a")
+			w.ok(err)
+		}, map[string]string{"a": "old------d"}},
 		{"object", redo.RenameAside, "the object is missing", "left out", func(w *clashWorld) {
 			w.write(w.three, w.file(w.one, "n", "x"), "y", 0)
 		}, map[string]string{"a": "old------d"}},

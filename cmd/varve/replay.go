@@ -217,6 +217,9 @@ func (a *app) redone(r *redo.Report, did func()) error {
 	}
 	a.say("%s: %d left out, %d tainted, %d repeated (%s), %d left out for conflicts; %.1f s",
 		plural(r.Ops, "operation"), r.LeftOut, r.Tainted, r.Repeated, a.amount(r.Bytes), r.Skipped, r.Took)
+	if r.Note != "" {
+		a.say("%s", r.Note)
+	}
 	if r.DryRun {
 		a.say("nothing was changed: a dry run")
 	} else {

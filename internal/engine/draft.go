@@ -73,6 +73,9 @@ func (a *Draft) Grow(size uint64) error {
 	if a.IsShare() || size <= a.Size() {
 		return nil
 	}
+	if size%BlockSize != 0 || size > MaxVolumeSize {
+		return fail.New(fail.Invalid, "a volume cannot have %d bytes", size).WithHint("up to %d, in whole blocks of %d", uint64(MaxVolumeSize), BlockSize)
+	}
 	op := &oplog.Op{Kind: oplog.Resize, Client: a.client, Dataset: a.d.id, Size: size}
 	return a.e.begin(op, false, func() (*prepared, error) { return nil, nil })
 }

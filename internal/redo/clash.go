@@ -9,6 +9,7 @@ import (
 // out.
 const (
 	nameTaken     = "the name is taken"
+	otherType     = "the object is of another type"
 	hasName       = "the object has that name already"
 	nameGone      = "the name is not there, or is another object's"
 	parentMissing = "its directory is missing"
@@ -45,6 +46,9 @@ func fits(r inode.Reader, seed uint64, op *oplog.Op) error {
 	if err != nil {
 		return err
 	}
+	if !suits(op, &i) {
+		return &clash{cause: otherType}
+	}
 	switch op.Kind {
 	case oplog.Link:
 		if i.Nlink >= inode.MaxLinks {
@@ -64,6 +68,20 @@ func fits(r inode.Reader, seed uint64, op *oplog.Op) error {
 		}
 	}
 	return nil
+}
+
+// suits reports whether an operation can be on an object of that type. Of the log
+// of a dataset all are; what has the path in another one may be of another type.
+func suits(op *oplog.Op, i *inode.Inode) bool {
+	switch {
+	case op.Kind == oplog.WriteFile, op.Kind == oplog.Setattr && op.Attr.Mask&oplog.SetSize != 0:
+		return i.Mode&inode.ModeType == inode.ModeFile
+	case op.Kind == oplog.Link, op.Kind == oplog.Remove:
+		return !i.IsDir()
+	case op.Kind == oplog.Rmdir:
+		return i.IsDir()
+	}
+	return true
 }
 
 func orClash(err error, cause string) error {

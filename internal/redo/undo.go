@@ -79,7 +79,7 @@ func (r *Report) undo(ctx context.Context, e *engine.Engine, c engine.Caller, s 
 		if err := p.run(ctx, s.steps(ops, pick, e.Status().LastLSN)); err != nil {
 			return err
 		}
-		return r.finish(p, e, ops.Last(), begun)
+		return r.finish(p, e, s.id, ops.Last(), begun)
 	}
 	last, resume, err := p.follow(ctx, s, ops)
 	if err == nil {
@@ -91,13 +91,23 @@ func (r *Report) undo(ctx context.Context, e *engine.Engine, c engine.Caller, s 
 	if err != nil {
 		return err
 	}
-	v, err := e.OpenView(engine.Moment{Dataset: r.Dataset, LSN: r.Done.LSN})
-	if err != nil {
-		return err
+	r.compare(e, p, s.id, begun)
+	return nil
+}
+
+// compare completes the report of an undo that has happened, whatever becomes of
+// the dataset, and whatever cannot be read.
+func (r *Report) compare(e *engine.Engine, p *player, id uint64, begun time.Time) {
+	v, err := e.OpenViewID(id, r.Done.LSN)
+	if err == nil {
+		defer v.Close()
+		p.result = v
+		err = r.finish(p, e, id, r.Done.LSN-1, begun)
 	}
-	defer v.Close()
-	p.result = v
-	return r.finish(p, e, r.Done.LSN-1, begun)
+	if err != nil {
+		r.Note = "it is done; which files it changed is not known: " + err.Error()
+		r.Took = took(begun)
+	}
 }
 
 // draft begins a draft from where a stretch begins.
@@ -145,9 +155,9 @@ func (r *Report) begin(e *engine.Engine, d engine.DatasetInfo, w when.Spec) (err
 	return nil
 }
 
-// finish completes the report: the present was that of the moment lsn.
-func (r *Report) finish(p *player, e *engine.Engine, lsn uint64, begun time.Time) error {
-	v, err := e.OpenView(engine.Moment{Dataset: r.Dataset, LSN: lsn})
+// finish completes the report: the present was that of the moment lsn of a dataset.
+func (r *Report) finish(p *player, e *engine.Engine, id, lsn uint64, begun time.Time) error {
+	v, err := e.OpenViewID(id, lsn)
 	if err != nil {
 		return err
 	}

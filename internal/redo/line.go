@@ -205,7 +205,9 @@ func (p *player) follow(ctx context.Context, s *stretch, r *engine.OpReader) (la
 		}
 		n = p.report.Ops - was
 	}
-	last, resume = p.a.Pause()
+	if last, resume, err = p.a.Pause(); err != nil {
+		return 0, nil, err
+	}
 	if last > r.Last() {
 		err = p.run(ctx, s.steps(r, pick, last))
 	}

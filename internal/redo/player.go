@@ -76,7 +76,7 @@ func (p *player) step(s *Step) error {
 	var c *clash
 	for tries := 0; errors.As(err, &c); tries++ {
 		var again bool
-		if again, err = p.resolve(s, c, tries); again {
+		if again, err = p.resolve(s, c, tries); again && err == nil {
 			err = p.do(s)
 		} else if err == nil {
 			return nil

@@ -123,6 +123,11 @@ func (r *Report) draft(e *engine.Engine, c engine.Caller, s *stretch, o Options,
 		ops.Close()
 		return nil, nil, err
 	}
+	if a.From() != s.id {
+		a.Discard()
+		ops.Close()
+		return nil, nil, fail.New(fail.Busy, "%s is another dataset meanwhile", r.Dataset).WithHint("try again")
+	}
 	return newPlayer(a, o, r), ops, nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -37,8 +38,25 @@ func (a *app) filterFlags(c *cobra.Command) *filterFlags {
 	return x
 }
 
+// empty refuses options that were given and say nothing, as by a variable of a
+// script that is not set: all operations would be meant.
+func (x *filterFlags) empty() error {
+	for _, name := range []string{"op", "client", "uid", "ino"} {
+		if f := x.c.Flags().Lookup(name); f.Changed && strings.Trim(f.Value.String(), `[]"`) == "" {
+			return fail.New(fail.Invalid, "--%s is empty", name).WithHint("leave it out where all operations are meant")
+		}
+	}
+	if x.c.Flags().Changed("bytes-over") && x.over == 0 {
+		return fail.New(fail.Invalid, "--bytes-over 0 means nothing").WithHint("--op write,write-file,trim are all that have bytes")
+	}
+	return nil
+}
+
 // filter is what was given; nil if nothing was.
 func (x *filterFlags) filter() (*oplog.Filter, error) {
+	if err := x.empty(); err != nil {
+		return nil, err
+	}
 	f := oplog.Filter{Client: x.client, BytesOver: uint64(x.over), Paths: x.paths}
 	for _, op := range x.ops {
 		k, err := oplog.KindOf(op)
@@ -63,6 +81,9 @@ func (x *filterFlags) filter() (*oplog.Filter, error) {
 		f.Inos = append(f.Inos, n)
 	}
 	for _, p := range x.paths {
+		if p == "" {
+			return nil, fail.New(fail.Invalid, "--path is empty").WithHint("--path '/projects/**'")
+		}
 		if err := oplog.CheckGlob(p); err != nil {
 			return nil, err
 		}

@@ -79,10 +79,10 @@ second WHEN. Columns for -o: what, path, was, as of "varve undo".`,
 			return a.replayFile(c, file, args[0], name, from, o)
 		}
 		o.From, o.To = from, to
-		if o.Only, err = filterText(only); err != nil {
+		if o.Only, err = filterText(c, "only", only); err != nil {
 			return err
 		}
-		if o.Exclude, err = filterText(exclude); err != nil {
+		if o.Exclude, err = filterText(c, "exclude", exclude); err != nil {
 			return err
 		}
 		r, err := a.redoing(&o.Options, func() (*redo.Report, error) { return a.client().Replay(c.Context(), name, o) })
@@ -107,9 +107,9 @@ func (a *app) noCompletion(c *cobra.Command, names ...string) {
 	}
 }
 
-// filterText reads a filter; nil if there is none.
-func filterText(text string) (*oplog.Filter, error) {
-	if text == "" {
+// filterText reads the filter of an option; nil if it is not given.
+func filterText(c *cobra.Command, flag, text string) (*oplog.Filter, error) {
+	if !c.Flags().Changed(flag) {
 		return nil, nil
 	}
 	f, err := oplog.ParseFilter(text)
@@ -217,6 +217,9 @@ func (a *app) redone(r *redo.Report, did func()) error {
 	}
 	a.say("%s: %d left out, %d tainted, %d repeated (%s), %d left out for conflicts; %.1f s",
 		plural(r.Ops, "operation"), r.LeftOut, r.Tainted, r.Repeated, a.amount(r.Bytes), r.Skipped, r.Took)
+	if r.Note != "" {
+		a.say("%s", r.Note)
+	}
 	if r.DryRun {
 		a.say("nothing was changed: a dry run")
 	} else {

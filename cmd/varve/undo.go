@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"varve/internal/engine"
 	"varve/internal/files"
 	"varve/internal/redo"
 	"varve/internal/when"
@@ -57,8 +58,12 @@ removed, or "removed" for what had been made; WAS is where it is at present.`,
 			return err
 		}
 		o.Since = w
-		if o.Until, err = parseWhen("--until", until); err != nil {
-			return err
+		if c.Flags().Changed("until") {
+			to, err := needWhen("--until", until)
+			if err != nil {
+				return err
+			}
+			o.Until = &to
 		}
 		if o.Match, err = match.filter(); err != nil {
 			return err
@@ -78,8 +83,10 @@ removed, or "removed" for what had been made; WAS is where it is at present.`,
 }
 
 func (a *app) undone(ctx context.Context, name string, o redo.UndoOptions) error {
+	var gap *engine.Moment
 	if !o.DryRun {
-		if err := a.confirmUndo(ctx, name, &o); err != nil {
+		var err error
+		if gap, err = a.confirmUndo(ctx, name, &o); err != nil {
 			return err
 		}
 	}
@@ -87,14 +94,18 @@ func (a *app) undone(ctx context.Context, name string, o redo.UndoOptions) error
 	if err != nil {
 		return err
 	}
+	if gap != nil { // o means where history begins since
+		r.Gap, r.Partial = gap, true
+	}
 	return a.redone(r, func() {
 		a.say("undid %s of %s at lsn %d; nothing is lost: %s@%s is what it was before", plural(r.LeftOut+r.Tainted, "operation"), name, r.LSN, name, r.Guard)
 	})
 }
 
-// confirmUndo asks, after a dry run, and makes o mean what was agreed to.
-func (a *app) confirmUndo(ctx context.Context, name string, o *redo.UndoOptions) error {
-	return a.confirm(ctx, func() (string, error) {
+// confirmUndo asks, after a dry run, and makes o mean what was agreed to. gap is
+// that of the dry run.
+func (a *app) confirmUndo(ctx context.Context, name string, o *redo.UndoOptions) (gap *engine.Moment, err error) {
+	err = a.confirm(ctx, func() (string, error) {
 		dry := *o
 		dry.DryRun = true
 		r, err := a.redoing(&dry.Options, func() (*redo.Report, error) { return a.client().Undo(ctx, name, dry) })
@@ -102,6 +113,7 @@ func (a *app) confirmUndo(ctx context.Context, name string, o *redo.UndoOptions)
 			return "", err
 		}
 		a.echoRedo(r)
+		gap = r.Gap
 		o.Since = when.Spec{Kind: when.LSN, LSN: r.From.LSN}
 		o.Until = &when.Spec{Kind: when.LSN, LSN: r.To.LSN}
 		what := plural(r.Changed, "file")
@@ -111,6 +123,7 @@ func (a *app) confirmUndo(ctx context.Context, name string, o *redo.UndoOptions)
 		return fmt.Sprintf("Undo %s of %s by %s? It changes %s, with %s. A guard snapshot keeps the present.",
 			plural(r.LeftOut+r.Tainted, "operation"), name, strings.Join(r.Clients, ", "), what, plural(conflicts(r), "conflict")), nil
 	})
+	return gap, err
 }
 
 func conflicts(r *redo.Report) (n uint64) {

@@ -46,6 +46,11 @@ func (a *Asker) Export(ctx context.Context, q Query, out io.Writer) (Exported, e
 	if err != nil {
 		return Exported{}, err
 	}
+	release, err := a.e.KeepHistory(q.Dataset, from)
+	if err != nil {
+		return Exported{}, err
+	}
+	defer release()
 	lq.Since, lq.Until = lsnSpec(from), lsnSpec(to)
 	if from < info.CreatedLSN {
 		lq.Since = nil

@@ -83,6 +83,16 @@ func (s *segmentSum) add(b *logBatch) {
 // pays to look up all names anew behind them.
 const manySegments = 8
 
+// turns are the kinds that put the whole of a dataset elsewhere.
+const turns oplog.KindSet = 1<<oplog.Rollback | 1<<oplog.Undo
+
+// mayWant reports whether a segment has to be read. Where names are followed that
+// includes what turns the dataset back, which an export must see.
+func (s *logScan) mayWant(x *segmentDigest) bool {
+	return x.MayMatch(&s.q.Filter, s.id) ||
+		s.q.Names && x.Kinds&turns != 0 && x.MayMatch(&oplog.Filter{Kinds: turns}, s.id)
+}
+
 // leaper says which segments can be left out.
 type leaper struct {
 	ahead int    // how many segments from the last on, it too, can be left out
@@ -93,14 +103,14 @@ type leaper struct {
 // whether names change in it.
 func (l *leaper) over(s *logScan, seg uint64) (last segment.Position, names, ok bool) {
 	x, ok := s.e.digests.get(seg)
-	if !ok || x.MayMatch(&s.q.Filter, s.id) || x.last.LastLSN >= s.to {
+	if !ok || s.mayWant(&x) || x.last.LastLSN >= s.to {
 		return segment.Position{}, false, false
 	}
 	if seg >= l.until {
 		l.ahead = 1
 		for n := seg + 1; l.ahead < manySegments; n++ {
 			next, ok := s.e.digests.get(n)
-			if !ok || next.MayMatch(&s.q.Filter, s.id) {
+			if !ok || s.mayWant(&next) {
 				break
 			}
 			l.ahead++

@@ -57,6 +57,23 @@ func (a *Draft) hold(n int) {
 	}
 }
 
+// From returns the number of the dataset that it was cloned from.
+func (a *Draft) From() uint64 { return a.from.id }
+
+// KeepHistory keeps the history of a dataset from a moment on, as a Draft does,
+// until release is called. NotFound.
+func (e *Engine) KeepHistory(dataset string, lsn uint64) (release func(), err error) {
+	e.gate.RLock()
+	d, err := e.find(dataset)
+	e.gate.RUnlock()
+	if err != nil {
+		return nil, err
+	}
+	a := &Draft{from: d, held: lsn}
+	a.hold(1)
+	return func() { a.hold(-1) }, nil
+}
+
 // isRepeated reports whether somebody repeats operations of d from before lsn on:
 // history may not begin there yet.
 func (d *dataset) isRepeated(lsn uint64) bool {
@@ -72,6 +89,9 @@ func (a *Draft) As(c *oplog.Client) { a.client = c }
 func (a *Draft) Grow(size uint64) error {
 	if a.IsShare() || size <= a.Size() {
 		return nil
+	}
+	if size%BlockSize != 0 || size > MaxVolumeSize {
+		return fail.New(fail.Invalid, "a volume cannot have %d bytes", size).WithHint("up to %d, in whole blocks of %d", uint64(MaxVolumeSize), BlockSize)
 	}
 	op := &oplog.Op{Kind: oplog.Resize, Client: a.client, Dataset: a.d.id, Size: size}
 	return a.e.begin(op, false, func() (*prepared, error) { return nil, nil })
@@ -118,6 +138,7 @@ func (a *Draft) Replace(c Caller, upTo uint64) (Done, error) {
 	done, err := e.finish(op)
 	done.Guard = op.Name
 	e.wakeCheckpoint()
+	e.wakeDrain() // and count what is its own
 	return done, err
 }
 
@@ -166,11 +187,15 @@ type errPaused struct{ over chan struct{} }
 func (*errPaused) Error() string { return "the dataset is paused" }
 
 // Pause lets operations on the data of what a was cloned from wait until resume is
-// called, which must be soon. It returns the last of them.
-func (a *Draft) Pause() (last uint64, resume func()) {
+// called, which must be soon. It returns the last of them. Busy where another draft
+// has paused it.
+func (a *Draft) Pause() (last uint64, resume func(), err error) {
 	d := a.from
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.paused != nil {
+		return 0, nil, fail.New(fail.Busy, "another undo of %s is about to take effect", d.name).WithHint("try again")
+	}
 	p := &errPaused{make(chan struct{})}
 	d.paused = p
 	return d.changed, func() {
@@ -178,5 +203,5 @@ func (a *Draft) Pause() (last uint64, resume func()) {
 		d.paused = nil
 		d.mu.Unlock()
 		close(p.over)
-	}
+	}, nil
 }

@@ -268,7 +268,8 @@ func (e *Engine) withinLimits(d *dataset, op *oplog.Op) error {
 		return fail.New(fail.NoSpace, "%s may have %d bytes by its quota, and has %d", d.name, quota, d.head.mapped*BlockSize).
 			WithHint("varve set %s quota=N gives it more", d.name)
 	}
-	if !fits(budget, d.head.own, growsOwn) && growsOwn > 0 {
+	// After an undo all counts as its own until somebody has counted.
+	if !fits(budget, d.head.own, growsOwn) && growsOwn > 0 && !d.head.rough {
 		e.budgetWatch(d)
 		return fail.New(fail.NoSpace, "%s may change %d bytes by its budget, and has changed %d", d.name, budget, d.head.own*BlockSize).
 			WithHint("varve set %s budget=N gives it more", d.name)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -119,4 +120,22 @@ func FuzzReader(f *testing.F) {
 			return nil
 		})
 	})
+}
+
+// What is not on data is no operation of a file, whoever wrote it there.
+func TestOnDataOnly(t *testing.T) {
+	var b bytes.Buffer
+	w, err := NewWriter(&b, header)
+	if err == nil {
+		err = w.Op(&oplog.Op{LSN: 20, Time: 1, Dataset: 7, Kind: oplog.Resize, Size: 4095}, nil)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := read(&b); !fail.Is(err, fail.Corrupt) || !strings.Contains(err.Error(), "not on data") {
+		t.Fatalf("a resize: %v", err)
+	}
 }

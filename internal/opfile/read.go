@@ -29,6 +29,9 @@ type Reader struct {
 // maxPaths bounds how many paths are kept.
 const maxPaths = 4 << 20
 
+// maxData bounds the bytes of one write, as the log does.
+const maxData = 1 << 20
+
 func corrupt(format string, args ...any) *fail.Error {
 	return fail.New(fail.Corrupt, "file of operations: "+format, args...)
 }
@@ -173,10 +176,13 @@ func (f *Reader) ops(body []byte, fn func(op *oplog.Op, data []byte) error) erro
 			return err
 		}
 		want := uint64(0)
+		if !op.Kind.OnFile() && op.Kind != oplog.Write && op.Kind != oplog.Trim {
+			return corrupt("operation %d is a %s, which is not on data", lsn, op.Kind)
+		}
 		if op.Kind == oplog.Write || op.Kind == oplog.WriteFile {
 			want = op.Len
 		}
-		if uint64(len(data)) != want || op.Dataset != f.Dataset {
+		if want > maxData || uint64(len(data)) != want || op.Dataset != f.Dataset {
 			return corrupt("operation %d has %d bytes of data, and is of dataset %d", lsn, len(data), op.Dataset)
 		}
 		f.last = lsn

@@ -9,6 +9,8 @@ import (
 // out.
 const (
 	nameTaken     = "the name is taken"
+	otherType     = "the object is of another type"
+	hasName       = "the object has that name already"
 	nameGone      = "the name is not there, or is another object's"
 	parentMissing = "its directory is missing"
 	objectMissing = "the object is missing"
@@ -44,12 +46,15 @@ func fits(r inode.Reader, seed uint64, op *oplog.Op) error {
 	if err != nil {
 		return err
 	}
+	if !suits(op, &i) {
+		return &clash{cause: otherType}
+	}
 	switch op.Kind {
 	case oplog.Link:
 		if i.Nlink >= inode.MaxLinks {
 			return &clash{cause: tooManyLinks}
 		}
-		return vacant(r, seed, op.Dir, op.Name)
+		return vacantFor(r, seed, op)
 	case oplog.Remove, oplog.Rmdir:
 		if i.IsDir() && i.Entries > 0 {
 			return &clash{cause: notEmpty}
@@ -63,6 +68,20 @@ func fits(r inode.Reader, seed uint64, op *oplog.Op) error {
 		}
 	}
 	return nil
+}
+
+// suits reports whether an operation can be on an object of that type. Of the log
+// of a dataset all are; what has the path in another one may be of another type.
+func suits(op *oplog.Op, i *inode.Inode) bool {
+	switch {
+	case op.Kind == oplog.WriteFile, op.Kind == oplog.Setattr && op.Attr.Mask&oplog.SetSize != 0:
+		return i.Mode&inode.ModeType == inode.ModeFile
+	case op.Kind == oplog.Link, op.Kind == oplog.Remove:
+		return !i.IsDir()
+	case op.Kind == oplog.Rmdir:
+		return i.IsDir()
+	}
+	return true
 }
 
 func orClash(err error, cause string) error {
@@ -96,6 +115,16 @@ func vacant(r inode.Reader, seed, dir uint64, name string) error {
 	return nil
 }
 
+// vacantFor is vacant for another name of an object. The name that is its own is
+// not in its way: who took that over would remove what is to be linked.
+func vacantFor(r inode.Reader, seed uint64, op *oplog.Op) error {
+	err := vacant(r, seed, op.Dir, op.Name)
+	if c, ok := err.(*clash); ok && c.ino == op.Ino {
+		return &clash{cause: hasName}
+	}
+	return err
+}
+
 // bound says whether a name is that of an object.
 func bound(r inode.Reader, seed, dir uint64, name string, ino uint64) error {
 	e, ok, err := inode.Lookup(r, seed, dir, name)
@@ -113,6 +142,11 @@ func mayMove(r inode.Reader, seed uint64, op *oplog.Op, i *inode.Inode) error {
 	if err != nil || !ok || !d.IsDir() {
 		return orClash(err, parentMissing)
 	}
+	if i.IsDir() { // first: what has the name may be removed for a move that is possible
+		if err := outside(r, op.Dir2, op.Ino); err != nil {
+			return err
+		}
+	}
 	e, ok, err := inode.Lookup(r, seed, op.Dir2, op.Name2)
 	switch {
 	case err != nil:
@@ -121,16 +155,10 @@ func mayMove(r inode.Reader, seed uint64, op *oplog.Op, i *inode.Inode) error {
 		op.Ino2 = 0 // what it replaced is not there, which is as well
 	case e.Ino == op.Ino:
 		op.Ino2 = op.Ino // two names of one object: nothing happens
-		return nil
 	case e.Ino != op.Ino2:
 		return &clash{cause: nameTaken, ino: e.Ino, typ: e.Type}
 	default:
-		if err := replaceable(r, op.Ino2, i); err != nil {
-			return err
-		}
-	}
-	if i.IsDir() {
-		return outside(r, op.Dir2, op.Ino)
+		return replaceable(r, op.Ino2, i)
 	}
 	return nil
 }

@@ -103,6 +103,7 @@ func (p *player) inoOf(s *Step, theirs uint64) (uint64, error) {
 		path = s.Path(theirs)
 	}
 	if path == "" {
+		p.inos[theirs] = noIno // for good: what has such a name later is another
 		return noIno, nil
 	}
 	ino := uint64(inode.Root)
@@ -122,7 +123,7 @@ func (p *player) inoOf(s *Step, theirs uint64) (uint64, error) {
 			return 0, err
 		}
 		if ino == noIno {
-			return noIno, nil
+			break
 		}
 	}
 	p.inos[theirs] = ino

@@ -108,3 +108,54 @@ func TestHistoryStays(t *testing.T) {
 		t.Fatalf("history still begins at %d", oldest)
 	}
 }
+
+// fromOps repeats operations on "home" whose objects are at the path /f.
+func (w *world) fromOps(name string, ops ...*oplog.Op) *redo.Report {
+	w.t.Helper()
+	r, err := redo.From(context.Background(), w.e, caller, "home", redo.FromOptions{
+		At: when.Spec{Kind: when.Now}, Name: name,
+		Source: func(_ context.Context, fn func(*redo.Step) error) error {
+			for i, op := range ops {
+				op.LSN, op.Time, op.Client = uint64(i+1), 9, &oplog.Client{Name: "nfs one:1"}
+				s := &redo.Step{Op: op, Path: func(uint64) string { return "/f" }}
+				if op.Kind == oplog.WriteFile {
+					s.Data = make([]byte, op.Len)
+				}
+				if err := fn(s); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+	w.ok(err)
+	return r
+}
+
+// What was not at its path is not what has that path later.
+func TestFromNeverMistakes(t *testing.T) {
+	w := newWorld(t)
+	write := oplog.Op{Kind: oplog.WriteFile, Ino: 77, Len: 3}
+	again := write
+	r := w.fromOps("copy", &write,
+		&oplog.Op{Kind: oplog.Create, Ino: 78, Dir: inode.Root, Name: "f", Attr: oplog.Attr{Mask: oplog.SetMode, Mode: inode.ModeFile | 0o666}}, &again)
+	if got := w.paths("copy", w.last())["/f"]; r.Causes["the object is missing"] != 2 || !strings.Contains(got, " size 0 ") {
+		t.Fatalf("/f is %q: %+v", got, r)
+	}
+}
+
+// What is of another type here is a conflict.
+func TestFromOtherType(t *testing.T) {
+	w := newWorld(t)
+	mode := uint32(0o777)
+	_, err := w.f.Mkdir(by("zero"), w.root, "f", fs.SetAttr{Mode: &mode})
+	w.ok(err)
+	r := w.fromOps("copy",
+		&oplog.Op{Kind: oplog.WriteFile, Ino: 77, Len: 3},
+		&oplog.Op{Kind: oplog.Setattr, Ino: 77, Attr: oplog.Attr{Mask: oplog.SetSize, Size: 3}},
+		&oplog.Op{Kind: oplog.Link, Ino: 77, Dir: inode.Root, Name: "g"},
+		&oplog.Op{Kind: oplog.Remove, Ino: 77, Dir: inode.Root, Name: "f"})
+	if r.Causes["the object is of another type"] != 4 || r.Repeated != 0 {
+		t.Fatalf("%+v", r)
+	}
+}

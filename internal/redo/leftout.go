@@ -12,6 +12,7 @@ import (
 type leftOut struct {
 	bytes   map[uint64]ranges
 	n       int // ranges in all
+	floor   int // how many there may be before they are made coarser again
 	attrs   map[attrKey]uint64
 	names   map[place]uint64
 	dirs    map[uint64]uint64 // the last of names, by directory
@@ -114,13 +115,14 @@ func (l *leftOut) change(ino uint64, fn func(ranges) ranges) {
 	} else {
 		delete(l.bytes, ino)
 	}
-	if l.n <= maxRanges {
+	if l.n <= max(maxRanges, l.floor) {
 		return
 	}
 	for ino, r := range l.bytes {
 		l.bytes[ino] = r.coarse()
 		l.n -= len(r) - len(l.bytes[ino])
 	}
+	l.floor = 2 * l.n // many files of few ranges become no coarser: not each time anew
 }
 
 // before returns what an operation depends on that was left out: bytes that it

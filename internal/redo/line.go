@@ -51,7 +51,10 @@ func (p *picking) out(op *oplog.Op) (out bool, err error) {
 	if op.LSN > p.until {
 		return false, nil
 	}
-	if p.only != nil {
+	if turnsBack(op.Kind) && !names(p.exclude, op.Kind) {
+		return false, p.apply(op)
+	}
+	if p.only != nil && !turnsBack(op.Kind) {
 		in, err := p.match(p.only, op)
 		if out = !in; err != nil {
 			return false, err
@@ -62,10 +65,22 @@ func (p *picking) out(op *oplog.Op) (out bool, err error) {
 			return false, err
 		}
 	}
-	if p.names != nil {
-		err = p.names.Apply(op)
+	return out, p.apply(op)
+}
+
+func (p *picking) apply(op *oplog.Op) error {
+	if p.names == nil {
+		return nil
 	}
-	return out, err
+	return p.names.Apply(op)
+}
+
+// names reports whether a filter means operations of a kind by its name, or by
+// meaning all. Only such a filter leaves out one that turns a dataset back: without
+// it what was turned back would come again, which a condition on clients or bytes
+// does not ask for.
+func names(f *oplog.Filter, k oplog.Kind) bool {
+	return f != nil && (f.String() == "" || f.Kinds.Has(k))
 }
 
 func (p *picking) match(f *oplog.Filter, op *oplog.Op) (bool, error) {
@@ -190,7 +205,9 @@ func (p *player) follow(ctx context.Context, s *stretch, r *engine.OpReader) (la
 		}
 		n = p.report.Ops - was
 	}
-	last, resume = p.a.Pause()
+	if last, resume, err = p.a.Pause(); err != nil {
+		return 0, nil, err
+	}
 	if last > r.Last() {
 		err = p.run(ctx, s.steps(r, pick, last))
 	}

@@ -3,6 +3,7 @@ package redo
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"varve/internal/engine"
@@ -18,6 +19,7 @@ type player struct {
 	report *Report
 	left   leftOut
 	total  uint64
+	began  uint64            // what clients did after this operation is not tainted
 	aside  map[named]string  // names that were changed, for there was another
 	inos   map[uint64]uint64 // of objects of another dataset; nil: they have the same numbers
 	paths  paths
@@ -38,7 +40,7 @@ func newPlayer(a *engine.Draft, opt Options, r *Report) *player {
 	}
 	r.Causes = map[string]uint64{}
 	r.DryRun = opt.DryRun
-	return &player{a: a, opt: opt, report: r, left: newLeftOut(), aside: map[named]string{}, paths: newPaths(a), result: a}
+	return &player{a: a, opt: opt, report: r, began: math.MaxUint64, left: newLeftOut(), aside: map[named]string{}, paths: newPaths(a), result: a}
 }
 
 // step repeats one operation, or leaves it out.
@@ -50,7 +52,7 @@ func (p *player) step(s *Step) error {
 		p.report.OutBytes += payload(s.Op)
 		return p.left.note(s.Op)
 	}
-	if p.opt.Taint != NoTaint && p.left.tainted(p.opt.Taint, s.Op) {
+	if p.opt.Taint != NoTaint && s.Op.LSN <= p.began && p.left.tainted(p.opt.Taint, s.Op) {
 		p.report.Tainted++
 		p.report.OutBytes += payload(s.Op)
 		return p.left.note(s.Op)
@@ -74,7 +76,7 @@ func (p *player) step(s *Step) error {
 	var c *clash
 	for tries := 0; errors.As(err, &c); tries++ {
 		var again bool
-		if again, err = p.resolve(s, c, tries); again {
+		if again, err = p.resolve(s, c, tries); again && err == nil {
 			err = p.do(s)
 		} else if err == nil {
 			return nil
@@ -110,7 +112,13 @@ func (p *player) again(op *oplog.Op) {
 			p.op.Name = name
 		}
 	}
+	if name, ok := p.aside[replaced(op)]; ok && op.Kind == oplog.Move && op.Ino2 != op.Ino {
+		p.op.Name2 = name // it replaces what has another name here
+	}
 }
+
+// replaced is the name that a move takes, and whose it was.
+func replaced(op *oplog.Op) named { return named{place{op.Dir2, op.Name2}, op.Ino2} }
 
 // do makes the operation. A *clash says that it does not fit, and then nothing
 // has happened.
@@ -240,7 +248,13 @@ func (p *player) renamed(op *oplog.Op) {
 		}
 	case oplog.Remove, oplog.Rmdir, oplog.Move:
 		delete(p.aside, was)
-		if op.Kind == oplog.Move && p.op.Name2 != op.Name2 {
+		if op.Kind != oplog.Move {
+			break
+		}
+		if op.Ino2 != op.Ino {
+			delete(p.aside, replaced(op))
+		}
+		if p.op.Name2 != op.Name2 {
 			p.aside[named{place{op.Dir2, op.Name2}, op.Ino}] = p.op.Name2
 		}
 	}

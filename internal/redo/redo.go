@@ -89,6 +89,7 @@ type Report struct {
 	Changed uint64    `json:"changed"` // objects, or bytes of a volume, that operations left out had changed
 	Changes []Altered `json:"changes,omitempty"`
 	Partial bool      `json:"partial"`
+	Note    string    `json:"note,omitempty"` // what is not known, of what was done
 	Took    float64   `json:"seconds"`
 
 	engine.Done

@@ -58,7 +58,7 @@ func Replay(ctx context.Context, e *engine.Engine, c engine.Caller, dataset stri
 	if err := p.run(ctx, s.steps(ops, pick, r.To.LSN)); err != nil {
 		return r, err
 	}
-	if err := r.finish(p, e, r.To.LSN, begun); err != nil {
+	if err := r.finish(p, e, info.ID, r.To.LSN, begun); err != nil {
 		return r, err
 	}
 	if !o.DryRun {

@@ -52,7 +52,8 @@ func Undo(ctx context.Context, e *engine.Engine, c engine.Caller, dataset string
 		o.Match = &oplog.Filter{}
 	}
 	s := &stretch{e: e, id: info.ID, from: since, pick: picker{exclude: o.Match, until: until}}
-	total, out, err := s.survey(ctx, e.Status().LastLSN)
+	began := e.Status().LastLSN
+	total, out, err := s.survey(ctx, began)
 	if err == nil && out == 0 {
 		err = fail.New(fail.NotFound, "no operation on %s matches: there is nothing to undo", dataset).
 			WithHint("varve log %s --since @lsn:%d shows what there was", dataset, since)
@@ -60,25 +61,25 @@ func Undo(ctx context.Context, e *engine.Engine, c engine.Caller, dataset string
 	if err != nil {
 		return r, err
 	}
-	return r, r.undo(ctx, e, c, s, o, total, begun)
+	return r, r.undo(ctx, e, c, s, o, total, began, begun)
 }
 
 // undo drafts the state and puts it in the place of the head.
-func (r *Report) undo(ctx context.Context, e *engine.Engine, c engine.Caller, s *stretch, o UndoOptions, total uint64, begun time.Time) error {
+func (r *Report) undo(ctx context.Context, e *engine.Engine, c engine.Caller, s *stretch, o UndoOptions, total, began uint64, begun time.Time) error {
 	p, ops, err := r.draft(e, c, s, o.Options, r.Dataset)
 	if err != nil {
 		return err
 	}
 	defer p.a.Discard()
 	defer ops.Close()
-	p.total = total
+	p.total, p.began = total, began
 	if o.DryRun {
 		pick := s.picking()
 		defer pick.close()
 		if err := p.run(ctx, s.steps(ops, pick, e.Status().LastLSN)); err != nil {
 			return err
 		}
-		return r.finish(p, e, ops.Last(), begun)
+		return r.finish(p, e, s.id, ops.Last(), begun)
 	}
 	last, resume, err := p.follow(ctx, s, ops)
 	if err == nil {
@@ -90,13 +91,23 @@ func (r *Report) undo(ctx context.Context, e *engine.Engine, c engine.Caller, s 
 	if err != nil {
 		return err
 	}
-	v, err := e.OpenView(engine.Moment{Dataset: r.Dataset, LSN: r.Done.LSN})
-	if err != nil {
-		return err
+	r.compare(e, p, s.id, begun)
+	return nil
+}
+
+// compare completes the report of an undo that has happened, whatever becomes of
+// the dataset, and whatever cannot be read.
+func (r *Report) compare(e *engine.Engine, p *player, id uint64, begun time.Time) {
+	v, err := e.OpenViewID(id, r.Done.LSN)
+	if err == nil {
+		defer v.Close()
+		p.result = v
+		err = r.finish(p, e, id, r.Done.LSN-1, begun)
 	}
-	defer v.Close()
-	p.result = v
-	return r.finish(p, e, r.Done.LSN-1, begun)
+	if err != nil {
+		r.Note = "it is done; which files it changed is not known: " + err.Error()
+		r.Took = took(begun)
+	}
 }
 
 // draft begins a draft from where a stretch begins.
@@ -112,12 +123,18 @@ func (r *Report) draft(e *engine.Engine, c engine.Caller, s *stretch, o Options,
 		ops.Close()
 		return nil, nil, err
 	}
+	if a.From() != s.id {
+		a.Discard()
+		ops.Close()
+		return nil, nil, fail.New(fail.Busy, "%s is another dataset meanwhile", r.Dataset).WithHint("try again")
+	}
 	return newPlayer(a, o, r), ops, nil
 }
 
 // begin finds where to begin: at a moment, or where history does.
 func (r *Report) begin(e *engine.Engine, d engine.DatasetInfo, w when.Spec) (err error) {
 	r.From, err = e.Resolve(d.Name, w)
+	first := err
 	oldest := max(d.OldestLSN, d.CreatedLSN)
 	switch {
 	case fail.Is(err, fail.OutsideHistory), err == nil && r.From.LSN < oldest:
@@ -130,16 +147,22 @@ func (r *Report) begin(e *engine.Engine, d engine.DatasetInfo, w when.Spec) (err
 		gap.LSN = w.LSN
 	}
 	r.From, err = e.Resolve(d.Name, when.Spec{Kind: when.LSN, LSN: oldest})
-	if err == nil && gap.LSN != 0 && gap.LSN >= oldest {
-		return fail.New(fail.OutsideHistory, "%s is not there yet", w)
+	if err != nil {
+		return err
+	}
+	if first != nil && (gap.LSN >= oldest || w.Kind == when.Time && !w.Time.Before(r.From.Time)) {
+		return first // a moment to come
+	}
+	if d.OldestLSN <= d.CreatedLSN && d.Origin == "" && d.ForkLSN == 0 {
+		return nil // there was nothing before
 	}
 	r.Gap, r.Partial = &gap, true
-	return err
+	return nil
 }
 
-// finish completes the report: the present was that of the moment lsn.
-func (r *Report) finish(p *player, e *engine.Engine, lsn uint64, begun time.Time) error {
-	v, err := e.OpenView(engine.Moment{Dataset: r.Dataset, LSN: lsn})
+// finish completes the report: the present was that of the moment lsn of a dataset.
+func (r *Report) finish(p *player, e *engine.Engine, id, lsn uint64, begun time.Time) error {
+	v, err := e.OpenViewID(id, lsn)
 	if err != nil {
 		return err
 	}

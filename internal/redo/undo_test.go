@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"varve/internal/engine"
 	"varve/internal/fail"
@@ -228,6 +229,14 @@ func TestConflicts(t *testing.T) {
 			_, _, err = w.f.Remove(w.three, w.root, "b")
 			w.ok(err)
 		}, map[string]string{"a": "old------d"}},
+		{"own name", redo.KeepNewer, "the object has that name already", "left out", func(w *clashWorld) {
+			h, _, _, err := w.f.Lookup(w.one, w.root, "a")
+			w.ok(err)
+			_, _, _, err = w.f.Rename(w.one, w.root, "a", w.root, "b")
+			w.ok(err)
+			_, _, _, err = w.f.Link(w.three, h, w.root, "a")
+			w.ok(err)
+		}, map[string]string{"a": "old------d"}},
 		{"object", redo.RenameAside, "the object is missing", "left out", func(w *clashWorld) {
 			w.write(w.three, w.file(w.one, "n", "x"), "y", 0)
 		}, map[string]string{"a": "old------d"}},
@@ -389,6 +398,13 @@ func TestUndoPastHistory(t *testing.T) {
 	}
 	for range 50 {
 		one.step()
+	}
+	now := w.last()
+	for _, to := range []when.Spec{at(now + 1000), {Kind: when.Time, Time: time.Now().Add(time.Hour)}} {
+		_, err = redo.Undo(context.Background(), w.e, caller, "home", redo.UndoOptions{Since: to})
+		if !fail.Is(err, fail.OutsideHistory) || !strings.Contains(err.Error(), "not come yet") || w.last() != now {
+			t.Fatalf("undo since %v: %v", to, err)
+		}
 	}
 	r := w.undo("home", redo.UndoOptions{Since: at(early)})
 	if !r.Partial || r.Gap == nil || r.Gap.LSN != early || r.From.LSN != oldest.OldestLSN {

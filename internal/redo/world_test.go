@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,7 +179,7 @@ func (w *world) paths(dataset string, lsn uint64) map[string]string {
 				return err
 			}))
 			name := path + "/" + e.Name
-			all[name] = fmt.Sprintf("mode %o links %d owner %d size %d data %s", i.Mode, i.Nlink, i.UID, i.Size, w.data(v, e.Ino))
+			all[name] = fmt.Sprintf("mode %o links %d owner %d group %d size %d data %s%s", i.Mode, i.Nlink, i.UID, i.GID, i.Size, w.data(v, e.Ino), w.extras(v, &i, e.Ino))
 			if i.IsDir() {
 				walk(e.Ino, name)
 			}
@@ -184,6 +187,37 @@ func (w *world) paths(dataset string, lsn uint64) map[string]string {
 	}
 	walk(inode.Root, "")
 	return all
+}
+
+// extras are where a symlink leads, and the extended attributes by name.
+func (w *world) extras(v *engine.View, i *inode.Inode, ino uint64) string {
+	w.t.Helper()
+	var out []string
+	w.ok(v.Look(func(r inode.Reader) error {
+		out = nil
+		if i.Mode&inode.ModeType == inode.ModeLink {
+			target, err := inode.Target(r, ino)
+			if err != nil {
+				return err
+			}
+			out = append(out, " to "+target)
+		}
+		var names []string
+		err := inode.Xattrs(r, ino, func(name string, _ int) bool {
+			names = append(names, name)
+			return true
+		})
+		slices.Sort(names)
+		for _, name := range names {
+			value, ok, e := inode.Xattr(r, v.Seed(), ino, name)
+			if e != nil || !ok {
+				return errors.Join(err, e)
+			}
+			out = append(out, fmt.Sprintf(" %s=%x", name, value))
+		}
+		return err
+	}))
+	return strings.Join(out, "")
 }
 
 func (w *world) same(what string, got, want map[string]string) {

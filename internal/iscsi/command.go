@@ -119,7 +119,7 @@ func (t *task) check(h header, n int) error {
 	switch {
 	case n > 0 && (!t.write || !p.immediateData || n > p.firstBurst || n > t.edtl):
 		return fail.Wrap(fail.Invalid, errProtocol, "immediate data of %d bytes", n)
-	case !h.final() && (p.initialR2T || !t.write):
+	case !h.final() && (p.initialR2T || !t.write || t.edtl == 0):
 		return fail.Wrap(fail.Invalid, errProtocol, "unsolicited data that was not agreed upon")
 	case t.tag == noTag:
 		return fail.Wrap(fail.Invalid, errProtocol, "a command without a tag")

@@ -70,7 +70,7 @@ type Pool struct {
 // Charge is what a buffer for n bytes takes of a budget: bytes.
 func Charge(n int) int64 { return 1 << classOf(n) }
 
-func classOf(n int) int { return max(bits.Len(uint(n-1)), minClass) }
+func classOf(n int) int { return max(bits.Len(uint(max(n, 1)-1)), minClass) }
 
 // Get returns a buffer whose body has at least n bytes, 0 < n <= 32 MiB.
 // Its bytes are whatever was there before.

@@ -46,6 +46,7 @@ func New[J Job](limit int) *Pool[J] {
 func (w *Pool[J]) Submit(l *Line[J], j J) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	l.shift()
 	l.jobs = append(l.jobs, j)
 	w.enqueue(l)
 	switch {
@@ -55,6 +56,16 @@ func (w *Pool[J]) Submit(l *Line[J], j J) {
 	case w.started < w.max:
 		w.started++
 		go w.run()
+	}
+}
+
+// shift moves the jobs that wait to the beginning, where at least as many have
+// been: a line that is never empty does not grow for ever.
+func (l *Line[J]) shift() {
+	if l.taken >= 64 && 2*l.taken >= len(l.jobs) {
+		n := copy(l.jobs, l.jobs[l.taken:])
+		clear(l.jobs[n:])
+		l.jobs, l.taken = l.jobs[:n], 0
 	}
 }
 

@@ -160,6 +160,24 @@ func TestSanitizeForgets(t *testing.T) {
 	if _, err := r.e.DestroySnapshot(engine.Caller{}, "d", "kept"); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := r.e.Clone(engine.Caller{}, "d", before, "c"); err != nil {
+		t.Fatal(err)
+	}
+	if a := n.do(erase, nil); a.sense != check(7, 0x27, 0) {
+		t.Fatalf("with a clone: %+v", a)
+	}
+	if _, err := r.e.Destroy(engine.Caller{}, "c", false); err != nil {
+		t.Fatal(err)
+	}
+	if a := n.do(erase, nil); a.sense != check(7, 0x27, 0) {
+		t.Fatalf("with a clone that can be had back: %+v", a)
+	}
+	if _, err := r.e.Undestroy(engine.Caller{}, "c", ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.e.Destroy(engine.Caller{}, "c", true); err != nil {
+		t.Fatal(err)
+	}
 	if a := n.do(erase, nil); a.status != Good {
 		t.Fatalf("%+v", a)
 	}

@@ -109,8 +109,8 @@ func TestCommandOrder(t *testing.T) {
 	base := c.CmdSN
 	write := func(sn uint32, seed byte) uint32 {
 		tag := c.Tag()
-		p := c.PDU(client.Write16(0, filled(512, seed)), tag)
-		p.Data = filled(512, seed)
+		p := c.PDU(client.Write16(0, filled(4096, seed)), tag) // whole blocks: the reader writes them
+		p.Data = filled(4096, seed)
 		p.Put(24, sn)
 		if err := c.Send(p); err != nil {
 			t.Fatal(err)
@@ -136,7 +136,7 @@ func TestCommandOrder(t *testing.T) {
 		}
 	}
 	c.CmdSN = base + 3
-	expect(t, c, 0, filled(512, 3))
+	expect(t, c, 0, filled(4096, 3))
 }
 
 // Task management: what has an effect, on what, and what it answers.
@@ -214,6 +214,75 @@ func TestAbortWaits(t *testing.T) {
 		t.Error("it was answered while the command was under way")
 	}
 	good(t, c, client.TestUnitReady())
+}
+
+// What comes after ABORT TASK SET is not aborted by it, however late the function
+// is executed.
+func TestAbortTakesNothingLater(t *testing.T) {
+	h := open(t, Options{Workers: 1}, 1)
+	c := h.login(client.Options{})
+	entered, release := make(chan struct{}), make(chan struct{})
+	h.hooked.set(func(uint64) { close(entered); <-release })
+	if _, err := c.Start(client.Write16(1, filled(512, 1))); err != nil { // a part of a block: a worker's
+		t.Fatal(err)
+	}
+	<-entered
+	h.hooked.set(nil)
+	manage(t, c, 0x999, tmfAbortTaskSet, client.NoTag)
+	later, err := c.Start(client.Write16(9, filled(512, 2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond) // it has been received
+	close(release)
+	for _, tag := range []uint32{0x999, later} {
+		p, err := c.Recv()
+		if err != nil || p.Word(16) != tag || p.Header[2] != 0 || p.Header[3] != client.Good {
+			t.Fatalf("tag %d: %+v, %v", tag, p, err)
+		}
+	}
+	expect(t, c, 9, filled(512, 2))
+}
+
+// What waits for an ORDERED command, or as one, goes on when that is aborted.
+func TestAbortWakes(t *testing.T) {
+	h := open(t, Options{}, 1)
+	c := h.login(client.Options{Keys: map[string]string{"ImmediateData": "No"}})
+	tag, err := c.Start(client.Write16(0, filled(4096, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := c.Recv(); err != nil || p.Opcode() != client.OpR2T {
+		t.Fatalf("no R2T: %+v, %v", p, err)
+	}
+	ordered := client.TestUnitReady()
+	ordered.Attr = attrOrdered
+	waits, err := c.Start(ordered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manage(t, c, 0x999, tmfAbortTask, tag)
+	left := map[uint32]bool{0x999: true, waits: true}
+	for len(left) > 0 {
+		p, err := c.Recv()
+		if err != nil || !left[p.Word(16)] || p.Header[2] != 0 || p.Header[3] != client.Good {
+			t.Fatalf("%+v, %v; still to come: %v", p, err, left)
+		}
+		delete(left, p.Word(16))
+	}
+}
+
+// manage sends a task management function for LUN 0, and does not wait.
+func manage(t *testing.T, c *client.Client, tag uint32, function byte, reference uint32) {
+	t.Helper()
+	p := &client.PDU{}
+	p.Header[0], p.Header[1] = client.OpTask|client.Immediate, 0x80|function
+	p.Put(16, tag)
+	p.Put(20, reference)
+	p.Put(24, c.CmdSN)
+	if err := c.Send(p); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A graceful stop lets commands end, and says that the connection does.

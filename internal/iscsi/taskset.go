@@ -157,6 +157,7 @@ func (s *taskSet) goOn(c *conn) {
 // abort ends the tasks that match, without a response, and returns how many
 // there were. The reader calls it.
 func (s *taskSet) abort(c *conn, match func(*task) bool) int {
+	defer s.goOn(c) // with those that waited for them, once the lock is free
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0

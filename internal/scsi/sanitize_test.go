@@ -69,6 +69,7 @@ func TestSanitizeGoesOn(t *testing.T) {
 		func() { n.AbortTaskSet(0) }, func() { n.ResetUnit(0) },
 		func() { n.ResetTarget(false) }, func() { n.ResetTarget(true) },
 	} {
+		n.Fence(0)
 		reset()
 		if ready(n) {
 			t.Fatal("a reset ended it")

@@ -64,6 +64,9 @@ func (c *conn) newTask(h header) *task {
 		t = new(task)
 	}
 	t.c, t.tag, t.counted = c, h.tag(), !h.immediate()
+	if !t.counted {
+		c.immediate.Add(1)
+	}
 	t.read, t.write, t.attr = h[1]&readBit != 0, h[1]&writeBit != 0, h[1]&7
 	t.edtl = int(h.word20())
 	t.start = c.clock()
@@ -78,6 +81,9 @@ func (c *conn) newTask(h header) *task {
 // done gives t back.
 func (t *task) done() {
 	pool := &t.c.srv.tasks
+	if !t.counted {
+		t.c.immediate.Add(-1)
+	}
 	*t = task{}
 	pool.Put(t)
 }

@@ -28,6 +28,11 @@ const (
 
 	// window is how many commands an initiator may have under way.
 	window = 128
+
+	// maxImmediate is how many immediate commands and task management functions,
+	// which the window does not hold back, may be under way or wait to be sent
+	// their responses. Those beyond are rejected.
+	maxImmediate = 2 * window
 )
 
 var (
@@ -68,14 +73,15 @@ type conn struct {
 	outBytes *semaphore.Weighted // outShare
 	memory   *semaphore.Weighted // connMemory
 
-	statSN   uint32 // the next; belongs to who sends
-	expCmdSN atomic.Uint32
-	maxCmdSN atomic.Uint32
-	held     heldPDUs
-	tasks    taskSet
-	jobs     sync.WaitGroup // given to the workers
-	slow     int            // writes that are better given away
-	text     textExchange
+	statSN    uint32 // the next; belongs to who sends
+	expCmdSN  atomic.Uint32
+	maxCmdSN  atomic.Uint32
+	immediate atomic.Int32 // see maxImmediate
+	held      heldPDUs
+	tasks     taskSet
+	jobs      sync.WaitGroup // given to the workers
+	slow      int            // writes that are better given away
+	text      textExchange
 
 	pdus                    atomic.Uint64 // received, for the pinger
 	commands                atomic.Uint64

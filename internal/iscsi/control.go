@@ -30,6 +30,9 @@ func (c *conn) serveOne(h header) error {
 		return c.reject(h, rejectUnsupported)
 	}
 	if h.immediate() {
+		if (op == opCommand || op == opTask) && c.immediate.Load() >= maxImmediate {
+			return c.reject(h, rejectImmediate)
+		}
 		return c.dispatch(h)
 	}
 	switch sn, next := h.cmdSN(), c.expCmdSN.Load(); {

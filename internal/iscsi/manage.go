@@ -84,6 +84,9 @@ func (c *conn) abortTask(m *management) error {
 }
 
 func (c *conn) submit(m *management) {
+	if m.sn == snUse {
+		c.immediate.Add(1)
+	}
 	c.jobs.Add(1)
 	c.srv.workers.Submit(&c.tasks.line, m)
 }
@@ -114,6 +117,9 @@ func (m *management) Run() {
 		c.nexus.ResetTarget(m.function == tmfColdReset)
 	}
 	c.sayLate(opTaskRsp, m.tag, m.sn, 0, m.build)
+	if m.sn == snUse { // now its response is counted
+		c.immediate.Add(-1)
+	}
 }
 
 func (c *conn) hasLUN(lun uint64) bool {

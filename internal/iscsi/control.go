@@ -229,6 +229,7 @@ func (c *conn) look() {
 func (c *conn) sayDropping() {
 	c.say(opAsync, noTag, snUse, 0, func(h header, _ []byte) int {
 		h[36] = asyncDropConnection
+		be.PutUint16(h[38:], c.session.cid)
 		be.PutUint16(h[40:], uint16(c.params.timeToWait))
 		return 0
 	})

@@ -320,6 +320,32 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// A connection that comes while the server stops does not begin a login.
+func TestShutdownBeforeLogin(t *testing.T) {
+	h := open(t, Options{}, 1)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	peer, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	nc, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newConn(h.srv, nc, h.srv.portals[0])
+	c.drain()
+	begun := time.Now()
+	c.serve()
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it was waited for for %v", took)
+	}
+}
+
 // Who is silent is asked, and cut off if no answer comes.
 func TestPing(t *testing.T) {
 	h := open(t, Options{}, 1)

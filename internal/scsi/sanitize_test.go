@@ -132,6 +132,38 @@ func TestSanitizeInterrupted(t *testing.T) {
 	}
 }
 
+// The end of the server does not wait for a SANITIZE, whose session waits for it.
+func TestSanitizeEnds(t *testing.T) {
+	r := newRig(t)
+	if _, err := r.e.Set(engine.Caller{}, "d", "sanitize", "on"); err != nil {
+		t.Fatal(err)
+	}
+	n := r.login(portA, 1)
+	r.s.eraseRate = 1 << 20 // eight seconds
+	done := make(chan answer)
+	go func() { done <- n.do(sanitizeCDB(sanitizeOverwrite, 8), []byte{1, 0, 0, 4, 1, 2, 3, 4}) }()
+	time.Sleep(50 * time.Millisecond)
+	r.s.Ending()
+	select {
+	case a := <-done:
+		if a.sense != (sense{key: keyMediumError, asc: 0x31, ascq: 0x03}) {
+			t.Errorf("it ended with %+v", a)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it goes on")
+	}
+}
+
+// VERIFY reads no more than a READ does, whatever it compares with.
+func TestVerifyBound(t *testing.T) {
+	n := newRig(t).login(portA, 1)
+	for blocks, want := range map[uint32]sense{MaxTransfer / BlockSize: {}, MaxTransfer/BlockSize + 1: check(5, 0x24, 0)} {
+		if a := n.do(cdb16(0x8f, 0, 0, blocks), nil); a.sense != want {
+			t.Errorf("%d blocks: %+v", blocks, a)
+		}
+	}
+}
+
 // What a SANITIZE left cannot be reached: not at a moment before it either.
 func TestSanitizeForgets(t *testing.T) {
 	r := newRig(t)

@@ -51,6 +51,10 @@ func NewServer(o Options) *Server {
 	}
 }
 
+// Ending tells what runs in the background to end, and does not wait: sessions may
+// be waiting for it. Close follows.
+func (s *Server) Ending() { s.closing.Store(true) }
+
 // Close ends what runs in the background. A SANITIZE that is ended by it has
 // failed, and says so after the restart. The nexuses are closed before.
 func (s *Server) Close() {

@@ -30,3 +30,28 @@ func TestSteadyLine(t *testing.T) {
 		t.Errorf("room for %d jobs after %d of which two waited", n, rounds)
 	}
 }
+
+// One line has at most half of the workers, whatever it has to do: another is
+// served at once. All its jobs run in the end.
+func TestHalfForOne(t *testing.T) {
+	w := New[job](4)
+	defer w.Stop()
+	var a, b Line[job]
+	began, release, ended := make(chan int, 100), make(chan struct{}), make(chan struct{})
+	const jobs = 20
+	for i := range jobs {
+		w.Submit(&a, func() { began <- i; <-release; ended <- struct{}{} })
+	}
+	<-began
+	<-began
+	served := make(chan struct{})
+	w.Submit(&b, func() { close(served) })
+	<-served
+	if n := len(began); n > 0 {
+		t.Errorf("%d jobs of one line run at a time", 2+n)
+	}
+	close(release)
+	for range jobs {
+		<-ended
+	}
+}

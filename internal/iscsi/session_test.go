@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"varve/internal/engine"
+	"varve/internal/when"
 	client "varve/test/iscsiclient"
 )
 
@@ -450,6 +451,53 @@ func TestTargets(t *testing.T) {
 	}
 	if _, err := d.Do(client.TestUnitReady()); err == nil {
 		t.Error("a session goes on without its volume")
+	}
+}
+
+// The rights of one volume do not open another that has its name when it comes to
+// that.
+func TestRenamedInLogin(t *testing.T) {
+	h := open(t, Options{}, 1)
+	h.hooked.mu.Lock()
+	h.hooked.open = func() {
+		if _, err := h.e.Rename(engine.Caller{}, "d", "old"); err != nil {
+			t.Error(err)
+		}
+		if _, err := h.e.CreateVolume(engine.Caller{}, "d", 1<<20); err != nil {
+			t.Error(err)
+		}
+	}
+	h.hooked.mu.Unlock()
+	if _, err := client.Login(h.addrs[0], client.Options{Target: diskName}); err == nil || err.Error() != "login refused: status 0203" {
+		t.Errorf("a volume that was never judged: %v", err)
+	}
+}
+
+// After a rollback that cut their sessions initiators are told of a power on, also
+// those that were away.
+func TestRollbackIsTold(t *testing.T) {
+	h := open(t, Options{}, 1)
+	h.login(client.Options{ISID: 2}).Close()
+	c := h.login(client.Options{ISID: 1})
+	good(t, c, client.Write16(0, filled(4096, 1)))
+	i, err := h.e.Dataset("d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good(t, c, client.Write16(0, filled(4096, 2)))
+	if _, err := h.e.Rollback(engine.Caller{}, "d", when.Spec{Kind: when.LSN, LSN: i.ChangedLSN}, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, isid := range []uint32{1, 2} {
+		c, err := client.Login(h.addrs[0], client.Options{Target: diskName, ISID: isid})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if r, err := c.Do(client.Read16(0, 8)); err != nil || r.Key() != "6/29/00" {
+			t.Errorf("%d: %+v, %v", isid, r, err)
+		}
+		expect(t, c, 0, filled(4096, 1))
 	}
 }
 

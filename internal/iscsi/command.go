@@ -142,10 +142,6 @@ func (c *conn) start(t *task, out []byte) error {
 	if t.cmd.Dir == scsi.DataIn && t.read {
 		return c.startIn(t)
 	}
-	if c.slow > 0 && len(out) > 0 {
-		c.slow--
-		return c.delegateOut(t, out)
-	}
 	if !t.cmd.Execute(nil, out, false) {
 		return c.delegateOut(t, out)
 	}

@@ -40,6 +40,7 @@ var (
 	errShuttingDown = fail.New(fail.Canceled, "the server is shutting down")
 	errLogout       = fail.New(fail.Canceled, "the initiator logged out")
 	errReplaced     = fail.New(fail.Canceled, "a new session of the initiator took its place")
+	errDiscovered   = fail.New(fail.Canceled, "its time for discovery is over")
 	errSilent       = fail.New(fail.Canceled, "the initiator answers no ping")
 	errKicked       = fail.New(fail.Canceled, "its volume was taken from it")
 )
@@ -80,7 +81,6 @@ type conn struct {
 	held      heldPDUs
 	tasks     taskSet
 	jobs      sync.WaitGroup // given to the workers
-	slow      int            // writes that are better given away
 	text      textExchange
 
 	pdus                    atomic.Uint64 // received, for the pinger

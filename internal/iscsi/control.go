@@ -194,6 +194,10 @@ const (
 	// it is there, and how long it has to answer.
 	pingAfter = 20 * time.Second
 
+	// discoveryTime is how long a discovery session, which needs no rights, may
+	// last, whatever it answers.
+	discoveryTime = time.Minute
+
 	asyncDropConnection = 2
 )
 
@@ -207,7 +211,11 @@ type pinger struct {
 // asked, and cut off if it does not answer.
 func (c *conn) look() {
 	n := c.pdus.Load()
+	who := c.info.Load()
 	switch {
+	case who != nil && who.Target == "" && time.Since(c.since) > discoveryTime:
+		c.cut(errDiscovered)
+		return
 	case n != c.ping.seen:
 		c.ping = pinger{seen: n}
 		return

@@ -531,6 +531,16 @@ func TestDiscovery(t *testing.T) {
 	if string(r.Data) != want {
 		t.Errorf("discovery says %q, not %q", r.Data, want)
 	}
+	for _, s := range h.srv.all() {
+		s.since = time.Now().Add(-2 * discoveryTime)
+		s.look()
+	}
+	if _, err := c.Recv(); err == nil {
+		t.Error("discovery lasts for ever")
+	}
+	if c, err = client.Login(h.addrs[1], client.Options{}); err != nil {
+		t.Fatal(err)
+	}
 	if r, err := c.Do(client.TestUnitReady()); err == nil {
 		t.Errorf("a command in a discovery session: %+v", r)
 	}

@@ -36,6 +36,7 @@ type DatasetInfo struct {
 	CreatedLSN uint64     `json:"created_lsn"`
 	ChangedLSN uint64     `json:"changed_lsn"` // the last operation on its line
 	Origin     string     `json:"origin,omitempty"`
+	OriginID   uint64     `json:"-"` // of the dataset it was cloned from, or 0
 	ForkLSN    uint64     `json:"fork_lsn,omitempty"`
 	Snapshots  int        `json:"snapshots"`
 	Writers    []string   `json:"writers,omitempty"` // connected clients that may write

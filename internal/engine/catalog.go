@@ -184,7 +184,7 @@ func (e *Engine) info(d *dataset) DatasetInfo {
 	i.Size, i.Mapped, i.Inodes, i.ChangedLSN = d.head.size, uint64(d.head.mapped)*BlockSize, uint64(d.head.inodes), d.changed
 	d.mu.RUnlock()
 	if p := e.datasets[d.parent]; p != nil {
-		i.Origin = fmt.Sprintf("%s@lsn:%d", p.name, d.fork)
+		i.Origin, i.OriginID = fmt.Sprintf("%s@lsn:%d", p.name, d.fork), p.id
 	}
 	if d.destroyed.lsn != 0 {
 		t := d.destroyed.wall()

@@ -59,11 +59,16 @@ func (c *conn) takeOut(n int) (*outbox.Buffer, error) {
 	return b, nil
 }
 
+// tryOut returns a buffer for n bytes of replies, or nil if there is no memory now.
+func (c *conn) tryOut(n int) *outbox.Buffer { return c.tryTake(c.outBytes, n) }
+
 // takeIn returns a buffer for n bytes of a write, or nil if there is no memory
 // now.
-func (c *conn) takeIn(n int) *outbox.Buffer {
+func (c *conn) takeIn(n int) *outbox.Buffer { return c.tryTake(c.inBytes, n) }
+
+func (c *conn) tryTake(own *semaphore.Weighted, n int) *outbox.Buffer {
 	charge := outbox.Charge(n)
-	ok, shared := c.tryPay(c.inBytes, charge)
+	ok, shared := c.tryPay(own, charge)
 	if !ok {
 		return nil
 	}
@@ -85,6 +90,9 @@ func (c *conn) giveBack(b *outbox.Buffer, own *semaphore.Weighted) {
 		c.spare.Store(b)
 		return
 	case b.Charge == 0: // of sayLate
+		if b.Counted {
+			c.immediate.Add(-1)
+		}
 	case b.Shared:
 		c.memory.Release(b.Charge)
 		c.srv.memory.Release(b.Charge)

@@ -64,6 +64,9 @@ func (c *conn) newTask(h header) *task {
 		t = new(task)
 	}
 	t.c, t.tag, t.counted = c, h.tag(), !h.immediate()
+	if !t.counted {
+		c.immediate.Add(1)
+	}
 	t.read, t.write, t.attr = h[1]&readBit != 0, h[1]&writeBit != 0, h[1]&7
 	t.edtl = int(h.word20())
 	t.start = c.clock()
@@ -78,6 +81,9 @@ func (c *conn) newTask(h header) *task {
 // done gives t back.
 func (t *task) done() {
 	pool := &t.c.srv.tasks
+	if !t.counted {
+		t.c.immediate.Add(-1)
+	}
 	*t = task{}
 	pool.Put(t)
 }
@@ -119,7 +125,7 @@ func (t *task) check(h header, n int) error {
 	switch {
 	case n > 0 && (!t.write || !p.immediateData || n > p.firstBurst || n > t.edtl):
 		return fail.Wrap(fail.Invalid, errProtocol, "immediate data of %d bytes", n)
-	case !h.final() && (p.initialR2T || !t.write):
+	case !h.final() && (p.initialR2T || !t.write || t.edtl == 0):
 		return fail.Wrap(fail.Invalid, errProtocol, "unsolicited data that was not agreed upon")
 	case t.tag == noTag:
 		return fail.Wrap(fail.Invalid, errProtocol, "a command without a tag")
@@ -135,10 +141,6 @@ func (c *conn) start(t *task, out []byte) error {
 	}
 	if t.cmd.Dir == scsi.DataIn && t.read {
 		return c.startIn(t)
-	}
-	if c.slow > 0 && len(out) > 0 {
-		c.slow--
-		return c.delegateOut(t, out)
 	}
 	if !t.cmd.Execute(nil, out, false) {
 		return c.delegateOut(t, out)

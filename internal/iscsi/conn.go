@@ -28,6 +28,11 @@ const (
 
 	// window is how many commands an initiator may have under way.
 	window = 128
+
+	// maxImmediate is how many immediate commands and task management functions,
+	// which the window does not hold back, may be under way or wait to be sent
+	// their responses. Those beyond are rejected.
+	maxImmediate = 2 * window
 )
 
 var (
@@ -35,6 +40,7 @@ var (
 	errShuttingDown = fail.New(fail.Canceled, "the server is shutting down")
 	errLogout       = fail.New(fail.Canceled, "the initiator logged out")
 	errReplaced     = fail.New(fail.Canceled, "a new session of the initiator took its place")
+	errDiscovered   = fail.New(fail.Canceled, "its time for discovery is over")
 	errSilent       = fail.New(fail.Canceled, "the initiator answers no ping")
 	errKicked       = fail.New(fail.Canceled, "its volume was taken from it")
 )
@@ -68,14 +74,14 @@ type conn struct {
 	outBytes *semaphore.Weighted // outShare
 	memory   *semaphore.Weighted // connMemory
 
-	statSN   uint32 // the next; belongs to who sends
-	expCmdSN atomic.Uint32
-	maxCmdSN atomic.Uint32
-	held     heldPDUs
-	tasks    taskSet
-	jobs     sync.WaitGroup // given to the workers
-	slow     int            // writes that are better given away
-	text     textExchange
+	statSN    uint32 // the next; belongs to who sends
+	expCmdSN  atomic.Uint32
+	maxCmdSN  atomic.Uint32
+	immediate atomic.Int32 // see maxImmediate
+	held      heldPDUs
+	tasks     taskSet
+	jobs      sync.WaitGroup // given to the workers
+	text      textExchange
 
 	pdus                    atomic.Uint64 // received, for the pinger
 	commands                atomic.Uint64

@@ -30,6 +30,9 @@ func (c *conn) serveOne(h header) error {
 		return c.reject(h, rejectUnsupported)
 	}
 	if h.immediate() {
+		if (op == opCommand || op == opTask) && c.immediate.Load() >= maxImmediate {
+			return c.reject(h, rejectImmediate)
+		}
 		return c.dispatch(h)
 	}
 	switch sn, next := h.cmdSN(), c.expCmdSN.Load(); {
@@ -191,6 +194,10 @@ const (
 	// it is there, and how long it has to answer.
 	pingAfter = 20 * time.Second
 
+	// discoveryTime is how long a discovery session, which needs no rights, may
+	// last, whatever it answers.
+	discoveryTime = time.Minute
+
 	asyncDropConnection = 2
 )
 
@@ -204,7 +211,11 @@ type pinger struct {
 // asked, and cut off if it does not answer.
 func (c *conn) look() {
 	n := c.pdus.Load()
+	who := c.info.Load()
 	switch {
+	case who != nil && who.Target == "" && time.Since(c.since) > discoveryTime:
+		c.cut(errDiscovered)
+		return
 	case n != c.ping.seen:
 		c.ping = pinger{seen: n}
 		return
@@ -226,6 +237,7 @@ func (c *conn) look() {
 func (c *conn) sayDropping() {
 	c.say(opAsync, noTag, snUse, 0, func(h header, _ []byte) int {
 		h[36] = asyncDropConnection
+		be.PutUint16(h[38:], c.session.cid)
 		be.PutUint16(h[40:], uint16(c.params.timeToWait))
 		return 0
 	})

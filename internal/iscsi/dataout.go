@@ -42,6 +42,7 @@ func (c *conn) receiveOut(t *task, final bool, n int) error {
 			return c.respondFull(t)
 		}
 		if err := c.dataInto(t.buf.Body()[:n]); err != nil {
+			c.giveBackOf(t) // it is in no set from which the end of the connection would take it
 			return err
 		}
 		d.got = n

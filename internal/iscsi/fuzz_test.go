@@ -66,7 +66,8 @@ func FuzzCHAP(f *testing.F) {
 }
 
 // FuzzSession sends bytes to a server: first those of a login or not, then any.
-// It answers or hangs up, and the next initiator is served.
+// It answers or hangs up, and the next initiator is served. The bits of how say
+// what the login was like.
 func FuzzSession(f *testing.F) {
 	c := &client.Client{CmdSN: 1, Segment: 8192, Burst: 65536, Immediate: true}
 	raw := func(p *client.PDU) []byte {
@@ -77,27 +78,33 @@ func FuzzSession(f *testing.F) {
 	write := client.Write16(0, make([]byte, 1024))
 	w := c.PDU(write, 1)
 	w.Data = write.Out
-	f.Add(true, append(raw(w), raw(c.PDU(client.Read16(0, 2), 2))...))
+	f.Add(byte(fuzzLogin), append(raw(w), raw(c.PDU(client.Read16(0, 2), 2))...))
 	solicited := c.PDU(write, 3)
-	f.Add(true, append(raw(solicited), raw(c.DataOut(3, 0, 0, 0, write.Out, true))...))
+	f.Add(byte(fuzzLogin), append(raw(solicited), raw(c.DataOut(3, 0, 0, 0, write.Out, true))...))
 	nop := &client.PDU{}
 	nop.Header[0] = client.OpNopOut | client.Immediate
-	f.Add(true, raw(nop))
+	f.Add(byte(fuzzLogin), raw(nop))
 	task := &client.PDU{}
 	task.Header[0], task.Header[1] = client.OpTask|client.Immediate, 0x81
-	f.Add(true, append(raw(c.PDU(client.Read16(0, 2), 4)), raw(task)...))
+	f.Add(byte(fuzzLogin), append(raw(c.PDU(client.Read16(0, 2), 4)), raw(task)...))
 	logout := &client.PDU{}
 	logout.Header[0] = client.OpLogout | client.Immediate
-	f.Add(true, raw(logout))
+	f.Add(byte(fuzzLogin), raw(logout))
 	login := &client.PDU{Data: client.Text(map[string]string{"InitiatorName": "iqn.a:b", "TargetName": diskName})}
 	login.Header[0], login.Header[1] = client.OpLogin|client.Immediate, 0x87
-	f.Add(false, raw(login))
+	f.Add(byte(0), raw(login))
+
+	unsolicited := c.PDU(client.Write16(0, nil), 5)
+	unsolicited.Header[0], unsolicited.Header[1] = client.OpCommand|client.Immediate, 0x21
+	f.Add(byte(fuzzLogin|fuzzUnsolicited), raw(unsolicited))
+	f.Add(byte(fuzzLogin|fuzzUnsolicited|fuzzDataDigest), append(raw(unsolicited), raw(c.DataOut(5, client.NoTag, 0, 0, write.Out, true))...))
+	f.Add(byte(fuzzLogin|fuzzHeaderDigest), raw(nop))
 
 	h := open(f, Options{}, 1)
-	f.Fuzz(func(t *testing.T, loggedIn bool, p []byte) {
+	f.Fuzz(func(t *testing.T, how byte, p []byte) {
 		var nc net.Conn
-		if loggedIn {
-			c, err := client.Login(h.addrs[0], client.Options{Target: diskName, ISID: 1})
+		if how&fuzzLogin != 0 {
+			c, err := client.Login(h.addrs[0], client.Options{Target: diskName, ISID: 1, Keys: fuzzKeys(how)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,6 +124,28 @@ func FuzzSession(f *testing.F) {
 			t.Fatalf("the connection does not end: %v", err)
 		}
 	})
+}
+
+// How FuzzSession logs in.
+const (
+	fuzzLogin = 1 << iota
+	fuzzUnsolicited
+	fuzzDataDigest
+	fuzzHeaderDigest
+)
+
+func fuzzKeys(how byte) map[string]string {
+	keys := map[string]string{}
+	if how&fuzzUnsolicited != 0 {
+		keys["InitialR2T"] = "No"
+	}
+	if how&fuzzDataDigest != 0 {
+		keys["DataDigest"] = "CRC32C"
+	}
+	if how&fuzzHeaderDigest != 0 {
+		keys["HeaderDigest"] = "CRC32C"
+	}
+	return keys
 }
 
 func isTimeout(err error) bool {

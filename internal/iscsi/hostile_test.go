@@ -287,6 +287,53 @@ func TestHostile(t *testing.T) {
 	good(t, c, client.TestUnitReady())
 }
 
+// Unsolicited data of no bytes is against the rules, and harms nobody else.
+func TestNothingUnsolicited(t *testing.T) {
+	h := open(t, Options{}, 1)
+	bystander := h.login(client.Options{ISID: 99})
+	c := h.login(client.Options{Keys: map[string]string{"InitialR2T": "No"}})
+	p := c.PDU(client.Write16(0, filled(4096, 1)), c.Tag())
+	p.Header[1] = 0x21 // W, and not F
+	p.Put(20, 0)
+	p.Data = nil
+	if err := c.Send(p); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := c.Recv(); err == nil {
+		t.Errorf("answered with opcode %#x", r.Opcode())
+	}
+	good(t, bystander, client.TestUnitReady())
+}
+
+// A connection that is cut in the middle of immediate data gives back the memory
+// that the data had.
+func TestCutInImmediateData(t *testing.T) {
+	h := open(t, Options{}, 1)
+	c := h.login(client.Options{Keys: map[string]string{"FirstBurstLength": "262144"}})
+	own := client.Write16(0, filled(MaxTransfer, 1)) // takes what the connection has to itself
+	if _, err := c.Start(own); err != nil {
+		t.Fatal(err)
+	}
+	p := c.PDU(client.Write16(0, filled(128<<10, 1)), c.Tag())
+	raw := append(p.Header[:], make([]byte, 100<<10)...)
+	raw[5], raw[6], raw[7] = 2, 0, 0 // 128 KiB
+	if err := c.SendRaw(raw); err != nil {
+		t.Fatal(err)
+	}
+	whole := Options{}.withDefaults().Memory
+	time.Sleep(50 * time.Millisecond)
+	if h.srv.memory.TryAcquire(whole) {
+		t.Fatal("no shared memory is in use")
+	}
+	c.Close()
+	for deadline := time.Now().Add(5 * time.Second); !h.srv.memory.TryAcquire(whole); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("shared memory does not come back")
+		}
+	}
+	h.srv.memory.Release(whole)
+}
+
 // Data-Out that does not fit what was asked for fails its command only, and
 // writes nothing.
 func TestWrongDataOut(t *testing.T) {

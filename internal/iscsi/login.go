@@ -76,8 +76,16 @@ type login struct {
 // loginPhase runs a login to its end. After an error the connection ends.
 func (c *conn) loginPhase() (*login, error) {
 	l := &login{c: c, params: defaultParams()}
-	c.nc.SetDeadline(time.Now().Add(c.srv.opt.LoginTimeout))
-	defer c.nc.SetDeadline(time.Time{})
+	deadline := time.Now().Add(c.srv.opt.LoginTimeout)
+	c.nc.SetWriteDeadline(deadline)
+	c.readUntil(deadline)
+	defer func() {
+		c.nc.SetWriteDeadline(time.Time{})
+		c.readUntil(time.Time{})
+	}()
+	if c.draining.Load() {
+		return l, errShuttingDown
+	}
 	for range maxLoginPDUs {
 		done, err := l.request()
 		var r *refusal

@@ -44,7 +44,7 @@ func (c *conn) manage(h header) error {
 	if err := c.skip(h.dataLen()); err != nil {
 		return err
 	}
-	all := func(t *task) bool { return t.cmd.LUN == m.lun }
+	all, units := func(t *task) bool { return t.cmd.LUN == m.lun }, []uint64{m.lun}
 	switch m.function {
 	case tmfAbortTask:
 		return c.abortTask(m)
@@ -54,13 +54,16 @@ func (c *conn) manage(h header) error {
 			return c.managed(m)
 		}
 	case tmfWarmReset, tmfColdReset:
-		all = func(*task) bool { return true }
+		all, units = func(*task) bool { return true }, c.nexus.LUNs()
 	case tmfReassign:
 		m.response = tmfNoReassign
 		return c.managed(m)
 	default:
 		m.response = tmfNotSupported
 		return c.managed(m)
+	}
+	for _, lun := range units {
+		c.nexus.Fence(lun) // here: the worker comes to it when others have begun
 	}
 	c.tasks.abort(c, all)
 	c.submit(m)
@@ -81,6 +84,9 @@ func (c *conn) abortTask(m *management) error {
 }
 
 func (c *conn) submit(m *management) {
+	if m.sn == snUse {
+		c.immediate.Add(1)
+	}
 	c.jobs.Add(1)
 	c.srv.workers.Submit(&c.tasks.line, m)
 }
@@ -111,6 +117,9 @@ func (m *management) Run() {
 		c.nexus.ResetTarget(m.function == tmfColdReset)
 	}
 	c.sayLate(opTaskRsp, m.tag, m.sn, 0, m.build)
+	if m.sn == snUse { // now its response is counted
+		c.immediate.Add(-1)
+	}
 }
 
 func (c *conn) hasLUN(lun uint64) bool {

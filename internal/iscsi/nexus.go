@@ -1,6 +1,9 @@
 package iscsi
 
 import (
+	"context"
+
+	"varve/internal/fail"
 	"varve/internal/scsi"
 )
 
@@ -14,12 +17,17 @@ func (s *Server) openNexus(l *login) (*scsi.Nexus, error) {
 		}
 	}
 	for _, lun := range l.luns {
-		d, err := s.targets.Open(c.ctx, lun, c.addr, func() { c.cut(errKicked) })
+		d, err := s.targets.Open(c.ctx, lun, c.addr, func() { s.kick(c) })
 		if err != nil {
 			closeAll()
 			return nil, err
 		}
 		disks[lunField(lun.Number)] = d
+		// It was judged by its properties some time ago, and is opened by its name.
+		if d.Identity().Dataset != lun.ID {
+			closeAll()
+			return nil, fail.New(fail.NotFound, "%s is another volume now", lun.Volume)
+		}
 	}
 	key := l.key()
 	n, err := s.units.OpenNexus(scsi.NexusConfig{
@@ -33,7 +41,17 @@ func (s *Server) openNexus(l *login) (*scsi.Nexus, error) {
 		closeAll()
 		return nil, err
 	}
+	if context.Cause(c.ctx) == errKicked { // perhaps before it was told of a power on, which it cannot hear now
+		s.units.Replaced()
+	}
 	return n, nil
+}
+
+// kick ends a session from which a volume is taken. It may come back to one that
+// holds something else.
+func (s *Server) kick(c *conn) {
+	s.units.Replaced()
+	c.cut(errKicked)
 }
 
 // lunField is a unit's number as the LUN field of a PDU has it: peripheral

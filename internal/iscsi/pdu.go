@@ -62,6 +62,7 @@ const (
 	rejectDigest      = 0x02
 	rejectProtocol    = 0x04
 	rejectUnsupported = 0x05
+	rejectImmediate   = 0x06
 	rejectInvalid     = 0x09
 	rejectLongSession = 0x0a
 )

@@ -60,7 +60,7 @@ func (v volumes) all() []Target {
 			t = &Target{Name: name}
 			byName[name] = t
 		}
-		t.LUNs = append(t.LUNs, lunOf(d.Name, props))
+		t.LUNs = append(t.LUNs, lunOf(d, props))
 	}
 	list := make([]Target, 0, len(byName))
 	for _, t := range byName {
@@ -79,9 +79,10 @@ func (v volumes) all() []Target {
 	return list
 }
 
-func lunOf(volume string, props map[string]string) LUN {
+func lunOf(d engine.DatasetInfo, props map[string]string) LUN {
 	l := LUN{
-		Volume: volume,
+		Volume: d.Name,
+		ID:     d.ID,
 		Want:   Credentials{props[propUser], props[propSecret]},
 		Ours:   Credentials{props[propMutualUser], props[propMutualSecret]},
 	}

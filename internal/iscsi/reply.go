@@ -88,10 +88,14 @@ func (c *conn) put(p []byte, opcode byte, tag, sn uint32, build func(h header, d
 }
 
 // sayLate is say for any other goroutine. What it needs is small, and bounded
-// by what the window admits.
+// by what the window and maxImmediate admit.
 func (c *conn) sayLate(opcode byte, tag, sn uint32, n int, build func(h header, data []byte) int) {
 	b := c.srv.buffers.Get(c.params.digests.size(n))
 	b.To += c.put(b.Body(), opcode, tag, sn, build)
+	if sn == snUse {
+		b.Counted = true
+		c.immediate.Add(1)
+	}
 	c.out.Add(b)
 }
 

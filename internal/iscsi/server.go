@@ -159,6 +159,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.closing {
 		s.closing = true
+		s.units.Ending()
 		close(s.done)
 	}
 	for _, p := range s.portals {

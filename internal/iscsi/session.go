@@ -20,6 +20,7 @@ type sessionKey struct {
 type session struct {
 	key       sessionKey
 	tsih      uint16
+	cid       uint16 // of its connection, as the initiator numbers it
 	discovery bool
 	c         *conn
 }
@@ -33,7 +34,7 @@ type sessionInfo struct {
 // ended: cut off, and no task of it under way any more. Until then nothing of
 // the new one is admitted, so no write of the old can land after one of it.
 func (c *conn) enter(l *login) error {
-	s := &session{key: l.key(), discovery: l.discovery, c: c}
+	s := &session{key: l.key(), cid: l.cid, discovery: l.discovery, c: c}
 	deadline := time.Now().Add(c.srv.opt.LoginTimeout / 2) // then the refusal goes out
 	if l.tsih != 0 && !c.srv.sessions.has(s.key, l.tsih) {
 		return refuse(loginNoSession, fail.NotFound, "there is no session %d to join; one connection is all that a session has", l.tsih)

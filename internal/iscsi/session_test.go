@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"varve/internal/engine"
+	"varve/internal/when"
 	client "varve/test/iscsiclient"
 )
 
@@ -109,8 +110,8 @@ func TestCommandOrder(t *testing.T) {
 	base := c.CmdSN
 	write := func(sn uint32, seed byte) uint32 {
 		tag := c.Tag()
-		p := c.PDU(client.Write16(0, filled(512, seed)), tag)
-		p.Data = filled(512, seed)
+		p := c.PDU(client.Write16(0, filled(4096, seed)), tag) // whole blocks: the reader writes them
+		p.Data = filled(4096, seed)
 		p.Put(24, sn)
 		if err := c.Send(p); err != nil {
 			t.Fatal(err)
@@ -136,7 +137,7 @@ func TestCommandOrder(t *testing.T) {
 		}
 	}
 	c.CmdSN = base + 3
-	expect(t, c, 0, filled(512, 3))
+	expect(t, c, 0, filled(4096, 3))
 }
 
 // Task management: what has an effect, on what, and what it answers.
@@ -216,6 +217,75 @@ func TestAbortWaits(t *testing.T) {
 	good(t, c, client.TestUnitReady())
 }
 
+// What comes after ABORT TASK SET is not aborted by it, however late the function
+// is executed.
+func TestAbortTakesNothingLater(t *testing.T) {
+	h := open(t, Options{Workers: 1}, 1)
+	c := h.login(client.Options{})
+	entered, release := make(chan struct{}), make(chan struct{})
+	h.hooked.set(func(uint64) { close(entered); <-release })
+	if _, err := c.Start(client.Write16(1, filled(512, 1))); err != nil { // a part of a block: a worker's
+		t.Fatal(err)
+	}
+	<-entered
+	h.hooked.set(nil)
+	manage(t, c, 0x999, tmfAbortTaskSet, client.NoTag)
+	later, err := c.Start(client.Write16(9, filled(512, 2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond) // it has been received
+	close(release)
+	for _, tag := range []uint32{0x999, later} {
+		p, err := c.Recv()
+		if err != nil || p.Word(16) != tag || p.Header[2] != 0 || p.Header[3] != client.Good {
+			t.Fatalf("tag %d: %+v, %v", tag, p, err)
+		}
+	}
+	expect(t, c, 9, filled(512, 2))
+}
+
+// What waits for an ORDERED command, or as one, goes on when that is aborted.
+func TestAbortWakes(t *testing.T) {
+	h := open(t, Options{}, 1)
+	c := h.login(client.Options{Keys: map[string]string{"ImmediateData": "No"}})
+	tag, err := c.Start(client.Write16(0, filled(4096, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := c.Recv(); err != nil || p.Opcode() != client.OpR2T {
+		t.Fatalf("no R2T: %+v, %v", p, err)
+	}
+	ordered := client.TestUnitReady()
+	ordered.Attr = attrOrdered
+	waits, err := c.Start(ordered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manage(t, c, 0x999, tmfAbortTask, tag)
+	left := map[uint32]bool{0x999: true, waits: true}
+	for len(left) > 0 {
+		p, err := c.Recv()
+		if err != nil || !left[p.Word(16)] || p.Header[2] != 0 || p.Header[3] != client.Good {
+			t.Fatalf("%+v, %v; still to come: %v", p, err, left)
+		}
+		delete(left, p.Word(16))
+	}
+}
+
+// manage sends a task management function for LUN 0, and does not wait.
+func manage(t *testing.T, c *client.Client, tag uint32, function byte, reference uint32) {
+	t.Helper()
+	p := &client.PDU{}
+	p.Header[0], p.Header[1] = client.OpTask|client.Immediate, 0x80|function
+	p.Put(16, tag)
+	p.Put(20, reference)
+	p.Put(24, c.CmdSN)
+	if err := c.Send(p); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A graceful stop lets commands end, and says that the connection does.
 func TestShutdown(t *testing.T) {
 	h := open(t, Options{}, 1)
@@ -248,6 +318,32 @@ func TestShutdown(t *testing.T) {
 	}
 	if _, err := net.Dial("tcp", h.addrs[0]); err == nil {
 		t.Error("it still listens")
+	}
+}
+
+// A connection that comes while the server stops does not begin a login.
+func TestShutdownBeforeLogin(t *testing.T) {
+	h := open(t, Options{}, 1)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	peer, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	nc, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newConn(h.srv, nc, h.srv.portals[0])
+	c.drain()
+	begun := time.Now()
+	c.serve()
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it was waited for for %v", took)
 	}
 }
 
@@ -358,6 +454,53 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// The rights of one volume do not open another that has its name when it comes to
+// that.
+func TestRenamedInLogin(t *testing.T) {
+	h := open(t, Options{}, 1)
+	h.hooked.mu.Lock()
+	h.hooked.open = func() {
+		if _, err := h.e.Rename(engine.Caller{}, "d", "old"); err != nil {
+			t.Error(err)
+		}
+		if _, err := h.e.CreateVolume(engine.Caller{}, "d", 1<<20); err != nil {
+			t.Error(err)
+		}
+	}
+	h.hooked.mu.Unlock()
+	if _, err := client.Login(h.addrs[0], client.Options{Target: diskName}); err == nil || err.Error() != "login refused: status 0203" {
+		t.Errorf("a volume that was never judged: %v", err)
+	}
+}
+
+// After a rollback that cut their sessions initiators are told of a power on, also
+// those that were away.
+func TestRollbackIsTold(t *testing.T) {
+	h := open(t, Options{}, 1)
+	h.login(client.Options{ISID: 2}).Close()
+	c := h.login(client.Options{ISID: 1})
+	good(t, c, client.Write16(0, filled(4096, 1)))
+	i, err := h.e.Dataset("d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good(t, c, client.Write16(0, filled(4096, 2)))
+	if _, err := h.e.Rollback(engine.Caller{}, "d", when.Spec{Kind: when.LSN, LSN: i.ChangedLSN}, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, isid := range []uint32{1, 2} {
+		c, err := client.Login(h.addrs[0], client.Options{Target: diskName, ISID: isid})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if r, err := c.Do(client.Read16(0, 8)); err != nil || r.Key() != "6/29/00" {
+			t.Errorf("%d: %+v, %v", isid, r, err)
+		}
+		expect(t, c, 0, filled(4096, 1))
+	}
+}
+
 // Discovery lists what the initiator may use, with every portal.
 func TestDiscovery(t *testing.T) {
 	h := open(t, Options{}, 2)
@@ -387,6 +530,16 @@ func TestDiscovery(t *testing.T) {
 	want := "TargetName=" + diskName + "\x00TargetAddress=" + h.addrs[0] + ",1\x00TargetAddress=" + h.addrs[1] + ",2\x00"
 	if string(r.Data) != want {
 		t.Errorf("discovery says %q, not %q", r.Data, want)
+	}
+	for _, s := range h.srv.all() {
+		s.since = time.Now().Add(-2 * discoveryTime)
+		s.look()
+	}
+	if _, err := c.Recv(); err == nil {
+		t.Error("discovery lasts for ever")
+	}
+	if c, err = client.Login(h.addrs[1], client.Options{}); err != nil {
+		t.Fatal(err)
 	}
 	if r, err := c.Do(client.TestUnitReady()); err == nil {
 		t.Errorf("a command in a discovery session: %+v", r)

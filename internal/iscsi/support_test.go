@@ -34,7 +34,8 @@ type hooks struct {
 	mu    sync.Mutex
 	write func(off uint64) // called before each WriteAt
 	kicks []func()
-	cold  bool // TryReadAt never succeeds
+	cold  bool   // TryReadAt never succeeds
+	open  func() // called before each Open
 }
 
 func (h *hooks) set(write func(off uint64)) {
@@ -44,6 +45,12 @@ func (h *hooks) set(write func(off uint64)) {
 }
 
 func (h *hooks) Open(ctx context.Context, l LUN, addr string, kick func()) (scsi.Disk, error) {
+	h.mu.Lock()
+	f := h.open
+	h.mu.Unlock()
+	if f != nil {
+		f()
+	}
 	d, err := h.inner.Open(ctx, l, addr, kick)
 	if err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ type Target struct {
 type LUN struct {
 	Number   int
 	Volume   string
+	ID       uint64     // of the volume, whatever it is called
 	At       *when.Spec // nil: as it is now, to read and write
 	Access   Access
 	Want     Credentials // what an initiator has to prove; unset: nothing

@@ -108,9 +108,9 @@ func (c *conn) queueBehind(t *task, out []byte) error {
 		t.data.want = copy(t.buf.Body(), out)
 	case t.read && t.cmd.Dir == scsi.DataIn:
 		t.in = min(t.edtl, int(t.cmd.Length))
-		var err error
-		if t.buf, err = c.takeOut(c.stagedSize(t.in)); err != nil {
-			return err
+		// Not takeOut: what this waits behind may be what the reader has to receive.
+		if t.buf = c.tryOut(c.stagedSize(t.in)); t.buf == nil {
+			return c.respondFull(t)
 		}
 	}
 	s := &c.tasks
@@ -157,6 +157,7 @@ func (s *taskSet) goOn(c *conn) {
 // abort ends the tasks that match, without a response, and returns how many
 // there were. The reader calls it.
 func (s *taskSet) abort(c *conn, match func(*task) bool) int {
+	defer s.goOn(c) // with those that waited for them, once the lock is free
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0

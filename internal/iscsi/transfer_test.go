@@ -1,6 +1,7 @@
 package iscsi
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -33,6 +34,11 @@ func TestTransfers(t *testing.T) {
 				p := filled(n, seed)
 				r := good(t, c, client.Write16(uint64(seed)*8, p))
 				expect(t, c, uint64(seed)*8, p)
+				fua := client.Read16(uint64(seed)*8, n/512)
+				fua.CDB[1] |= 0x08
+				if got := good(t, c, fua); !bytes.Equal(got.Data, p) {
+					t.Errorf("a read of %d bytes with FUA brought %d, or others", n, len(got.Data))
+				}
 				if r.Flags&6 != 0 || r.Residual != 0 {
 					t.Errorf("%d bytes: residual %d, flags %#x", n, r.Residual, r.Flags)
 				}

@@ -28,6 +28,7 @@ type Buffer struct {
 	class    int
 	Charge   int64 // bytes taken from a budget, given back with the buffer
 	Shared   bool  // from that of all connections
+	Counted  bool  // its owner counts it until it is freed
 }
 
 // Size is the length of the body: bytes.
@@ -70,14 +71,14 @@ type Pool struct {
 // Charge is what a buffer for n bytes takes of a budget: bytes.
 func Charge(n int) int64 { return 1 << classOf(n) }
 
-func classOf(n int) int { return max(bits.Len(uint(n-1)), minClass) }
+func classOf(n int) int { return max(bits.Len(uint(max(n, 1)-1)), minClass) }
 
 // Get returns a buffer whose body has at least n bytes, 0 < n <= 32 MiB.
 // Its bytes are whatever was there before.
 func (p *Pool) Get(n int) *Buffer {
 	class := classOf(n)
 	if b, ok := p.classes[class].Get().(*Buffer); ok {
-		b.From, b.To, b.Charge, b.Shared = b.Base, b.Base, 0, false
+		b.From, b.To, b.Charge, b.Shared, b.Counted = b.Base, b.Base, 0, false, false
 		return b
 	}
 	size, base := 1<<class, HeadRoom

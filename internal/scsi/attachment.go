@@ -102,14 +102,19 @@ func (a *attachment) drain() {
 // abort fences every command that was begun before, and returns when none of
 // them runs. With end, nothing may begin any more.
 func (a *attachment) abort(end bool) {
-	a.mu.Lock()
-	a.epoch.Add(1)
-	a.closed = a.closed || end
-	a.mu.Unlock()
+	a.fence(end)
 	a.drain()
 	if end {
 		a.drain() // of the other counter: what ran in both is gone
 	}
+}
+
+// fence is abort without waiting.
+func (a *attachment) fence(end bool) {
+	a.mu.Lock()
+	a.epoch.Add(1)
+	a.closed = a.closed || end
+	a.mu.Unlock()
 }
 
 // lockSaving takes unit.saving for a running command. Whoever has it may wait for

@@ -17,7 +17,7 @@ func TestResets(t *testing.T) {
 		reset func()
 		tells attention
 	}{
-		{func() { a.ResetUnit(0) }, attnDeviceReset},
+		{func() { a.Fence(0); a.ResetUnit(0) }, attnDeviceReset},
 		{func() { a.ResetTarget(false) }, attnBusReset},
 		{func() { a.ResetTarget(true) }, attnPowerOn},
 	} {

@@ -105,8 +105,8 @@ func (c *Command) Execute(in, out []byte, wait bool) bool {
 
 func (c *Command) execute(in, out []byte, wait bool) bool {
 	a := c.a
-	if size := a.d.Size(); size != a.u.size.Load() {
-		a.u.resized(size)
+	if a.d.Size() != a.u.size.Load() {
+		a.u.resized(a.d)
 	}
 	if a.pending.Load() && (c.op == nil || c.op.traits&despite == 0) {
 		if x, ok := a.nextAttention(); ok {

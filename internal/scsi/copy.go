@@ -199,7 +199,13 @@ func (c *Command) copySegment(s segment, units []*attachment, r *copyResult) sen
 			return senseCopyAborted
 		}
 	}
-	return c.copyBlocks(from, to, s, r)
+	if s := c.copyBlocks(from, to, s, r); s.is() || to.u.gate.Load()&gateNoCache == 0 {
+		return s
+	}
+	if err := to.d.Flush(); err != nil { // c's own flush would be that of another unit
+		return copyFailed(err)
+	}
+	return sense{}
 }
 
 // open reports whether a copy may use a unit.

@@ -63,6 +63,40 @@ func TestCopy(t *testing.T) {
 	}
 }
 
+// flushes counts the flushes of a disk.
+type flushes struct {
+	Disk
+	n int
+}
+
+func (d *flushes) Flush() error {
+	d.n++
+	return d.Disk.Flush()
+}
+
+// A copy onto a unit without a write cache is durable when it is answered.
+func TestCopyWritesThrough(t *testing.T) {
+	n := newRig(t).login(portA, 1)
+	to := n.byLUN[1<<48]
+	d := &flushes{Disk: to.d}
+	to.d = d
+	page := append([]byte{0, 0, 0, 0, 8, 18}, make([]byte, 18)...)
+	page[8], page[9] = 0xff, 0xff
+	for _, wce := range []byte{4, 0} {
+		page[6] = wce
+		if a := n.doAt(1<<48, []byte{0x15, 0x10, 0, 0, byte(len(page)), 0}, page); a.status != Good {
+			t.Fatal(a)
+		}
+		d.n = 0
+		if a := n.copyBy(copyList(1, []Identity{n.byLUN[0].u.id, to.u.id}, 0, 1, 8, 0, 0)); a.status != Good {
+			t.Fatalf("%+v", a)
+		}
+		if (d.n > 0) != (wce == 0) {
+			t.Errorf("WCE %d: %d flushes", wce, d.n)
+		}
+	}
+}
+
 // What a copy must not do it does not.
 func TestCopyRefused(t *testing.T) {
 	r := newRig(t)

@@ -57,6 +57,9 @@ func (c *Command) beginTransfer(d Direction) sense {
 func (c *Command) offset() uint64 { return c.args.lba * BlockSize }
 
 func runRead(c *Command, in, _ []byte, wait bool) bool {
+	if c.args.fua && !wait { // it is flushed before its data goes out
+		return false
+	}
 	in = in[:min(int64(len(in)), c.Length)]
 	if len(in) > 0 {
 		if wait {

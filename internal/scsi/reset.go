@@ -4,14 +4,24 @@ package scsi
 // it concerns runs, nor will run. Tasks of the nexus itself: the transport drops
 // them and answers none. Those of others: it is told by NexusConfig.Aborted.
 
-// AbortTaskSet aborts all commands of this nexus for a unit (ABORT TASK SET). It
-// returns false where there is no such unit.
+// Fence begins one of these functions for a unit: it aborts the commands of this
+// nexus that were begun before, and does not wait. Whoever receives the commands
+// calls it in its place among them, and the function itself, which may wait, at
+// any time after: so no command that came later is aborted.
+func (n *Nexus) Fence(lun uint64) {
+	if a := n.byLUN[lun]; a != nil {
+		a.fence(false)
+	}
+}
+
+// AbortTaskSet is ABORT TASK SET, after Fence: it waits for the commands of this
+// nexus for a unit. It returns false where there is no such unit.
 func (n *Nexus) AbortTaskSet(lun uint64) bool {
 	a := n.byLUN[lun]
 	if a == nil {
 		return false
 	}
-	a.abort(false)
+	a.drain()
 	return true
 }
 
@@ -19,8 +29,8 @@ func (n *Nexus) AbortTaskSet(lun uint64) bool {
 // the same as AbortTaskSet.
 func (n *Nexus) ClearTaskSet(lun uint64) bool { return n.AbortTaskSet(lun) }
 
-// ResetUnit is LOGICAL UNIT RESET: it aborts the commands of every nexus, ends a
-// reservation of RESERVE(6), sets the mode pages back, and tells every nexus.
+// ResetUnit is LOGICAL UNIT RESET, after Fence: it aborts the commands of every
+// other nexus, waits for those of this one too, ends a reservation of RESERVE(6), sets the mode pages back, and tells every nexus.
 func (n *Nexus) ResetUnit(lun uint64) bool {
 	a := n.byLUN[lun]
 	if a == nil {
@@ -31,7 +41,7 @@ func (n *Nexus) ResetUnit(lun uint64) bool {
 }
 
 // ResetTarget is TARGET WARM RESET, or with cold TARGET COLD RESET: ResetUnit for
-// every unit of the nexus. After a cold one the transport ends all sessions of
+// every unit of the nexus, each after its Fence. After a cold one the transport ends all sessions of
 // the target.
 func (n *Nexus) ResetTarget(cold bool) {
 	x := attnBusReset
@@ -61,7 +71,11 @@ func (n *Nexus) Lost() {
 // reset brings a unit to what it was at power on, but for what persists.
 func (u *unit) reset(by *attachment, x attention) {
 	for _, a := range u.others(nil) {
-		if a != by && a.n.cfg.Aborted != nil {
+		if a == by {
+			a.drain()
+			continue
+		}
+		if a.n.cfg.Aborted != nil {
 			a.n.cfg.Aborted(a.lun)
 		}
 		a.abort(false)

@@ -79,7 +79,7 @@ func runSanitize(c *Command, _, out []byte, _ bool) bool {
 		return c.fail(s)
 	}
 	c.pause()
-	for _, a := range x.u.others(c.a) {
+	for _, a := range x.u.others(nil) {
 		a.drain()
 	}
 	x.u.s.background.Go(x.run)

@@ -69,6 +69,7 @@ func TestSanitizeGoesOn(t *testing.T) {
 		func() { n.AbortTaskSet(0) }, func() { n.ResetUnit(0) },
 		func() { n.ResetTarget(false) }, func() { n.ResetTarget(true) },
 	} {
+		n.Fence(0)
 		reset()
 		if ready(n) {
 			t.Fatal("a reset ended it")
@@ -131,6 +132,38 @@ func TestSanitizeInterrupted(t *testing.T) {
 	}
 }
 
+// The end of the server does not wait for a SANITIZE, whose session waits for it.
+func TestSanitizeEnds(t *testing.T) {
+	r := newRig(t)
+	if _, err := r.e.Set(engine.Caller{}, "d", "sanitize", "on"); err != nil {
+		t.Fatal(err)
+	}
+	n := r.login(portA, 1)
+	r.s.eraseRate = 1 << 20 // eight seconds
+	done := make(chan answer)
+	go func() { done <- n.do(sanitizeCDB(sanitizeOverwrite, 8), []byte{1, 0, 0, 4, 1, 2, 3, 4}) }()
+	time.Sleep(50 * time.Millisecond)
+	r.s.Ending()
+	select {
+	case a := <-done:
+		if a.sense != (sense{key: keyMediumError, asc: 0x31, ascq: 0x03}) {
+			t.Errorf("it ended with %+v", a)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it goes on")
+	}
+}
+
+// VERIFY reads no more than a READ does, whatever it compares with.
+func TestVerifyBound(t *testing.T) {
+	n := newRig(t).login(portA, 1)
+	for blocks, want := range map[uint32]sense{MaxTransfer / BlockSize: {}, MaxTransfer/BlockSize + 1: check(5, 0x24, 0)} {
+		if a := n.do(cdb16(0x8f, 0, 0, blocks), nil); a.sense != want {
+			t.Errorf("%d blocks: %+v", blocks, a)
+		}
+	}
+}
+
 // What a SANITIZE left cannot be reached: not at a moment before it either.
 func TestSanitizeForgets(t *testing.T) {
 	r := newRig(t)
@@ -158,6 +191,24 @@ func TestSanitizeForgets(t *testing.T) {
 		t.Fatalf("with a snapshot: %+v", a)
 	}
 	if _, err := r.e.DestroySnapshot(engine.Caller{}, "d", "kept"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.e.Clone(engine.Caller{}, "d", before, "c"); err != nil {
+		t.Fatal(err)
+	}
+	if a := n.do(erase, nil); a.sense != check(7, 0x27, 0) {
+		t.Fatalf("with a clone: %+v", a)
+	}
+	if _, err := r.e.Destroy(engine.Caller{}, "c", false); err != nil {
+		t.Fatal(err)
+	}
+	if a := n.do(erase, nil); a.sense != check(7, 0x27, 0) {
+		t.Fatalf("with a clone that can be had back: %+v", a)
+	}
+	if _, err := r.e.Undestroy(engine.Caller{}, "c", ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.e.Destroy(engine.Caller{}, "c", true); err != nil {
 		t.Fatal(err)
 	}
 	if a := n.do(erase, nil); a.status != Good {

@@ -24,6 +24,7 @@ type Server struct {
 
 	background sync.WaitGroup
 	closing    atomic.Bool
+	era        atomic.Uint64 // counts Replaced: what was seen before is not
 
 	mu    sync.Mutex
 	units map[Identity]*unit
@@ -50,6 +51,10 @@ func NewServer(o Options) *Server {
 		seen:      make(map[uint64]struct{}),
 	}
 }
+
+// Ending tells what runs in the background to end, and does not wait: sessions may
+// be waiting for it. Close follows.
+func (s *Server) Ending() { s.closing.Store(true) }
 
 // Close ends what runs in the background. A SANITIZE that is ended by it has
 // failed, and says so after the restart. The nexuses are closed before.
@@ -87,12 +92,18 @@ func (s *Server) release(u *unit) {
 	}
 }
 
+// Replaced tells that a volume may hold other bytes than its initiators have seen,
+// as after a rollback: who comes from now on is told of a power on again (29/00),
+// of whichever unit, and throws away what it has in its caches. It does not wait.
+func (s *Server) Replaced() { s.era.Add(1) }
+
 // isNew reports whether an initiator port comes to a unit for the first time
-// since the server began.
+// since the server began, or since Replaced.
 func (s *Server) isNew(port string, u *unit) bool {
 	var h maphash.Hash
 	h.SetSeed(s.seed)
 	maphash.WriteComparable(&h, u.id)
+	maphash.WriteComparable(&h, s.era.Load())
 	h.WriteString(port)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -121,10 +121,12 @@ func (u *unit) attend(except *attachment, x attention) {
 }
 
 // resized notices a new size, and tells every nexus (SBC-3 4.9: capacity data
-// has changed).
-func (u *unit) resized(size uint64) {
+// has changed). It asks for the size under the lock, for of two who saw different
+// ones the slower would set it back.
+func (u *unit) resized(d Disk) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	size := d.Size()
 	if u.size.Swap(size) != size {
 		u.attend(nil, attnCapacity)
 	}

@@ -42,6 +42,9 @@ func beginVerify(c *Command) sense {
 		return s
 	}
 	n := c.args.blocks
+	if n > MaxTransfer/BlockSize { // also without data: it is time of the disk
+		return senseCDB
+	}
 	switch c.byteCheck() {
 	case checkMedium:
 		n = 0

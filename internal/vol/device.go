@@ -75,23 +75,33 @@ func (v *Volume) MayErase() error {
 	if v.Property("sanitize") != "on" {
 		return fail.New(fail.Denied, "%s must not be sanitized", name).WithHint("varve set %s sanitize=on allows it", name)
 	}
-	i, err := v.e.Dataset(name)
+	return v.unkept()
+}
+
+// unkept tells (nil) that neither a snapshot nor a clone, nor one that was
+// destroyed and can be had back, keeps anything of the volume.
+func (v *Volume) unkept() error {
+	i, err := v.e.Dataset(v.head.Name())
 	if err != nil {
 		return err
 	}
 	if i.Snapshots > 0 {
-		return fail.New(fail.Busy, "%s has %d snapshots, which keep what it held", name, i.Snapshots).WithHint("destroy them first")
+		return fail.New(fail.Busy, "%s has %d snapshots, which keep what it held", i.Name, i.Snapshots).WithHint("destroy them first")
 	}
-	for _, d := range v.e.Datasets(false) {
-		if d.Origin == name {
-			return fail.New(fail.Busy, "%s is a clone of %s, and keeps what that held", d.Name, name).WithHint("destroy it first")
+	for _, destroyed := range []bool{false, true} {
+		for _, d := range v.e.Datasets(destroyed) {
+			if d.OriginID == i.ID {
+				return fail.New(fail.Busy, "%s is a clone of %s, and keeps what that held", d.Name, i.Name).
+					WithHint("destroy it first, and once destroyed let its history end")
+			}
 		}
 	}
 	return nil
 }
 
 // Erased forgets what the volume held before now: history begins here, and the
-// room is given back.
+// room is given back. Where a snapshot or a clone was made meanwhile, old bytes are
+// kept, and it fails.
 func (v *Volume) Erased() error {
 	if err := v.writable(); err != nil {
 		return err
@@ -103,8 +113,10 @@ func (v *Volume) Erased() error {
 	if _, err := v.e.Prune(engine.Caller{Proto: "scsi", Addr: "sanitize"}, v.head.Name(), engine.PruneOptions{Before: &now}); err != nil {
 		return err
 	}
-	_, err := v.e.Clean(context.Background(), nil)
-	return err
+	if _, err := v.e.Clean(context.Background(), nil); err != nil {
+		return err
+	}
+	return v.unkept()
 }
 
 // Used is how much of the scarcest of what the volume may take is taken: of its

@@ -24,6 +24,11 @@ var frontFaults = []fault{
 		tests: sessions,
 	},
 	{
+		name: "fua-read-without-data", what: "a READ with FUA of what is in memory is answered without its data",
+		edits: []edit{{"internal/scsi/io.go", "if c.args.fua && !wait {", "if c.args.fua && !wait && c.a == nil {"}},
+		tests: transfers,
+	},
+	{
 		name: "commands-out-of-order", what: "iSCSI commands are executed as they come, not in the order of CmdSN",
 		edits: []edit{{"internal/iscsi/control.go", "case sn != next:", "case sn != next && h == nil:"}},
 		tests: sessions,

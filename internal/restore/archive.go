@@ -293,7 +293,7 @@ func (a *Archive) turn(rest int) error {
 		a.tape = h.TapeA
 	}
 	a.pass(1)
-	if missing != 0 || rest > 0 && (h.Ino != a.h.Ino || int(h.Count) != rest) {
+	if missing != 0 || !a.counts && rest > 0 && (h.Ino != a.h.Ino || int(h.Count) != rest) {
 		if err := a.hurt(0, "the volume does not go on where the last one ended: %d records are missing", missing); err != nil {
 			return err
 		}

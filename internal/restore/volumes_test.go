@@ -151,3 +151,21 @@ func TestOtherFilesystem(t *testing.T) {
 		t.Errorf("with -y: %v", err)
 	}
 }
+
+// TestOwnNames: names that -r uses itself are left out, whatever they are of.
+func TestOwnNames(t *testing.T) {
+	a := newTape("ufs2", binary.LittleEndian)
+	all := []uint32{2, 3, 4}
+	a.begin(all, all)
+	a.dir(2, 2, name{3, 4, stageName}, name{4, 8, "file"})
+	a.dir(3, 2)
+	a.file(4, "four")
+	root := t.TempDir()
+	s, err := do(t, Update, root, false, inMemory(a.end()))
+	if err != nil || !strings.Contains(strings.Join(s.losses, "\n"), "which varve restore -r uses itself") {
+		t.Errorf("%v; lost %q", err, s.losses)
+	}
+	if got := tree(t, root); got != "file=f" {
+		t.Errorf("the tree is %s", got)
+	}
+}

@@ -35,7 +35,10 @@ func (a *app) dumpImage(ctx context.Context, o *dumpOrder, name string) error {
 	if partition != 0 {
 		path += ":p" + strconv.Itoa(partition)
 	}
-	start := time.Now()
+	start, err := imageDate(f)
+	if err != nil {
+		return err
+	}
 	opts := o.opts
 	opts.Date, opts.Filesys, opts.Dev = start.Unix(), path, path
 	if opts.DDate, err = o.base(path); err != nil {
@@ -63,6 +66,20 @@ func (a *app) dumpImage(ctx context.Context, o *dumpOrder, name string) error {
 		return err
 	}
 	return recordDump(o.dumpdates, path, o.level, info.Date)
+}
+
+// imageDate returns up to when the next level can rely on an image: now, or of a copy in
+// a file when that was last written, since what changed later is not in it.
+func imageDate(f *os.File) (time.Time, error) {
+	now := time.Now()
+	i, err := f.Stat()
+	if err != nil {
+		return now, fail.Wrap(fail.IO, err, "the image")
+	}
+	if m := i.ModTime(); i.Mode().IsRegular() && m.Before(now) && m.Unix() > 0 {
+		return m, nil
+	}
+	return now, nil
 }
 
 func (a *app) writeImage(ctx context.Context, o *dumpOrder, src dump.Source, plan *dump.Plan, opts *dump.Options, info *chain.Info) error {

@@ -23,6 +23,7 @@ type Archive struct {
 	order   binary.ByteOrder
 	tell    func(Damage) error
 
+	force   bool  // volumes that do not begin with a header are searched for one
 	tape    int64 // the number of the next record, as headers count them
 	counts  bool  // headers count records
 	jumped  bool  // headers are missing before the last one
@@ -44,7 +45,7 @@ const maxXattrs = 1 << 20
 // order; an error that it returns ends the reading. With force a volume that does
 // not begin with a header is searched for one. Close it.
 func Open(v Volumes, force bool, tell func(Damage) error) (*Archive, error) {
-	a := &Archive{volumes: v, tell: tell, counts: true}
+	a := &Archive{volumes: v, tell: tell, counts: true, force: force}
 	first, err := v(0)
 	if err != nil {
 		return nil, err
@@ -159,13 +160,15 @@ func (a *Archive) header() (*dump.Header, error) {
 	if a.ended {
 		return nil, io.EOF
 	}
-	at, skipped := a.s.offset(), false
+	at, skipped, broken := a.s.offset(), false, false
 	for {
 		b, err := a.s.peek(dump.RecordSize)
 		switch {
 		case len(b) == dump.RecordSize:
 			if h := a.valid(b); h != nil {
-				return h, a.found(h, at, skipped)
+				err := a.found(h, at, skipped)
+				a.jumped = a.jumped || broken
+				return h, err
 			}
 			skipped = true
 			if err := a.search(); err != nil {
@@ -183,7 +186,9 @@ func (a *Archive) header() (*dump.Header, error) {
 					return nil, err
 				}
 			}
-			if err := a.turn(0); err != nil {
+			if err := a.turn(0); err == errBroken {
+				broken = true
+			} else if err != nil {
 				return nil, err
 			}
 			at, skipped = a.s.offset(), false
@@ -273,6 +278,8 @@ func (a *Archive) turn(rest int) error {
 	a.volume++
 	h, err := a.s.begin()
 	switch {
+	case fail.Is(err, fail.Corrupt) && a.force:
+		return a.turnDamaged(err)
 	case err != nil:
 		return err
 	case h.Type != dump.TypeTape || h.Date != a.First.Date || h.DDate != a.First.DDate || h.Magic != a.First.Magic:
@@ -286,11 +293,25 @@ func (a *Archive) turn(rest int) error {
 		a.tape = h.TapeA
 	}
 	a.pass(1)
-	if missing != 0 || rest > 0 && (h.Ino != a.h.Ino || int(h.Count) != rest) {
+	if missing != 0 || !a.counts && rest > 0 && (h.Ino != a.h.Ino || int(h.Count) != rest) {
 		if err := a.hurt(0, "the volume does not go on where the last one ended: %d records are missing", missing); err != nil {
 			return err
 		}
 		return errBroken
 	}
 	return nil
+}
+
+// turnDamaged goes on in a volume whose first header is damaged, as if it were one of
+// the first volume. errBroken: what it begins with is not known.
+func (a *Archive) turnDamaged(cause error) error {
+	if a.First.Magic != dump.MagicUFS2 && a.First.Flags&dump.FlagCompressed != 0 {
+		if err := a.s.compressed(&a.First, a.order); err != nil {
+			return err
+		}
+	}
+	if err := a.hurt(0, "%v", cause); err != nil {
+		return err
+	}
+	return errBroken
 }

@@ -231,7 +231,7 @@ func TestVolumes(t *testing.T) {
 	for want, change := range map[string]func(r []byte){
 		"is volume 3, and 2 is wanted": func(r []byte) { r[12] = 3 },
 		"belongs to another dump":      func(r []byte) { r[896]++ },
-		"does not go on where":         func(r []byte) { r[160]++ },
+		"does not go on where":         func(r []byte) { r[912]++ },
 	} {
 		if _, err := do(t, Extract, t.TempDir(), false, inMemory(b[:cut], volume(change))); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v; want %q", err, want)

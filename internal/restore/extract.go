@@ -223,9 +223,6 @@ func (r *restorer) make(o *Object, at []link) ([]string, error) {
 		return r.metaOnly(o, d.Dir, at[0].name)
 	}
 	name := at[0].name
-	if at[0].dir == r.rootDir() && r.Op == Update && (name == TableName || name == stageName) {
-		return nil, fail.New(fail.Exists, "the name is used by varve restore -r itself")
-	}
 	if o.Type == dump.ModeFile {
 		return r.makeFile(o, d.Dir, at)
 	}

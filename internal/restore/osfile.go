@@ -53,7 +53,12 @@ func (f *osFile) dress(a *Attr, path string, kind uint32) (lost []string, err er
 	}
 	lost = f.xattrs(a, path)
 	if kind != dump.ModeLink {
-		if err := unix.Fchmodat(unix.AT_FDCWD, path, a.Mode&permissions, 0); err != nil {
+		mode := a.Mode & permissions
+		if mode&setID != 0 && !f.owned(a) {
+			mode &^= setID // they would give the rights of somebody else
+			lost = append(lost, "its set-user-ID and set-group-ID bits, since its owner or group could not be set")
+		}
+		if err := unix.Fchmodat(unix.AT_FDCWD, path, mode, 0); err != nil {
 			return lost, osError(err, f.path)
 		}
 	}
@@ -69,6 +74,15 @@ func (f *osFile) dress(a *Attr, path string, kind uint32) (lost []string, err er
 		}
 	}
 	return lost, nil
+}
+
+// setID are the bits of a mode that give rights of the owner and of the group.
+const setID = 0o6000
+
+// owned reports whether the object has the owner and the group that it should have.
+func (f *osFile) owned(a *Attr) bool {
+	var s unix.Stat_t
+	return unix.Fstat(f.fd, &s) == nil && s.Uid == a.UID && s.Gid == a.GID
 }
 
 // xattrs makes extended attributes what they should be.

@@ -189,6 +189,10 @@ func (r *restorer) readDir(o *Object) error {
 		}
 	}
 	d := dirents{order: r.a.order, bad: bad, fn: func(e entry) error {
+		if r.Op == Update && o.Ino == dump.RootIno && (e.name == TableName || e.name == stageName) {
+			bad("the name " + quote(e.name) + ", which varve restore -r uses itself")
+			return said
+		}
 		fresh, err := r.names.add(e)
 		if err == nil && !fresh {
 			bad("the name " + quote(e.name) + " twice")

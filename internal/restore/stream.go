@@ -151,7 +151,9 @@ func (s *stream) begin() (*dump.Header, error) {
 		return nil, fail.New(fail.Unsupported, "%s is an archive with directories of 4.3BSD, which this program cannot read", s.name)
 	}
 	if h.Magic != dump.MagicUFS2 && h.Flags&dump.FlagCompressed != 0 {
-		err = s.compressed(h, o)
+		if err = s.compressed(h, o); err == nil {
+			_, err = s.peek(dump.RecordSize) // to be passed, it has to be there again
+		}
 	}
 	return h, err
 }

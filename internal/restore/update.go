@@ -59,6 +59,10 @@ func (r *restorer) chain() error {
 		return fail.New(fail.BaseMissing, "the archive goes on from the dump of %s, and the last that was restored here is of %s (level %d)",
 			date(h.DDate), date(r.old.date), r.old.level).WithHint("restore the levels in order, each on the one it was made from")
 	}
+	if was, is := r.old.filesystem, h.Filesys[:min(len(h.Filesys), 255)]; was != "" && is != "" && was != is && !r.GoOn {
+		return fail.New(fail.BaseMissing, "the archive is of %s, and what was restored here is of %s", quote(is), quote(was)).
+			WithHint("restore it on its own chain; if it is the same file system under another name, -y goes on")
+	}
 	if r.a.Used == nil || r.a.Dumped == nil {
 		return fail.New(fail.Corrupt, "the maps of the archive are damaged: what was removed is not known").
 			WithHint("-x extracts what there is into another directory")

@@ -115,7 +115,7 @@ func TestRestoreDebian(t *testing.T) {
 	})
 	for name, args := range map[string][]string{
 		"plain": {"-0"}, "zlib": {"-0", "-z9"}, "bzip2": {"-0", "-j"}, "large blocks": {"-0", "-b", "64"}, "zlib in large blocks": {"-0", "-z", "-b", "512"},
-		"volumes": {"-0", "-M", "-B", "300"},
+		"volumes": {"-0", "-M", "-B", "300"}, "volumes of zlib": {"-0", "-z", "-M", "-B", "150"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			archive := filepath.Join(t.TempDir(), "archive")

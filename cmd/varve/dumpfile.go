@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"varve/internal/dump"
@@ -141,7 +142,11 @@ func wrapIO(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fail.Wrap(fail.IO, err, "the archive")
+	kind := fail.IO
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		kind = fail.NoSpace
+	}
+	return fail.Wrap(kind, err, "the archive")
 }
 
 // meter shows on a terminal how far an archive is.
@@ -154,6 +159,7 @@ type meter struct {
 	done  uint64
 	start time.Time
 	last  time.Time
+	err   error // of w
 }
 
 func (a *app) meter(f *archiveFile, total uint64, exact bool) *meter {
@@ -168,6 +174,9 @@ func (a *app) meter(f *archiveFile, total uint64, exact bool) *meter {
 func (m *meter) Write(p []byte) (int, error) {
 	n, err := m.w.Write(p)
 	m.done += uint64(n)
+	if m.err == nil {
+		m.err = err
+	}
 	if m.show != nil {
 		if now := time.Now(); now.Sub(m.last) >= 200*time.Millisecond {
 			m.last = now

@@ -92,6 +92,9 @@ func (a *app) writeImage(ctx context.Context, o *dumpOrder, src dump.Source, pla
 	m := a.meter(out, info.Bytes, info.Exact)
 	r, err := dump.Write(ctx, m, src, plan, opts, nil)
 	m.end()
+	if m.err != nil {
+		err = wrapIO(m.err) // not that the dump was given up
+	}
 	if err := out.finish(err); err != nil {
 		return err
 	}

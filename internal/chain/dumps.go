@@ -17,7 +17,8 @@ type Dumps struct {
 	e *engine.Engine
 
 	mu     sync.Mutex
-	states []cached // the one used last at the end
+	states []cached         // the one used last at the end
+	dates  map[string]int64 // by share: the last c_date that was given out
 }
 
 type cached struct {
@@ -30,7 +31,7 @@ type cached struct {
 const maxStates = 64 << 20
 
 // New makes Dumps of a pool.
-func New(e *engine.Engine) *Dumps { return &Dumps{e: e} }
+func New(e *engine.Engine) *Dumps { return &Dumps{e: e, dates: make(map[string]int64)} }
 
 // Request says what to dump and how.
 type Request struct {
@@ -139,7 +140,7 @@ func (d *Dumps) share(ctx context.Context, c engine.Caller, j *Job, r Request) e
 	if err != nil {
 		return err
 	}
-	j.opts.Date = next(list, j.Info.Moment.Time)
+	j.opts.Date = d.date(j.Info.Dataset, next(list, j.Info.Moment.Time))
 	var s *state
 	if r.Level == 0 {
 		s, err = d.level0(ctx, j, r)

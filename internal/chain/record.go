@@ -122,3 +122,15 @@ func next(list []Record, moment time.Time) int64 {
 	}
 	return date
 }
+
+// date gives out a date of a dump of a share, at least least: each only once, also to
+// dumps that begin at the same time.
+func (d *Dumps) date(dataset string, least int64) int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if last, ok := d.dates[dataset]; ok {
+		least = max(least, last+1)
+	}
+	d.dates[dataset] = least
+	return least
+}

@@ -151,12 +151,15 @@ func (d *osDir) insist(name string, do func() error) error {
 // named in it. The directory gets its own back when it is dressed.
 func (d *osDir) soften(name string) {
 	setFlags(d.fd, 0, fsImmutable|fsAppend)
+	var s unix.Stat_t // to open a device can do something
+	if unix.Fstatat(d.fd, name, &s, unix.AT_SYMLINK_NOFOLLOW) != nil || s.Mode&unix.S_IFMT != unix.S_IFREG && s.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return
+	}
 	fd, err := unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
 	defer unix.Close(fd)
-	var s unix.Stat_t
 	if unix.Fstat(fd, &s) == nil && (s.Mode&unix.S_IFMT == unix.S_IFREG || s.Mode&unix.S_IFMT == unix.S_IFDIR) {
 		setFlags(fd, 0, fsImmutable|fsAppend)
 	}

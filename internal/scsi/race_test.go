@@ -74,7 +74,8 @@ func TestPreemptRace(t *testing.T) {
 		rivals.Go(func() {
 			for range 60 {
 				turn.Lock()
-				n.pr(prRegisterIgnore, 0, 0, key, 0)
+				for n.pr(prRegisterIgnore, 0, 0, key, 0).status == CheckCondition { // attentions come first
+				}
 				if n.pr(prReserve, exclusiveAccess, key, 0, 0).status != Good {
 					action := byte(prPreempt)
 					if key == 1 {

@@ -2,13 +2,16 @@ package engine_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 
+	"varve/internal/engine"
+	"varve/internal/oplog"
 	"varve/internal/segstore/mem"
 )
 
 // A dataset that nothing changes keeps no records. When it changes again, its past
-// is replayed from where records are still kept.
+// is replayed from where records are still kept, and so its log is read.
 func TestRecordsOfIdle(t *testing.T) {
 	defer recoverStop(t)
 	for _, checkpoints := range []int{1, 2, 3} {
@@ -46,6 +49,16 @@ func TestRecordsOfIdle(t *testing.T) {
 				t.Fatalf("after %d checkpoints the past of an idle dataset shows %d", checkpoints, got[0])
 			}
 			v.Close()
+			writes := []uint64{}
+			s.must("log", s.e.Log(context.Background(), engine.LogQuery{Dataset: "idle"}, func(op *oplog.Op, wanted bool) error {
+				if wanted && op.Kind == oplog.Write {
+					writes = append(writes, op.LSN)
+				}
+				return nil
+			}))
+			if !slices.Equal(writes, []uint64{lsn, lsn + 1}) {
+				t.Fatalf("after %d checkpoints the log of an idle dataset has the writes %v", checkpoints, writes)
+			}
 			s.e.Abort()
 			s.openEngine()
 		}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"sort"
 	"time"
 
 	"varve/internal/fail"
@@ -68,32 +67,29 @@ func (e *Engine) Log(ctx context.Context, q LogQuery, fn func(op *oplog.Op, want
 	if err != nil {
 		return err
 	}
-	e.gate.RLock()
-	cs := e.checkpoints
-	e.gate.RUnlock()
-	i := sort.Search(len(cs), func(i int) bool { return cs[i].cut > from })
-	if i == 0 {
-		return fail.New(fail.OutsideHistory, "the log does not reach back to lsn %d", from)
+	pos, end, err := e.opsAfter(id, from)
+	if err != nil {
+		return err
 	}
+	defer func() { end() }()
 	q.visit = fn
 	if q.Left == nil {
 		q.Left = func() {}
 	}
 	e.digests.load(e)
-	e.digests.forget(cs[0].pos.Addr.Segment())
-	pos := cs[i-1].pos
+	e.digests.forget(e.recordsFrom())
 	for {
 		s := &logScan{e: e, q: &q, id: id, from: from, to: to, end: pos}
-		end := e.reads.begin(pos)
 		if to > from {
 			err = s.run(ctx, pos)
 		}
-		end()
 		if err != nil || !q.Follow {
 			e.digests.save(e)
 			return err
 		}
-		pos, from = s.end, to
+		next := e.reads.begin(s.end)
+		end()
+		pos, from, end = s.end, to, next
 		if to, err = e.nextOps(ctx, to); err != nil {
 			return err
 		}
@@ -141,9 +137,11 @@ func (e *Engine) logRange(q *LogQuery) (id, from, to uint64, err error) {
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	if from = i.CreatedLSN - 1; i.OldestLSN > i.CreatedLSN {
-		from = i.OldestLSN // what was before is forgotten
+	e.gate.RLock()
+	if d := e.datasets[i.ID]; d != nil {
+		from = d.opsFrom()
 	}
+	e.gate.RUnlock()
 	for _, x := range []struct {
 		spec *when.Spec
 		lsn  *uint64

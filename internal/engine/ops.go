@@ -18,18 +18,42 @@ type OpReader struct {
 	end  func()
 }
 
-// ReadOps begins after lsn. Close it: what it may still read is kept until then.
-// OutsideHistory.
-func (e *Engine) ReadOps(lsn uint64) (*OpReader, error) {
+// ReadOps begins after lsn, for the operations on one dataset. Close it: what it
+// may still read is kept until then. OutsideHistory.
+func (e *Engine) ReadOps(dataset, lsn uint64) (*OpReader, error) {
+	pos, end, err := e.opsAfter(dataset, lsn)
+	if err != nil {
+		return nil, err
+	}
+	return &OpReader{e: e, pos: pos, last: lsn, end: end}, nil
+}
+
+// opsAfter is where the operations after lsn are read from, on a dataset or, with
+// 0, on all. They are kept until end is called. What the log forgot of before its
+// first checkpoint was of other datasets, where lsn is in this one's history:
+// see replayFrom.
+func (e *Engine) opsAfter(dataset, lsn uint64) (pos segment.Position, end func(), err error) {
 	e.gate.RLock()
 	defer e.gate.RUnlock()
 	cs := e.checkpoints
 	i := sort.Search(len(cs), func(i int) bool { return cs[i].cut > lsn })
 	if i == 0 {
-		return nil, fail.New(fail.OutsideHistory, "the log does not reach back to lsn %d", lsn)
+		if d := e.datasets[dataset]; d != nil && lsn < d.opsFrom() {
+			return pos, nil, fail.New(fail.OutsideHistory, "the log does not reach back to lsn %d; it begins after lsn %d", lsn, cs[0].cut)
+		}
+		i = 1
 	}
-	pos := cs[i-1].pos
-	return &OpReader{e: e, pos: pos, last: lsn, end: e.reads.begin(pos)}, nil
+	pos = cs[i-1].pos
+	return pos, e.reads.begin(pos), nil
+}
+
+// opsFrom is the moment after which history has all operations on d. The gate is
+// held.
+func (d *dataset) opsFrom() uint64 {
+	if d.horizon.lsn > d.created.lsn {
+		return d.horizon.lsn // what was before is forgotten
+	}
+	return d.created.lsn - 1
 }
 
 // Close ends the reading.

@@ -40,7 +40,7 @@ func TestFrom(t *testing.T) {
 	r, err := redo.From(context.Background(), here.e, caller, "home", redo.FromOptions{
 		At: when.Spec{Kind: when.Now}, Name: "copy",
 		Source: func(ctx context.Context, fn func(*redo.Step) error) error {
-			ops, err := there.e.ReadOps(begin)
+			ops, err := there.e.ReadOps(there.root.Dataset, begin)
 			there.ok(err)
 			defer ops.Close()
 			return ops.To(ctx, there.root.Dataset, there.last(), func(op *oplog.Op) error {

@@ -105,7 +105,7 @@ func turnsBack(k oplog.Kind) bool { return k == oplog.Rollback || k == oplog.Und
 // dataset was rolled back in between and that stands, all begins there: what was
 // before does not count.
 func (s *stretch) survey(ctx context.Context, to uint64) (total, out uint64, err error) {
-	r, err := s.e.ReadOps(s.from)
+	r, err := s.e.ReadOps(s.id, s.from)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -114,7 +114,7 @@ func (r *Report) compare(e *engine.Engine, p *player, id uint64, begun time.Time
 func (r *Report) draft(e *engine.Engine, c engine.Caller, s *stretch, o Options, name string) (*player, *engine.OpReader, error) {
 	from := r.From
 	from.LSN = s.from
-	ops, err := e.ReadOps(s.from)
+	ops, err := e.ReadOps(s.id, s.from)
 	if err != nil {
 		return nil, nil, err
 	}

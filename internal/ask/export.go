@@ -63,7 +63,7 @@ func (a *Asker) Export(ctx context.Context, q Query, out io.Writer) (Exported, e
 	}
 	err = a.e.Log(ctx, lq, func(op *oplog.Op, wanted bool) error {
 		if op.Dataset == info.ID && (op.Kind == oplog.Rollback || op.Kind == oplog.Undo) {
-			return fail.New(fail.Invalid, "lsn %d is a %s: what follows does not come from what is before", op.LSN, op.Kind).
+			return fail.New(fail.Invalid, "lsn %d (%s) is in the way: what follows does not come from what is before", op.LSN, op.Kind).
 				WithHint("export up to lsn:%d, or since lsn:%d", op.LSN-1, op.LSN)
 		}
 		return x.v.op(op, wanted && exported(op.Kind), x.add)

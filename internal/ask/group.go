@@ -3,7 +3,9 @@ package ask
 import (
 	"cmp"
 	"context"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"varve/internal/fail"
@@ -13,7 +15,7 @@ import (
 
 // Group is what the operations have in common that are counted together.
 type Group struct {
-	Key      files.Text `json:"key" doc:"The client, path or minute; empty: the server itself, or no path"`
+	Key      files.Text `json:"key" doc:"The client without its port, the path or minute; empty: the server itself, or no path"`
 	Ops      uint64     `json:"ops"`
 	Bytes    uint64     `json:"bytes" doc:"Written or trimmed"`
 	FirstLSN uint64     `json:"first_lsn"`
@@ -36,7 +38,7 @@ func (a *Asker) Groups(ctx context.Context, q Query, by string) ([]Group, error)
 	var key func(op *oplog.Op, path, path2 string) string
 	switch by {
 	case "client":
-		key = func(op *oplog.Op, _, _ string) string { return clientName(op) }
+		key = func(op *oplog.Op, _, _ string) string { return withoutPort(clientName(op)) }
 	case "path":
 		key = func(_ *oplog.Op, path, path2 string) string { return cmp.Or(path2, path) }
 	case "minute":
@@ -79,6 +81,16 @@ func clientName(op *oplog.Op) string {
 		return ""
 	}
 	return op.Client.Name
+}
+
+// withoutPort leaves out the port of a client that has an address: each of its
+// connections has another one.
+func withoutPort(client string) string {
+	proto, address, _ := strings.Cut(client, " ")
+	if a, err := netip.ParseAddrPort(address); err == nil {
+		return proto + " " + a.Addr().String()
+	}
+	return client
 }
 
 func sorted(groups map[string]*Group, by string) []Group {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 
 	"varve/internal/blockmap"
 	"varve/internal/dump"
@@ -29,13 +28,10 @@ type FS struct {
 	geometry blockmap.Geometry
 	maxSize  uint64 // of a file, in bytes, by its block map
 
-	mu       sync.Mutex
-	warnings []string
+	warnings []string // of Open; nothing after it adds to them
 }
 
 var _ dump.Source = (*FS)(nil)
-
-const maxWarnings = 1000
 
 // Probe reports whether there is a superblock of UFS, sound or not.
 func Probe(r io.ReaderAt) bool {
@@ -135,20 +131,11 @@ func (f *FS) warnState() {
 }
 
 func (f *FS) warn(format string, args ...any) {
-	line := fmt.Sprintf(format, args...)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.warnings) < maxWarnings && !slices.Contains(f.warnings, line) {
-		f.warnings = append(f.warnings, line)
-	}
+	f.warnings = append(f.warnings, fmt.Sprintf(format, args...))
 }
 
 // Warnings implements dump.Source.
-func (f *FS) Warnings() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.warnings)
-}
+func (f *FS) Warnings() []string { return slices.Clone(f.warnings) }
 
 // Info implements dump.Source.
 func (f *FS) Info() dump.Info { return f.super.info() }

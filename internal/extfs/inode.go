@@ -164,8 +164,7 @@ func (r rawInode) device() (major, minor uint32) {
 	if old := r.u32(40); old != 0 {
 		return old >> 8 & 0xff, old & 0xff
 	}
-	wide := r.u32(44)
-	return wide >> 8 & 0xfff, wide&0xff | wide>>12&0xfff00
+	return dump.SplitRdev(r.u32(44))
 }
 
 // time decodes seconds at one offset and, if the inode has that field, two more

@@ -127,8 +127,7 @@ func (f *FS) decode(ino uint32, r inode, i *dump.Inode) error {
 		}
 	case dump.ModeChar, dump.ModeBlock:
 		// As Linux, NetBSD and, below 256 of each, FreeBSD number devices.
-		dev := uint32(f.super.pointer(r.pointers()))
-		i.Major, i.Minor = dev>>8&0xfff, dev&0xff|dev>>12&0xfff00
+		i.Major, i.Minor = dump.SplitRdev(uint32(f.super.pointer(r.pointers())))
 	case dump.ModeFIFO, dump.ModeSocket:
 	default:
 		return corrupt("inode %d is in use, but its mode %#o names no type", ino, i.Mode)

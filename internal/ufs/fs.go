@@ -57,7 +57,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64) (*FS, error) {
 		case err == nil:
 			f.super = s
 			f.geometry = blockmap.Geometry{Block: s.bsize, Size: s.size * s.fsize, Hint: hint, Read: f.readAt}
-			f.maxSize = s.bsize * (&blockmap.Pointers{Geometry: &f.geometry, Direct: make([]uint64, 12), Roots: make([]uint64, 3), Width: s.width()}).Reach()
+			f.maxSize = s.bsize * blockmap.Reach(s.bsize, s.width())
 			f.warnState()
 			return f, nil
 		case first == nil && !fail.Is(err, fail.NotFound):

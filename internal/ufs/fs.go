@@ -78,7 +78,7 @@ func (f *FS) superAt(ctx context.Context, at, size uint64) (*super, error) {
 		return nil, none
 	}
 	b := make([]byte, superSize)
-	if err := f.raw(ctx, b, at); err != nil {
+	if err := blockmap.ReadImage(ctx, f.r, b, at); err != nil {
 		return nil, err
 	}
 	order, ufs2, ok := magicAt(b)
@@ -92,27 +92,13 @@ func (f *FS) superAt(ctx context.Context, at, size uint64) (*super, error) {
 	return s, nil
 }
 
-// raw fills p from a byte of the image on.
-func (f *FS) raw(ctx context.Context, p []byte, at uint64) error {
-	if err := ctx.Err(); err != nil {
-		return fail.Wrap(fail.Canceled, context.Cause(ctx), "reading the image was given up")
-	}
-	if n, err := f.r.ReadAt(p, int64(at)); n < len(p) {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return fail.Wrap(fail.IO, err, "reading %d bytes at offset %d of the image", len(p), at)
-	}
-	return nil
-}
-
 // readAt fills p from a byte of the file system on. What is not inside gives Corrupt.
 func (f *FS) readAt(ctx context.Context, p []byte, at uint64) error {
 	size := f.super.size * f.super.fsize
 	if at > size || uint64(len(p)) > size-at {
 		return corrupt("%d bytes at byte %d are beyond the file system's %d", len(p), at, size)
 	}
-	return f.raw(ctx, p, at)
+	return blockmap.ReadImage(ctx, f.r, p, at)
 }
 
 // warnState warns of what the file system says about itself.

@@ -16,12 +16,8 @@ import (
 // attributes, hard links. What the archive does not have is not looked at, nor is the
 // time of the root, which a table of restored names changes.
 func (r *restorer) compare() error {
-	order, err := r.names.topDown()
-	if err != nil {
-		return err
-	}
 	r.cache()
-	for _, d := range order {
+	for _, d := range r.names.down {
 		if _, itself := r.wanted.wantsDir(int(d)); !itself || r.names.dirs[d].dress == 0 {
 			continue
 		}

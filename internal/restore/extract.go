@@ -16,12 +16,8 @@ const maxTarget = 4095
 // extract makes what is wanted. What is in the way of a file is replaced, each at
 // once; directories that are there stay. The attributes of the root are not set.
 func (r *restorer) extract() error {
-	order, err := r.names.topDown()
-	if err != nil {
-		return err
-	}
 	r.cache()
-	made, err := r.makeDirs(order)
+	made, err := r.makeDirs()
 	if err != nil {
 		return err
 	}
@@ -31,7 +27,7 @@ func (r *restorer) extract() error {
 	if err := r.missing(); err != nil {
 		return err
 	}
-	err = r.dressDirs(order, func(d int) bool {
+	err = r.dressDirs(r.names.down, func(d int) bool {
 		_, itself := r.wanted.wantsDir(d)
 		return itself && r.names.dirs[d].up != uint32(d) || made[d]
 	})
@@ -102,12 +98,12 @@ func (r *restorer) within(dir int, fn func(d Dir) error) error {
 
 // makeDirs makes the directories that are needed, parents first, and returns which
 // were not there.
-func (r *restorer) makeDirs(order []uint32) ([]bool, error) {
+func (r *restorer) makeDirs() ([]bool, error) {
 	made := make([]bool, len(r.names.dirs))
 	if r.Root == nil {
 		return made, nil
 	}
-	for _, d := range order {
+	for _, d := range r.names.down {
 		if needed, _ := r.wanted.wantsDir(int(d)); !needed || r.names.dirs[d].up == d {
 			continue
 		}

@@ -91,15 +91,12 @@ func (r *restorer) inherit() error {
 }
 
 func (r *restorer) update() error {
-	order, err := r.names.topDown()
-	if err != nil {
-		return err
-	}
 	r.cache()
+	var err error
 	if r.Root != nil && r.old != nil {
-		err = r.change(order)
+		err = r.change()
 	} else {
-		_, err = r.makeDirs(order)
+		_, err = r.makeDirs()
 	}
 	if err != nil {
 		return err
@@ -111,7 +108,7 @@ func (r *restorer) update() error {
 		return err
 	}
 	root := uint32(r.rootDir())
-	if err := r.dressDirs(order[1:], func(int) bool { return true }); err != nil || r.Root == nil {
+	if err := r.dressDirs(r.names.down[1:], func(int) bool { return true }); err != nil || r.Root == nil {
 		return err
 	}
 	if r.old == nil {

@@ -83,16 +83,6 @@ func (c *change) keptOld(n int) (int, bool) {
 	return i, ok && c.old.placed(i)
 }
 
-// in calls fn with a directory of the old tree, open.
-func (c *change) in(i int, fn func(d Dir) error) error {
-	d, err := c.where.get(i)
-	if err != nil {
-		return err
-	}
-	defer c.where.unpin(d)
-	return fn(d.Dir)
-}
-
 // settle decides about the error of one step: what is not there any more needs
 // nothing done, and what goes wrong with one name is its loss.
 func (c *change) settle(ino uint32, path string, err error) error {
@@ -125,7 +115,7 @@ func (c *change) stageDirs() error {
 		if was.name == is.name && oldUp == newUp {
 			continue
 		}
-		err = c.in(int(c.old.dirs[i].up), func(d Dir) error { return d.Rename(was.name, c.stage, stagedDir(c.old.dirs[i].ino)) })
+		err = c.where.with(int(c.old.dirs[i].up), func(d Dir) error { return d.Rename(was.name, c.stage, stagedDir(c.old.dirs[i].ino)) })
 		if err == nil {
 			c.staged[i] = true
 		}
@@ -178,7 +168,7 @@ func (c *change) takeNames() error {
 }
 
 func (c *change) takeName(dir int, e entry) error {
-	return c.in(dir, func(d Dir) error {
+	return c.where.with(dir, func(d Dir) error {
 		if _, there := c.files[e.ino]; !there && c.stays(e.ino) {
 			err := d.Rename(e.name, c.stage, stagedFile(e.ino))
 			if err == nil {
@@ -206,7 +196,7 @@ func (c *change) emptyDirs() error {
 			return err
 		}
 		c.where.drop(i)
-		err = c.in(int(c.old.dirs[i].up), func(d Dir) error { return d.Rmdir(e.name) })
+		err = c.where.with(int(c.old.dirs[i].up), func(d Dir) error { return d.Rmdir(e.name) })
 		if fail.Is(err, fail.Exists) {
 			err = fail.New(fail.Exists, "the directory is to go, and holds what no archive knows of")
 		}

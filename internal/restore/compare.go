@@ -25,10 +25,7 @@ func (r *restorer) compare() error {
 			return err
 		}
 	}
-	if err := r.files(r.compareOne); err != nil {
-		return err
-	}
-	return r.missing()
+	return r.files(r.compareOne)
 }
 
 // differ tells of a difference.

@@ -104,9 +104,6 @@ func (r *restorer) update() error {
 	if err := r.files(r.restore); err != nil {
 		return err
 	}
-	if err := r.missing(); err != nil {
-		return err
-	}
 	root := uint32(r.rootDir())
 	if err := r.dressDirs(r.names.down[1:], func(int) bool { return true }); err != nil || r.Root == nil {
 		return err

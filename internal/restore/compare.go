@@ -215,9 +215,8 @@ func (r *restorer) compareObject(o *Object, d Dir, at []link) (s Stat, found []s
 	if s.Mode&dump.ModeType != o.Type {
 		return s, found, nil
 	}
-	meta := o.Flags&dump.FlagMetaOnly != 0 && o.Magic != dump.MagicUFS2
 	switch {
-	case o.Type == dump.ModeFile && !meta:
+	case o.Type == dump.ModeFile && !o.MetaOnly():
 		what, err := r.compareData(o, d, at)
 		if err != nil {
 			return s, nil, err

@@ -205,7 +205,7 @@ func (r *restorer) make(o *Object, at []link) ([]string, error) {
 	var lost []string
 	err := r.within(at[0].dir, func(d Dir) (err error) {
 		switch {
-		case o.Flags&dump.FlagMetaOnly != 0 && o.Magic != dump.MagicUFS2:
+		case o.MetaOnly():
 			lost, err = r.metaOnly(o, d, at[0].name)
 		case o.Type == dump.ModeFile:
 			lost, err = r.makeFile(o, d, at)

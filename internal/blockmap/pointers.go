@@ -6,8 +6,7 @@ import "context"
 // pointers that are one, two and three levels deep. A pointer of 0 is a hole.
 type Pointers struct {
 	Geometry *Geometry
-	Direct   []uint64
-	Roots    []uint64
+	Map      [direct + roots]uint64
 	Unit     uint64 // bytes that a pointer counts in
 	Width    uint64 // bytes of a pointer in a block
 
@@ -15,12 +14,18 @@ type Pointers struct {
 	Decode func(p []byte) uint64
 }
 
+const (
+	direct = 12 // pointers to data
+	roots  = 3  // of trees
+)
+
 var _ Walker = (*Pointers)(nil)
 
-// Reach returns how many blocks such a map can have.
-func (x *Pointers) Reach() uint64 {
-	per, span, all := x.Geometry.Block/x.Width, uint64(1), uint64(len(x.Direct))
-	for range x.Roots {
+// Reach returns how many blocks such a map can have, from the bytes of a block and of
+// a pointer.
+func Reach(block, width uint64) uint64 {
+	per, span, all := block/width, uint64(1), uint64(direct)
+	for range roots {
 		span *= per
 		all += span
 	}
@@ -29,13 +34,13 @@ func (x *Pointers) Reach() uint64 {
 
 // Walk implements Walker.
 func (x *Pointers) Walk(ctx context.Context, b *Builder) error {
-	for i, p := range x.Direct {
+	for i, p := range x.Map[:direct] {
 		if err := x.tree(ctx, b, p, 1, 0, uint64(i)); err != nil || b.Full() {
 			return err
 		}
 	}
-	at, span := uint64(len(x.Direct)), uint64(1)
-	for i, p := range x.Roots {
+	at, span := uint64(direct), uint64(1)
+	for i, p := range x.Map[direct:] {
 		if err := x.tree(ctx, b, p, span, i+1, at); err != nil || b.Full() {
 			return err
 		}

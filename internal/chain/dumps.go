@@ -185,6 +185,19 @@ func (d *Dumps) level(ctx context.Context, j *Job, list []Record, r Request) (*s
 		return nil, fail.New(fail.Invalid, "%s is before %s, which level %d is based on", j.Info.Moment.Spec, base.Snapshot, r.Level).
 			WithHint("dump a later moment, or a lower level")
 	}
+	st, err := d.stepFrom(ctx, list, base, j.view)
+	if err != nil {
+		return nil, err
+	}
+	j.opts.DDate = base.Date.Unix()
+	src := newShare(j.view, j.Info.Dataset, st.numbers)
+	j.source = src
+	j.plan, err = planStep(ctx, src, st, r.Level, r.Honor, &j.opts)
+	return &st.state, err
+}
+
+// stepFrom makes the step from what a dump left to a view.
+func (d *Dumps) stepFrom(ctx context.Context, list []Record, base Record, is *engine.View) (*step, error) {
 	before, err := d.stateOf(ctx, list, base)
 	if err != nil {
 		return nil, err
@@ -194,15 +207,7 @@ func (d *Dumps) level(ctx context.Context, j *Job, list []Record, r Request) (*s
 		return nil, err
 	}
 	defer was.Close()
-	st, err := diffState(ctx, before, was, j.view)
-	if err != nil {
-		return nil, err
-	}
-	j.opts.DDate = base.Date.Unix()
-	src := newShare(j.view, j.Info.Dataset, st.numbers)
-	j.source = src
-	j.plan, err = planStep(ctx, src, st, r.Level, r.Honor, &j.opts)
-	return &st.state, err
+	return diffState(ctx, before, was, is)
 }
 
 func (d *Dumps) viewOf(r Record) (*engine.View, error) {
@@ -234,16 +239,7 @@ func (d *Dumps) stateOf(ctx context.Context, list []Record, r Record) (*state, e
 		if err != nil {
 			return nil, err
 		}
-		before, err := d.stateOf(ctx, list, base)
-		if err != nil {
-			return nil, err
-		}
-		was, err := d.viewOf(base)
-		if err != nil {
-			return nil, err
-		}
-		defer was.Close()
-		st, err := diffState(ctx, before, was, v)
+		st, err := d.stepFrom(ctx, list, base, v)
 		if err != nil {
 			return nil, err
 		}

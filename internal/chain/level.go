@@ -22,21 +22,27 @@ func (s *state) bytes() int { return len(s.numbers.runs)*20 + int(s.numbers.max)
 // scanState numbers all inodes of a view: the state of a level 0.
 func scanState(ctx context.Context, v *engine.View) (*state, error) {
 	n := newNumbers()
+	var used []byte // as a dump.Map has them, up to n.max
 	err := scanInodes(ctx, v, func(ino uint64, _ *inode.Inode, _ bool) error {
-		if ino == inode.Root {
-			return nil
+		if ino != inode.Root { // which has its number
+			if err := n.add(ino); err != nil {
+				return err
+			}
 		}
-		return n.add(ino)
+		bit := n.max - 1 // of the number that was given last
+		for uint32(len(used)) <= bit/8 {
+			used = append(used, 0)
+		}
+		used[bit/8] |= 1 << (bit % 8)
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	n.seal()
 	s := &state{n, dump.NewMap(n.max)}
-	return s, scanInodes(ctx, v, func(ino uint64, _ *inode.Inode, _ bool) error {
-		s.used.Set(n.archive(ino))
-		return nil
-	})
+	s.used.Copy(dump.MapOf(used))
+	return s, nil
 }
 
 // A step is the way from one state to the next: what changed between two views.
@@ -173,7 +179,6 @@ func planStep(ctx context.Context, s *share, st *step, level, honor int, o *dump
 			return nil, err
 		}
 	}
-	p.plan.Records, p.plan.Exact = 0, true
 	if err := dump.Measure(ctx, s, p.plan, o); err != nil {
 		return nil, err
 	}

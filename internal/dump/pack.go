@@ -229,8 +229,8 @@ func (p *packer) piece(b *batch, h *Header, it *item, ext []byte) error {
 				h.Addr[n+i] = 1
 			}
 			h.Count += int32(more)
+			copy(b.grow(more), ext)
 			more = 0
-			copy(b.grow(int(records(uint64(len(ext))))), ext)
 		}
 	}
 	h.Encode(b.buf[at:], binary.LittleEndian)

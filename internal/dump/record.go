@@ -45,8 +45,9 @@ const checksum = 84446
 // maxAddr is how many entries Header.Addr has; only maps may have a larger Count.
 const maxAddr = 512
 
-// Linux's Header.Xattr: what the data of a header with FlagXattrs are.
-const xattrsExt = 3 // of ext2, ext3, ext4
+// XattrsExt is Header.Xattr of Linux where the data of a header with FlagXattrs are
+// what ext2, ext3 and ext4 have.
+const XattrsExt = 3
 
 /*
 Header is the record that begins everything in an archive. Bytes of a record;
@@ -111,6 +112,9 @@ type Header struct {
 
 // varveMagic marks the fields that only varve writes: "varv".
 const varveMagic = 0x76726176
+
+// MetaOnly reports whether h is of a file whose data are in an earlier level.
+func (h *Header) MetaOnly() bool { return h.Flags&FlagMetaOnly != 0 && h.Magic != MagicUFS2 }
 
 // Encode writes h into b, a record, whose checksum it makes. The times of 32 bits
 // are written with every magic; microseconds in the fields that FreeBSD takes for

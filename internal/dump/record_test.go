@@ -23,7 +23,7 @@ func TestHeaderRoundTrip(t *testing.T) {
 	ufs2 := sample(MagicUFS2)
 	ufs2.Atime.Nsec, ufs2.Mtime.Nsec, ufs2.Ctime.Nsec, ufs2.Birth, ufs2.ExtSize = 123456, 999, 5000, Time{1 << 40, 7}, 96
 	linux := sample(MagicNew)
-	linux.NTRec, linux.Xattr = 10, xattrsExt
+	linux.NTRec, linux.Xattr = 10, XattrsExt
 	exact := sample(MagicUFS2)
 	exact.Exact, exact.Major, exact.Minor, exact.Special, exact.Birth = true, 259, 1<<24+1, Immutable, Time{3, 4}
 	exact.Atime.Nsec = 123456789

@@ -88,7 +88,7 @@ func (x *writer) scan() {
 	defer close(x.order)
 	defer close(x.work)
 	files := NewMap(x.plan.Dumped.MaxIno())
-	copy(files.bits, x.plan.Dumped.bits)
+	files.Copy(x.plan.Dumped)
 	for i, b := range x.plan.Dirs.bits {
 		files.bits[i] &^= b
 	}

@@ -151,7 +151,7 @@ func (p *packer) linuxXattrs(b *batch, h *Header, i *Inode) error {
 		return nil
 	}
 	block := extBlock(list, size)
-	h.Type, h.Size, h.Flags, h.Xattr = TypeInode, uint64(len(block)), h.Flags|FlagXattrs, xattrsExt
+	h.Type, h.Size, h.Flags, h.Xattr = TypeInode, uint64(len(block)), h.Flags|FlagXattrs, XattrsExt
 	p.bytes(b, h, block, nil)
 	return nil
 }

@@ -20,8 +20,6 @@ const (
 	direntHeader = 8
 	tailSize     = 12
 	tailType     = 0xde
-
-	dirPiece = 256 << 10 // bytes read at once
 )
 
 // direntTypes are the modes>>12 of the types in entries.
@@ -78,38 +76,18 @@ func (d *dirReader) blocks(ctx context.Context, r rawInode) error {
 	if size == 0 || size%block != 0 {
 		return corrupt("directory %d has %d bytes, which are no whole blocks", d.ino, size)
 	}
-	m := d.fs.mapOf(d.ino, r, size)
-	var buf []byte
-	for at := uint64(0); at < m.Blocks(); {
-		run, err := m.NextRun(ctx, at)
-		if err != nil {
-			return err
-		}
-		if run.Block != at || run.Count == 0 {
-			return corrupt("directory %d has a hole at its block %d", d.ino, at)
-		}
-		count := min(run.Count, max(1, dirPiece/block))
-		if d.onlyParent {
-			count = 1
-		}
-		if uint64(cap(buf)) < count*block {
-			buf = make([]byte, count*block)
-		}
-		buf = buf[:count*block]
-		if err := d.fs.disk.readAt(ctx, buf, run.At); err != nil {
-			return err
-		}
-		for i := range count {
-			if err := d.block(buf[i*block:][:block], at+i); err != nil {
+	n := size / block
+	if d.onlyParent {
+		n = 1
+	}
+	return d.fs.mapOf(d.ino, r, size).Directory(ctx, n, func(p []byte, at uint64) error {
+		for ; len(p) > 0; p, at = p[block:], at+1 {
+			if err := d.block(p[:block], at); err != nil {
 				return err
 			}
 		}
-		if d.onlyParent {
-			return nil
-		}
-		at += count
-	}
-	return nil
+		return nil
+	})
 }
 
 // block visits the entries of a block after its checksum, if there is one.

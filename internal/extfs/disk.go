@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"varve/internal/blockmap"
 	"varve/internal/fail"
 )
 
@@ -31,20 +32,6 @@ func corrupt(format string, args ...any) *fail.Error {
 	return fail.New(fail.Corrupt, format, args...).WithHint("%s", hint)
 }
 
-// raw fills p from an offset in bytes of the image as it is.
-func (d *disk) raw(ctx context.Context, p []byte, at uint64) error {
-	if err := ctx.Err(); err != nil {
-		return fail.Wrap(fail.Canceled, context.Cause(ctx), "reading the image was given up")
-	}
-	if n, err := d.r.ReadAt(p, int64(at)); n < len(p) {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return fail.Wrap(fail.IO, err, "reading %d bytes at offset %d of the image", len(p), at)
-	}
-	return nil
-}
-
 // read fills p with whole blocks or the beginning of the last of them, from block n on.
 func (d *disk) read(ctx context.Context, p []byte, n uint64) error {
 	if n >= d.blocks {
@@ -59,7 +46,7 @@ func (d *disk) readAt(ctx context.Context, p []byte, at uint64) error {
 	if at > size || uint64(len(p)) > size-at {
 		return corrupt("%d bytes at byte %d are beyond the file system's %d", len(p), at, size)
 	}
-	if err := d.raw(ctx, p, at); err != nil || len(d.replayed) == 0 {
+	if err := blockmap.ReadImage(ctx, d.r, p, at); err != nil || len(d.replayed) == 0 {
 		return err
 	}
 	end := at + uint64(len(p))
@@ -70,7 +57,7 @@ func (d *disk) readAt(ctx context.Context, p []byte, at uint64) error {
 		}
 		lo, hi := max(n*d.block, at), min((n+1)*d.block, end)
 		part, skip := p[lo-at:hi-at], lo-n*d.block
-		if err := d.raw(ctx, part, from.at*d.block+skip); err != nil {
+		if err := blockmap.ReadImage(ctx, d.r, part, from.at*d.block+skip); err != nil {
 			return err
 		}
 		if from.escaped {

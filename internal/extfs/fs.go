@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 
 	"varve/internal/blockmap"
 	"varve/internal/dump"
@@ -28,13 +27,10 @@ type FS struct {
 
 	geometry blockmap.Geometry
 
-	mu       sync.Mutex
-	warnings []string
+	warnings []string // of Open; nothing after it adds to them
 }
 
 var _ dump.Source = (*FS)(nil)
-
-const maxWarnings = 1000
 
 // Probe reports whether there is a superblock of ext2, ext3 or ext4, sound or not.
 func Probe(r io.ReaderAt) bool {
@@ -99,20 +95,11 @@ func (f *FS) warnState() {
 }
 
 func (f *FS) warn(format string, args ...any) {
-	line := fmt.Sprintf(format, args...)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.warnings) < maxWarnings && !slices.Contains(f.warnings, line) {
-		f.warnings = append(f.warnings, line)
-	}
+	f.warnings = append(f.warnings, fmt.Sprintf(format, args...))
 }
 
 // Warnings implements dump.Source.
-func (f *FS) Warnings() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.warnings)
-}
+func (f *FS) Warnings() []string { return slices.Clone(f.warnings) }
 
 // Info implements dump.Source.
 func (f *FS) Info() dump.Info {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 
+	"varve/internal/blockmap"
 	"varve/internal/dump"
 	"varve/internal/fail"
 )
@@ -149,8 +150,7 @@ func (f *FS) decode(ino uint32, r rawInode, i *dump.Inode) error {
 func (f *FS) checkSize(i *dump.Inode, r rawInode) error {
 	limit := uint64(1) << 32 // blocks
 	if r.flags()&flagExtents == 0 {
-		n := f.disk.block / 4
-		limit = min(limit, 12+n+n*n+n*n*n)
+		limit = min(limit, blockmap.Reach(f.disk.block, pointerSize))
 	}
 	if i.Size > limit*f.disk.block {
 		return corrupt("inode %d says that it has %d bytes, more than its block map can have", i.Ino, i.Size)
@@ -164,8 +164,7 @@ func (r rawInode) device() (major, minor uint32) {
 	if old := r.u32(40); old != 0 {
 		return old >> 8 & 0xff, old & 0xff
 	}
-	wide := r.u32(44)
-	return wide >> 8 & 0xfff, wide&0xff | wide>>12&0xfff00
+	return dump.SplitRdev(r.u32(44))
 }
 
 // time decodes seconds at one offset and, if the inode has that field, two more

@@ -12,12 +12,13 @@ func (f *FS) mapOf(ino uint32, r rawInode, size uint64) *blockmap.Map {
 	if r.flags()&flagExtents != 0 {
 		return blockmap.New(&f.geometry, ino, size, &extents{fs: f, ino: ino, root: r.blockMap(), seed: f.seedOf(ino, r)})
 	}
-	var pointers [15]uint64
-	for i := range pointers {
-		pointers[i] = uint64(binary.LittleEndian.Uint32(r.blockMap()[4*i:]))
+	x := &blockmap.Pointers{Geometry: &f.geometry, Unit: f.disk.block, Width: pointerSize, Decode: pointer}
+	for i := range x.Map {
+		x.Map[i] = pointer(r.blockMap()[pointerSize*i:])
 	}
-	return blockmap.New(&f.geometry, ino, size, &blockmap.Pointers{
-		Geometry: &f.geometry, Direct: pointers[:12], Roots: pointers[12:], Unit: f.disk.block, Width: 4,
-		Decode: func(p []byte) uint64 { return uint64(binary.LittleEndian.Uint32(p)) },
-	})
+	return blockmap.New(&f.geometry, ino, size, x)
 }
+
+const pointerSize = 4
+
+func pointer(p []byte) uint64 { return uint64(binary.LittleEndian.Uint32(p)) }

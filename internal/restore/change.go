@@ -24,7 +24,7 @@ type change struct {
 // stageDir is the stage in change.where.
 const stageDir = -1
 
-func (r *restorer) change(order []uint32) error {
+func (r *restorer) change() error {
 	if err := r.openStage(); err != nil {
 		return err
 	}
@@ -33,22 +33,13 @@ func (r *restorer) change(order []uint32) error {
 		c.staged = make([]bool, len(c.old.dirs))
 		c.where = newDirCache(r.Root, c.place)
 		defer c.where.close()
-		return c.run(order)
+		return c.run()
 	})
 }
 
-func (c *change) run(order []uint32) error {
-	oldOrder, err := c.old.topDown()
-	if err != nil {
-		return err
-	}
+func (c *change) run() error {
 	for _, step := range []func() error{
-		func() error { return c.stageDirs(oldOrder) },
-		func() error { return c.takeNames(oldOrder) },
-		func() error { return c.emptyDirs(oldOrder) },
-		func() error { return c.placeDirs(order) },
-		func() error { return c.giveNames(order) },
-		c.clearStage,
+		c.stageDirs, c.takeNames, c.emptyDirs, c.placeDirs, c.giveNames, c.clearStage,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -92,16 +83,6 @@ func (c *change) keptOld(n int) (int, bool) {
 	return i, ok && c.old.placed(i)
 }
 
-// in calls fn with a directory of the old tree, open.
-func (c *change) in(i int, fn func(d Dir) error) error {
-	d, err := c.where.get(i)
-	if err != nil {
-		return err
-	}
-	defer c.where.unpin(d)
-	return fn(d.Dir)
-}
-
 // settle decides about the error of one step: what is not there any more needs
 // nothing done, and what goes wrong with one name is its loss.
 func (c *change) settle(ino uint32, path string, err error) error {
@@ -115,8 +96,8 @@ func (c *change) settle(ino uint32, path string, err error) error {
 }
 
 // stageDirs brings directories that have another place now to the stage.
-func (c *change) stageDirs(order []uint32) error {
-	for _, o := range order[1:] {
+func (c *change) stageDirs() error {
+	for _, o := range c.old.down[1:] {
 		i := int(o)
 		n, ok := c.kept(i)
 		if !ok {
@@ -134,7 +115,7 @@ func (c *change) stageDirs(order []uint32) error {
 		if was.name == is.name && oldUp == newUp {
 			continue
 		}
-		err = c.in(int(c.old.dirs[i].up), func(d Dir) error { return d.Rename(was.name, c.stage, stagedDir(c.old.dirs[i].ino)) })
+		err = c.where.with(int(c.old.dirs[i].up), func(d Dir) error { return d.Rename(was.name, c.stage, stagedDir(c.old.dirs[i].ino)) })
 		if err == nil {
 			c.staged[i] = true
 		}
@@ -156,8 +137,8 @@ func namesOf(n *names, dir int) (map[string]uint32, error) {
 }
 
 // takeNames takes away the names of files that are no more.
-func (c *change) takeNames(order []uint32) error {
-	for _, o := range order {
+func (c *change) takeNames() error {
+	for _, o := range c.old.down {
 		i := int(o)
 		n, kept := c.kept(i)
 		if kept && !c.dumped(c.old.dirs[i].ino) {
@@ -187,7 +168,7 @@ func (c *change) takeNames(order []uint32) error {
 }
 
 func (c *change) takeName(dir int, e entry) error {
-	return c.in(dir, func(d Dir) error {
+	return c.where.with(dir, func(d Dir) error {
 		if _, there := c.files[e.ino]; !there && c.stays(e.ino) {
 			err := d.Rename(e.name, c.stage, stagedFile(e.ino))
 			if err == nil {
@@ -204,8 +185,8 @@ func (c *change) takeName(dir int, e entry) error {
 }
 
 // emptyDirs removes directories that are no more.
-func (c *change) emptyDirs(order []uint32) error {
-	for _, o := range slices.Backward(order[1:]) {
+func (c *change) emptyDirs() error {
+	for _, o := range slices.Backward(c.old.down[1:]) {
 		i := int(o)
 		if _, kept := c.kept(i); kept {
 			continue
@@ -215,7 +196,7 @@ func (c *change) emptyDirs(order []uint32) error {
 			return err
 		}
 		c.where.drop(i)
-		err = c.in(int(c.old.dirs[i].up), func(d Dir) error { return d.Rmdir(e.name) })
+		err = c.where.with(int(c.old.dirs[i].up), func(d Dir) error { return d.Rmdir(e.name) })
 		if fail.Is(err, fail.Exists) {
 			err = fail.New(fail.Exists, "the directory is to go, and holds what no archive knows of")
 		}
@@ -230,8 +211,8 @@ func (c *change) emptyDirs(order []uint32) error {
 }
 
 // placeDirs makes directories, and brings those back that are in the stage.
-func (c *change) placeDirs(order []uint32) error {
-	for _, o := range order[1:] {
+func (c *change) placeDirs() error {
+	for _, o := range c.names.down[1:] {
 		n := int(o)
 		rec := c.names.dirs[n]
 		i, there := c.keptOld(n)
@@ -258,8 +239,8 @@ func (c *change) placeDirs(order []uint32) error {
 }
 
 // giveNames gives inodes with unchanged data the names that they did not have.
-func (c *change) giveNames(order []uint32) error {
-	for _, o := range order {
+func (c *change) giveNames() error {
+	for _, o := range c.names.down {
 		n := int(o)
 		if !c.dumped(c.names.dirs[n].ino) {
 			continue

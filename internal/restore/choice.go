@@ -37,11 +37,7 @@ func (r *restorer) choose() (*choice, error) {
 			return nil, err
 		}
 	}
-	order, err := n.topDown()
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range order { // what is below is wanted too
+	for _, d := range n.down { // what is below is wanted too
 		if up := n.dirs[d].up; up != d && c.dirs[up] {
 			c.dirs[d], c.self[d] = true, true
 		}

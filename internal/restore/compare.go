@@ -16,12 +16,8 @@ import (
 // attributes, hard links. What the archive does not have is not looked at, nor is the
 // time of the root, which a table of restored names changes.
 func (r *restorer) compare() error {
-	order, err := r.names.topDown()
-	if err != nil {
-		return err
-	}
 	r.cache()
-	for _, d := range order {
+	for _, d := range r.names.down {
 		if _, itself := r.wanted.wantsDir(int(d)); !itself || r.names.dirs[d].dress == 0 {
 			continue
 		}
@@ -29,10 +25,7 @@ func (r *restorer) compare() error {
 			return err
 		}
 	}
-	if err := r.files(r.compareOne); err != nil {
-		return err
-	}
-	return r.missing()
+	return r.files(r.compareOne)
 }
 
 // differ tells of a difference.
@@ -222,9 +215,8 @@ func (r *restorer) compareObject(o *Object, d Dir, at []link) (s Stat, found []s
 	if s.Mode&dump.ModeType != o.Type {
 		return s, found, nil
 	}
-	meta := o.Flags&dump.FlagMetaOnly != 0 && o.Magic != dump.MagicUFS2
 	switch {
-	case o.Type == dump.ModeFile && !meta:
+	case o.Type == dump.ModeFile && !o.MetaOnly():
 		what, err := r.compareData(o, d, at)
 		if err != nil {
 			return s, nil, err

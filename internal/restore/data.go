@@ -123,7 +123,7 @@ type walk struct {
 // returns what could not be read of the data, and whether all behind them could.
 func (a *Archive) data(h *dump.Header, fn func(off uint64, p []byte) error, extFn func(p []byte)) (lost []Range, ext bool, err error) {
 	w := &walk{a: a, h: h, size: h.Size, ext: uint64(h.ExtSize), fn: fn, extFn: extFn}
-	if h.Flags&dump.FlagMetaOnly != 0 && h.Magic != dump.MagicUFS2 {
+	if h.MetaOnly() {
 		w.size = 0
 	}
 	total := blocksOf(w.size) + blocksOf(w.ext)

@@ -26,6 +26,16 @@ func newDirCache(root Dir, where func(int) (int, string, error)) *dirCache {
 	return &dirCache{root: root, where: where, open: make(map[int]*openDir)}
 }
 
+// with calls fn with a directory, open.
+func (c *dirCache) with(dir int, fn func(d Dir) error) error {
+	d, err := c.get(dir)
+	if err != nil {
+		return err
+	}
+	defer c.unpin(d)
+	return fn(d.Dir)
+}
+
 // get opens a directory. It stays open until it is unpinned.
 func (c *dirCache) get(dir int) (*openDir, error) {
 	c.clock++

@@ -16,22 +16,15 @@ const maxTarget = 4095
 // extract makes what is wanted. What is in the way of a file is replaced, each at
 // once; directories that are there stay. The attributes of the root are not set.
 func (r *restorer) extract() error {
-	order, err := r.names.topDown()
-	if err != nil {
-		return err
-	}
 	r.cache()
-	made, err := r.makeDirs(order)
+	made, err := r.makeDirs()
 	if err != nil {
 		return err
 	}
 	if err := r.files(r.restore); err != nil {
 		return err
 	}
-	if err := r.missing(); err != nil {
-		return err
-	}
-	err = r.dressDirs(order, func(d int) bool {
+	err = r.dressDirs(r.names.down, func(d int) bool {
 		_, itself := r.wanted.wantsDir(d)
 		return itself && r.names.dirs[d].up != uint32(d) || made[d]
 	})
@@ -92,22 +85,17 @@ func fatal(err error) bool {
 
 // within calls fn with the directory of a name, open.
 func (r *restorer) within(dir int, fn func(d Dir) error) error {
-	d, err := r.dirs.get(dir)
-	if err != nil {
-		return err
-	}
-	defer r.dirs.unpin(d)
-	return fn(d.Dir)
+	return r.dirs.with(dir, fn)
 }
 
 // makeDirs makes the directories that are needed, parents first, and returns which
 // were not there.
-func (r *restorer) makeDirs(order []uint32) ([]bool, error) {
+func (r *restorer) makeDirs() ([]bool, error) {
 	made := make([]bool, len(r.names.dirs))
 	if r.Root == nil {
 		return made, nil
 	}
-	for _, d := range order {
+	for _, d := range r.names.down {
 		if needed, _ := r.wanted.wantsDir(int(d)); !needed || r.names.dirs[d].up == d {
 			continue
 		}
@@ -145,7 +133,7 @@ func (r *restorer) makeDir(d int) (fresh bool, err error) {
 	return fresh, err
 }
 
-// files visits everything that is no directory.
+// files visits everything that is no directory, and tells what did not come.
 func (r *restorer) files(do func(o *Object, at []link) error) error {
 	for o := r.next; o != nil; {
 		if o.Type == dump.ModeDir {
@@ -162,7 +150,7 @@ func (r *restorer) files(do func(o *Object, at []link) error) error {
 			return err
 		}
 	}
-	return nil
+	return r.missing()
 }
 
 func (r *restorer) file(o *Object, do func(o *Object, at []link) error) error {
@@ -214,19 +202,19 @@ func (r *restorer) make(o *Object, at []link) ([]string, error) {
 	if r.Root == nil {
 		return r.readOnly(o, at)
 	}
-	d, err := r.dirs.get(at[0].dir)
-	if err != nil {
-		return nil, err
-	}
-	defer r.dirs.unpin(d)
-	if o.Flags&dump.FlagMetaOnly != 0 && o.Magic != dump.MagicUFS2 {
-		return r.metaOnly(o, d.Dir, at[0].name)
-	}
-	name := at[0].name
-	if o.Type == dump.ModeFile {
-		return r.makeFile(o, d.Dir, at)
-	}
-	return r.makeOther(o, d.Dir, name)
+	var lost []string
+	err := r.within(at[0].dir, func(d Dir) (err error) {
+		switch {
+		case o.MetaOnly():
+			lost, err = r.metaOnly(o, d, at[0].name)
+		case o.Type == dump.ModeFile:
+			lost, err = r.makeFile(o, d, at)
+		default:
+			lost, err = r.makeOther(o, d, at[0].name)
+		}
+		return err
+	})
+	return lost, err
 }
 
 func (r *restorer) rootDir() int {

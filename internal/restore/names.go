@@ -14,7 +14,7 @@ import (
 
 /*
 names are the directories of a tree: what names they hold, and where each inode is
-named. Per name 8 bytes of memory and per directory 24; the names themselves are in
+named. Per name 8 bytes of memory and per directory 28; the names themselves are in
 a spool, which leaves memory beyond 64 MiB:
 
 	inode u32 | type u8 | length u8 | name | up to 4
@@ -25,6 +25,7 @@ type names struct {
 	blob *spool
 	dirs []dirRec  // by inode, once indexed
 	refs []nameRef // by inode, once indexed
+	down []uint32  // the directories that have a place, parents before children, once connected
 	kept map[uint64]struct{}
 	seed maphash.Seed
 
@@ -153,8 +154,7 @@ func (n *names) each(dir int, fn func(at uint32, e entry) error) error {
 	return nil
 }
 
-// connect gives each directory that is reached from the root its place, and returns
-// the others. bad is told of what cannot be part of a tree.
+// connect gives each directory that is reached from the root its place. bad is told of what cannot be part of a tree.
 func (n *names) connect(bad func(ino uint32, what string)) error {
 	root, ok := n.dir(dump.RootIno)
 	if !ok {
@@ -163,6 +163,7 @@ func (n *names) connect(bad func(ino uint32, what string)) error {
 	n.dirs[root].up = uint32(root)
 	level := []uint32{uint32(root)}
 	for depth := 0; len(level) > 0; depth++ {
+		n.down = append(n.down, level...)
 		var below []uint32
 		for _, d := range level {
 			err := n.each(int(d), func(at uint32, e entry) error {
@@ -190,28 +191,6 @@ func (n *names) connect(bad func(ino uint32, what string)) error {
 
 // placed reports whether a directory has a place in the tree.
 func (n *names) placed(dir int) bool { return n.dirs[dir].up != nowhere }
-
-// topDown returns the directories that have a place, parents before children.
-func (n *names) topDown() ([]uint32, error) {
-	root, ok := n.dir(dump.RootIno)
-	if !ok {
-		return nil, nil
-	}
-	order := []uint32{uint32(root)}
-	for i := 0; i < len(order); i++ {
-		d := order[i]
-		err := n.each(int(d), func(at uint32, e entry) error {
-			if c, ok := n.dir(e.ino); ok && n.dirs[c].up == d && n.dirs[c].at == at {
-				order = append(order, uint32(c))
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return order, nil
-}
 
 // holder returns the directory that a place is in.
 func (n *names) holder(at uint32, byPlace []uint32) int {

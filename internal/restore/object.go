@@ -187,12 +187,9 @@ func (a *Archive) linuxXattrs(h *dump.Header) ([]dump.Xattr, []string, error) {
 		return nil, []string{"extended attributes"}, nil
 	case tooBig:
 		return nil, []string{fmt.Sprintf("%d bytes of extended attributes", h.Size)}, nil
-	case h.Xattr != xattrsExt:
+	case h.Xattr != dump.XattrsExt:
 		return nil, []string{fmt.Sprintf("extended attributes in the unknown form %d", h.Xattr)}, nil
 	}
 	list, gone := extXattrs(b)
 	return list, gone, nil
 }
-
-// xattrsExt is dump.Header.Xattr of what ext2, ext3 and ext4 have.
-const xattrsExt = 3

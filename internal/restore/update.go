@@ -91,15 +91,12 @@ func (r *restorer) inherit() error {
 }
 
 func (r *restorer) update() error {
-	order, err := r.names.topDown()
-	if err != nil {
-		return err
-	}
 	r.cache()
+	var err error
 	if r.Root != nil && r.old != nil {
-		err = r.change(order)
+		err = r.change()
 	} else {
-		_, err = r.makeDirs(order)
+		_, err = r.makeDirs()
 	}
 	if err != nil {
 		return err
@@ -107,11 +104,8 @@ func (r *restorer) update() error {
 	if err := r.files(r.restore); err != nil {
 		return err
 	}
-	if err := r.missing(); err != nil {
-		return err
-	}
 	root := uint32(r.rootDir())
-	if err := r.dressDirs(order[1:], func(int) bool { return true }); err != nil || r.Root == nil {
+	if err := r.dressDirs(r.names.down[1:], func(int) bool { return true }); err != nil || r.Root == nil {
 		return err
 	}
 	if r.old == nil {

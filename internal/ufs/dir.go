@@ -14,7 +14,6 @@ import (
 const (
 	direntHeader = 8
 	dirUnit      = 512
-	dirPiece     = 256 << 10 // bytes read at once
 	typeWhiteout = 14
 )
 
@@ -51,32 +50,12 @@ func (d *dirReader) read(ctx context.Context, dir *dump.Inode) error {
 		return corrupt("directory %d has %d bytes, which are no whole blocks", d.ino, size)
 	}
 	m := d.fs.mapOf(d.ino, r)
-	var buf []byte
-	for at := uint64(0); at < m.Blocks(); {
-		run, err := m.NextRun(ctx, at)
-		if err != nil {
-			return err
-		}
-		if run.Block != at || run.Count == 0 {
-			return corrupt("directory %d has a hole at its block %d", d.ino, at)
-		}
-		count := min(run.Count, dirPiece/block)
-		if d.onlyParent {
-			count = 1
-		}
-		n := min(count*block, size-at*block)
-		if uint64(cap(buf)) < n {
-			buf = make([]byte, n)
-		}
-		if err := d.fs.readAt(ctx, buf[:n], run.At); err != nil {
-			return err
-		}
-		if err := d.entries(buf[:n], at*block); err != nil {
-			return err
-		}
-		if at += count; d.onlyParent {
-			break
-		}
+	n := m.Blocks()
+	if d.onlyParent {
+		n = 1
+	}
+	if err := m.Directory(ctx, n, func(p []byte, at uint64) error { return d.entries(p, at*block) }); err != nil {
+		return err
 	}
 	if d.self != d.ino || d.parent == 0 {
 		return corrupt("directory %d says that it is %d and its parent %d", d.ino, d.self, d.parent)

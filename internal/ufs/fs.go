@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 
 	"varve/internal/blockmap"
 	"varve/internal/dump"
@@ -29,13 +28,10 @@ type FS struct {
 	geometry blockmap.Geometry
 	maxSize  uint64 // of a file, in bytes, by its block map
 
-	mu       sync.Mutex
-	warnings []string
+	warnings []string // of Open; nothing after it adds to them
 }
 
 var _ dump.Source = (*FS)(nil)
-
-const maxWarnings = 1000
 
 // Probe reports whether there is a superblock of UFS, sound or not.
 func Probe(r io.ReaderAt) bool {
@@ -61,7 +57,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64) (*FS, error) {
 		case err == nil:
 			f.super = s
 			f.geometry = blockmap.Geometry{Block: s.bsize, Size: s.size * s.fsize, Hint: hint, Read: f.readAt}
-			f.maxSize = s.bsize * (&blockmap.Pointers{Geometry: &f.geometry, Direct: make([]uint64, 12), Roots: make([]uint64, 3), Width: s.width()}).Reach()
+			f.maxSize = s.bsize * blockmap.Reach(s.bsize, s.width())
 			f.warnState()
 			return f, nil
 		case first == nil && !fail.Is(err, fail.NotFound):
@@ -82,7 +78,7 @@ func (f *FS) superAt(ctx context.Context, at, size uint64) (*super, error) {
 		return nil, none
 	}
 	b := make([]byte, superSize)
-	if err := f.raw(ctx, b, at); err != nil {
+	if err := blockmap.ReadImage(ctx, f.r, b, at); err != nil {
 		return nil, err
 	}
 	order, ufs2, ok := magicAt(b)
@@ -96,27 +92,13 @@ func (f *FS) superAt(ctx context.Context, at, size uint64) (*super, error) {
 	return s, nil
 }
 
-// raw fills p from a byte of the image on.
-func (f *FS) raw(ctx context.Context, p []byte, at uint64) error {
-	if err := ctx.Err(); err != nil {
-		return fail.Wrap(fail.Canceled, context.Cause(ctx), "reading the image was given up")
-	}
-	if n, err := f.r.ReadAt(p, int64(at)); n < len(p) {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return fail.Wrap(fail.IO, err, "reading %d bytes at offset %d of the image", len(p), at)
-	}
-	return nil
-}
-
 // readAt fills p from a byte of the file system on. What is not inside gives Corrupt.
 func (f *FS) readAt(ctx context.Context, p []byte, at uint64) error {
 	size := f.super.size * f.super.fsize
 	if at > size || uint64(len(p)) > size-at {
 		return corrupt("%d bytes at byte %d are beyond the file system's %d", len(p), at, size)
 	}
-	return f.raw(ctx, p, at)
+	return blockmap.ReadImage(ctx, f.r, p, at)
 }
 
 // warnState warns of what the file system says about itself.
@@ -135,20 +117,11 @@ func (f *FS) warnState() {
 }
 
 func (f *FS) warn(format string, args ...any) {
-	line := fmt.Sprintf(format, args...)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.warnings) < maxWarnings && !slices.Contains(f.warnings, line) {
-		f.warnings = append(f.warnings, line)
-	}
+	f.warnings = append(f.warnings, fmt.Sprintf(format, args...))
 }
 
 // Warnings implements dump.Source.
-func (f *FS) Warnings() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.warnings)
-}
+func (f *FS) Warnings() []string { return slices.Clone(f.warnings) }
 
 // Info implements dump.Source.
 func (f *FS) Info() dump.Info { return f.super.info() }

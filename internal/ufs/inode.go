@@ -127,8 +127,7 @@ func (f *FS) decode(ino uint32, r inode, i *dump.Inode) error {
 		}
 	case dump.ModeChar, dump.ModeBlock:
 		// As Linux, NetBSD and, below 256 of each, FreeBSD number devices.
-		dev := uint32(f.super.pointer(r.pointers()))
-		i.Major, i.Minor = dev>>8&0xfff, dev&0xff|dev>>12&0xfff00
+		i.Major, i.Minor = dump.SplitRdev(uint32(f.super.pointer(r.pointers())))
 	case dump.ModeFIFO, dump.ModeSocket:
 	default:
 		return corrupt("inode %d is in use, but its mode %#o names no type", ino, i.Mode)
@@ -138,14 +137,11 @@ func (f *FS) decode(ino uint32, r inode, i *dump.Inode) error {
 
 // contents returns the block map of an inode.
 func (f *FS) contents(r inode) *blockmap.Pointers {
-	var all [15]uint64
-	for i := range all {
-		all[i] = f.super.pointer(r.pointers()[uint64(i)*f.super.width():])
+	x := &blockmap.Pointers{Geometry: &f.geometry, Unit: f.super.fsize, Width: f.super.width(), Decode: f.super.pointer}
+	for i := range x.Map {
+		x.Map[i] = f.super.pointer(r.pointers()[uint64(i)*f.super.width():])
 	}
-	return &blockmap.Pointers{
-		Geometry: &f.geometry, Direct: all[:12], Roots: all[12:], Unit: f.super.fsize, Width: f.super.width(),
-		Decode: f.super.pointer,
-	}
+	return x
 }
 
 // mapOf returns the contents of an inode that has blocks.

@@ -283,6 +283,7 @@ func TestDumpImageLevels(t *testing.T) {
 		inMount(t, image, func(mounted string) { do(t, "sh", "-ec", "cd "+mounted+"\n"+script) })
 	}
 	nextSecond()
+	change("true") // the image is written later than what is in it, as that of a real disk is
 	take(0, 1000)
 	change(`echo new > a/new; mv many moved; rm short; mkdir short; echo in > short/in; rm -r a/b/c
 		echo more >> a/b/large; ln a/b/block linked

@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"internal/fs", "internal/vol"},
 	{"internal/chain"},
 	{"internal/extfs", "internal/ufs", "internal/restore"},
-	{"internal/blockmap"},
+	{"internal/blockmap", "internal/inodetable"},
 	{"internal/dump"},
 	{"internal/ship", "internal/lease"},
 	{"internal/engine"},

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,10 +19,8 @@ import (
 )
 
 const (
-	// lingerTime and lingerBytes bound what is read and thrown away before a
-	// connection is closed that the initiator may still be writing to: closing at
-	// once would reset it, and the last replies could be lost on the way.
-	lingerTime  = 500 * time.Millisecond
+	// lingerBytes bounds what is thrown away at the end of a connection; see
+	// outbox.Stream.Linger.
 	lingerBytes = 16 << 20
 
 	// window is how many commands an initiator may have under way.
@@ -36,29 +33,27 @@ const (
 )
 
 var (
-	errCut          = fail.New(fail.Canceled, "iSCSI: the connection was cut")
-	errShuttingDown = fail.New(fail.Canceled, "the server is shutting down")
-	errLogout       = fail.New(fail.Canceled, "the initiator logged out")
-	errReplaced     = fail.New(fail.Canceled, "a new session of the initiator took its place")
-	errDiscovered   = fail.New(fail.Canceled, "its time for discovery is over")
-	errSilent       = fail.New(fail.Canceled, "the initiator answers no ping")
-	errKicked       = fail.New(fail.Canceled, "its volume was taken from it")
+	errCut        = fail.New(fail.Canceled, "iSCSI: the connection was cut")
+	errLogout     = fail.New(fail.Canceled, "the initiator logged out")
+	errReplaced   = fail.New(fail.Canceled, "a new session of the initiator took its place")
+	errDiscovered = fail.New(fail.Canceled, "its time for discovery is over")
+	errSilent     = fail.New(fail.Canceled, "the initiator answers no ping")
+	errKicked     = fail.New(fail.Canceled, "its volume was taken from it")
 )
 
 // conn is one connection, from accept to close, and the only one of its session.
 // What has no other guard belongs to the reader, the goroutine that runs serve.
 type conn struct {
-	srv      *Server
-	portal   *portal
-	nc       *outbox.Stream
-	addr     string
-	ip       netip.Addr
-	local    netip.AddrPort // to which it came
-	since    time.Time
-	ctx      context.Context // ends when the connection is cut
-	cancel   context.CancelCauseFunc
-	draining atomic.Bool
-	ended    chan struct{} // closed when no task is under way any more
+	srv    *Server
+	portal *portal
+	nc     *outbox.Stream
+	addr   string
+	ip     netip.Addr
+	local  netip.AddrPort // to which it came
+	since  time.Time
+	ctx    context.Context // ends when the connection is cut
+	cancel context.CancelCauseFunc
+	ended  chan struct{} // closed when no task is under way any more
 
 	params  params
 	session *session
@@ -152,14 +147,14 @@ func (c *conn) fullFeature() error {
 	if cause := context.Cause(c.ctx); cause != nil { // who cut it knows why
 		err = cause
 	}
-	if errors.Is(err, errShuttingDown) {
+	if errors.Is(err, outbox.ErrShuttingDown) {
 		c.tasks.abort(c, func(t *task) bool { return t.phase == phaseData }) // the others end as usual
 	} else {
 		c.tasks.drop(c)
 	}
 	c.jobs.Wait()
 	c.flushReplies()
-	if c.draining.Load() {
+	if c.nc.Draining() {
 		c.sayDropping()
 	}
 	c.live.Store(false)
@@ -200,24 +195,7 @@ func (c *conn) linger() {
 	if c.ctx.Err() != nil {
 		return
 	}
-	c.nc.CloseWrite()
-	c.nc.SetReadDeadline(time.Now().Add(lingerTime))
-	io.CopyN(io.Discard, c.nc.Conn, lingerBytes)
-}
-
-// drain makes the reader stop before its next read from the socket. What it
-// has read completely is still served.
-func (c *conn) drain() {
-	c.draining.Store(true)
-	c.nc.SetReadDeadline(time.Unix(1, 0))
-}
-
-// readUntil sets the time by which reads must be done; zero means no limit.
-func (c *conn) readUntil(t time.Time) {
-	c.nc.SetReadDeadline(t)
-	if c.draining.Load() { // drain may have come first
-		c.nc.SetReadDeadline(time.Unix(1, 0))
-	}
+	c.nc.Linger(lingerBytes)
 }
 
 // Hangup cuts the connection. It may be called at any time, from anywhere.
@@ -227,14 +205,6 @@ func (c *conn) Hangup() { c.cut(errCut) }
 func (c *conn) cut(why error) {
 	c.cancel(why)
 	c.nc.Close()
-}
-
-// endOf names the end of a read from the initiator, for the log.
-func (c *conn) endOf(err error) error {
-	if err != nil && c.draining.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
-		return errShuttingDown
-	}
-	return err
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

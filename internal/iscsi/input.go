@@ -69,7 +69,7 @@ func (c *conn) fill(n int) error {
 		}
 		k, _, err := c.nc.ReadSpin(free, 0)
 		if err != nil {
-			return c.endOf(err)
+			return c.nc.EndOf(err)
 		}
 		in.w += k
 	}
@@ -157,15 +157,15 @@ func (c *conn) dataInto(p []byte) error {
 func (c *conn) receive(p []byte) error {
 	c.flushReplies()
 	pace := outbox.NewPace(c.srv.opt.StallTimeout, len(p))
-	c.readUntil(pace.Deadline())
-	defer c.readUntil(time.Time{})
+	c.nc.ReadUntil(pace.Deadline())
+	defer c.nc.ReadUntil(time.Time{})
 	for len(p) > 0 {
 		n, _, err := c.nc.ReadSpin(p, 0)
 		p = p[n:]
 		pace.Moved(int64(n))
-		if err = c.endOf(err); errors.Is(err, os.ErrDeadlineExceeded) {
+		if err = c.nc.EndOf(err); errors.Is(err, os.ErrDeadlineExceeded) {
 			err = pace.Judge(false)
-			c.readUntil(pace.Deadline())
+			c.nc.ReadUntil(pace.Deadline())
 		}
 		if err != nil {
 			return err

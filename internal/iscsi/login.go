@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"varve/internal/fail"
+	"varve/internal/outbox"
 )
 
 // Stages of a login (RFC 7143, 6.3).
@@ -78,13 +79,13 @@ func (c *conn) loginPhase() (*login, error) {
 	l := &login{c: c, params: defaultParams()}
 	deadline := time.Now().Add(c.srv.opt.LoginTimeout)
 	c.nc.SetWriteDeadline(deadline)
-	c.readUntil(deadline)
+	c.nc.ReadUntil(deadline)
 	defer func() {
 		c.nc.SetWriteDeadline(time.Time{})
-		c.readUntil(time.Time{})
+		c.nc.ReadUntil(time.Time{})
 	}()
-	if c.draining.Load() {
-		return l, errShuttingDown
+	if c.nc.Draining() {
+		return l, outbox.ErrShuttingDown
 	}
 	for range maxLoginPDUs {
 		done, err := l.request()

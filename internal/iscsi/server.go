@@ -166,7 +166,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		p.l.Close()
 	}
 	for c := range s.conns {
-		c.drain()
+		c.nc.Drain()
 	}
 	s.mu.Unlock()
 

@@ -339,7 +339,7 @@ func TestShutdownBeforeLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newConn(h.srv, nc, h.srv.portals[0])
-	c.drain()
+	c.nc.Drain()
 	begun := time.Now()
 	c.serve()
 	if took := time.Since(begun); took > 5*time.Second {

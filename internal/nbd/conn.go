@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -19,22 +18,19 @@ import (
 )
 
 const (
-	// lingerTime and lingerBytes bound what is read and thrown away before a
-	// connection is closed that the client may still be writing to: closing at
-	// once would reset it, and the last replies could be lost on the way.
-	lingerTime  = 500 * time.Millisecond
+	// lingerBytes bounds what is thrown away at the end of a connection; see
+	// outbox.Stream.Linger.
 	lingerBytes = 64 << 20
 )
 
 // conn is one connection, from accept to close. What has no other guard
 // belongs to the reader, the goroutine that runs serve.
 type conn struct {
-	srv      *Server
-	nc       *outbox.Stream
-	client   Client
-	ctx      context.Context // ends when the connection is cut
-	cancel   context.CancelFunc
-	draining atomic.Bool
+	srv    *Server
+	nc     *outbox.Stream
+	client Client
+	ctx    context.Context // ends when the connection is cut
+	cancel context.CancelFunc
 
 	disk       Disk
 	export     Export
@@ -122,24 +118,7 @@ func (c *conn) linger() {
 	if c.ctx.Err() != nil {
 		return
 	}
-	c.nc.CloseWrite()
-	c.nc.SetReadDeadline(time.Now().Add(lingerTime))
-	io.CopyN(io.Discard, c.nc.Conn, lingerBytes)
-}
-
-// drain makes the reader stop before its next read from the socket. What it
-// has read completely is still served.
-func (c *conn) drain() {
-	c.draining.Store(true)
-	c.nc.SetReadDeadline(time.Unix(1, 0))
-}
-
-// readUntil sets the time by which reads must be done; zero means no limit.
-func (c *conn) readUntil(t time.Time) {
-	c.nc.SetReadDeadline(t)
-	if c.draining.Load() { // drain may have come first
-		c.nc.SetReadDeadline(time.Unix(1, 0))
-	}
+	c.nc.Linger(lingerBytes)
 }
 
 // Hangup cuts the connection. It may be called at any time, from anywhere.
@@ -178,12 +157,4 @@ func peerName(nc net.Conn) string {
 		}
 	})
 	return name
-}
-
-// endOf names the end of a read from the client, for the log.
-func (c *conn) endOf(err error) error {
-	if c.draining.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
-		return errShuttingDown
-	}
-	return err
 }

@@ -62,11 +62,10 @@ var (
 
 // Ends of a connection.
 var (
-	errShuttingDown = fail.New(fail.Canceled, "the server is shutting down")
-	errDisconnect   = fail.New(fail.Canceled, "the client disconnected")
-	errAborted      = fail.New(fail.Canceled, "the client aborted the handshake")
-	errBadMagic     = fail.New(fail.Invalid, "not an NBD request")
-	errDistrust     = fail.New(fail.TooBig, "a payload too long to skip")
+	errDisconnect = fail.New(fail.Canceled, "the client disconnected")
+	errAborted    = fail.New(fail.Canceled, "the client aborted the handshake")
+	errBadMagic   = fail.New(fail.Invalid, "not an NBD request")
+	errDistrust   = fail.New(fail.TooBig, "a payload too long to skip")
 )
 
 // clip shortens a message to at most n bytes of valid UTF-8.

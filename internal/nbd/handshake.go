@@ -71,7 +71,7 @@ func (c *conn) handshake() error {
 			closeContexts(h.contexts)
 			h.disk.Close()
 		}
-		return c.endOf(err)
+		return c.nc.EndOf(err)
 	}
 	c.disk, c.contexts, c.structured = h.disk, h.contexts, h.structured
 	c.export = h.disk.Info()
@@ -82,7 +82,7 @@ func (c *conn) handshake() error {
 
 func (c *conn) handshakeUntil(t time.Time) {
 	c.nc.SetWriteDeadline(t)
-	c.readUntil(t)
+	c.nc.ReadUntil(t)
 }
 
 // refuse tells a client why it is not served, and closes the connection.

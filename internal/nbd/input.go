@@ -67,7 +67,7 @@ func (c *conn) fill(n int) error {
 			c.spin.result(waited)
 		}
 		if err != nil {
-			return c.endOf(err)
+			return c.nc.EndOf(err)
 		}
 		in.w += k
 	}
@@ -108,8 +108,8 @@ func (c *conn) receive(p []byte, shared bool) error {
 	}
 	c.flushReplies()
 	pace := outbox.NewPace(c.srv.opt.StallTimeout, len(p)-k)
-	c.readUntil(pace.Deadline())
-	defer c.readUntil(time.Time{})
+	c.nc.ReadUntil(pace.Deadline())
+	defer c.nc.ReadUntil(time.Time{})
 	for k < len(p) {
 		n, _, err := c.nc.ReadSpin(p[k:], 0)
 		k += n
@@ -117,13 +117,13 @@ func (c *conn) receive(p []byte, shared bool) error {
 		switch {
 		case err == nil:
 			continue
-		case c.draining.Load() || !errors.Is(err, os.ErrDeadlineExceeded):
-			return c.endOf(err)
+		case c.nc.Draining() || !errors.Is(err, os.ErrDeadlineExceeded):
+			return c.nc.EndOf(err)
 		}
 		if err := pace.Judge(shared && c.Awaited()); err != nil {
 			return err
 		}
-		c.readUntil(pace.Deadline())
+		c.nc.ReadUntil(pace.Deadline())
 	}
 	return nil
 }
@@ -136,8 +136,8 @@ func (c *conn) discard(n int64) error {
 	}
 	c.flushReplies()
 	pace := outbox.NewPace(c.srv.opt.StallTimeout, int(n))
-	c.readUntil(pace.End())
-	defer c.readUntil(time.Time{})
+	c.nc.ReadUntil(pace.End())
+	defer c.nc.ReadUntil(time.Time{})
 	_, err := io.CopyN(io.Discard, c.nc.Conn, n)
-	return c.endOf(err)
+	return c.nc.EndOf(err)
 }

@@ -157,7 +157,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		l.Close()
 	}
 	for c := range s.conns {
-		c.drain()
+		c.nc.Drain()
 	}
 	s.mu.Unlock()
 

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,10 +17,8 @@ import (
 )
 
 const (
-	// lingerTime and lingerBytes bound what is read and thrown away before a
-	// connection is closed that the client may still be writing to: closing at
-	// once would reset it, and the last replies could be lost on the way.
-	lingerTime  = 500 * time.Millisecond
+	// lingerBytes bounds what is thrown away at the end of a connection; see
+	// outbox.Stream.Linger.
 	lingerBytes = 16 << 20
 
 	// clientPrefix begins the name of a client in the log; its address and port
@@ -40,7 +37,6 @@ type conn struct {
 	since    time.Time
 	ctx      context.Context // ends when the connection is cut
 	cancel   context.CancelFunc
-	draining atomic.Bool
 	evicted  atomic.Bool
 	stranger bool // no share could be used from its address when it came
 	grant    atomic.Pointer[grant]
@@ -141,24 +137,7 @@ func (c *conn) linger() {
 	if c.ctx.Err() != nil {
 		return
 	}
-	c.nc.CloseWrite()
-	c.nc.SetReadDeadline(time.Now().Add(lingerTime))
-	io.CopyN(io.Discard, c.nc.Conn, lingerBytes)
-}
-
-// drain makes the reader stop before its next read from the socket. What it
-// has read completely is still served.
-func (c *conn) drain() {
-	c.draining.Store(true)
-	c.nc.SetReadDeadline(time.Unix(1, 0))
-}
-
-// readUntil sets the time by which reads must be done; zero means no limit.
-func (c *conn) readUntil(t time.Time) {
-	c.nc.SetReadDeadline(t)
-	if c.draining.Load() { // drain may have come first
-		c.nc.SetReadDeadline(time.Unix(1, 0))
-	}
+	c.nc.Linger(lingerBytes)
 }
 
 // Hangup cuts the connection. It may be called at any time, from anywhere.
@@ -169,13 +148,10 @@ func (c *conn) Hangup() {
 
 // endOf names the end of a read from the client, for the log.
 func (c *conn) endOf(err error) error {
-	switch {
-	case c.evicted.Load():
+	if c.evicted.Load() {
 		return errIdle
-	case c.draining.Load() && errors.Is(err, os.ErrDeadlineExceeded):
-		return errShuttingDown
 	}
-	return err
+	return c.nc.EndOf(err)
 }
 
 func (c *conn) status() ClientInfo {

@@ -57,9 +57,8 @@ func (s status) ofMount() status {
 
 // Ends of a connection.
 var (
-	errShuttingDown = fail.New(fail.Canceled, "the server is shutting down")
-	errTooLong      = fail.New(fail.TooBig, "a call of more than 16 MiB, or in more than 1024 fragments")
-	errNotACall     = fail.New(fail.Invalid, "not a remote procedure call")
-	errCut          = fail.New(fail.Canceled, "the connection was cut")
-	errIdle         = fail.New(fail.Canceled, "idle, or of an address that no share allows, and another client needed the place")
+	errTooLong  = fail.New(fail.TooBig, "a call of more than 16 MiB, or in more than 1024 fragments")
+	errNotACall = fail.New(fail.Invalid, "not a remote procedure call")
+	errCut      = fail.New(fail.Canceled, "the connection was cut")
+	errIdle     = fail.New(fail.Canceled, "idle, or of an address that no share allows, and another client needed the place")
 )

@@ -231,15 +231,15 @@ func (c *conn) receive(p []byte) error {
 	}
 	c.flushReplies()
 	pace := outbox.NewPace(c.srv.opt.StallTimeout, len(p)-k)
-	c.readUntil(pace.Deadline())
-	defer c.readUntil(time.Time{})
+	c.nc.ReadUntil(pace.Deadline())
+	defer c.nc.ReadUntil(time.Time{})
 	for k < len(p) {
 		n, err := c.nc.Read(p[k:])
 		k += n
 		pace.Moved(int64(n))
 		if err = c.endOf(err); errors.Is(err, os.ErrDeadlineExceeded) {
 			err = pace.Judge(false)
-			c.readUntil(pace.Deadline())
+			c.nc.ReadUntil(pace.Deadline())
 		}
 		if err != nil {
 			return err
@@ -256,8 +256,8 @@ func (c *conn) discard(n int) error {
 	}
 	c.flushReplies()
 	pace := outbox.NewPace(c.srv.opt.StallTimeout, n)
-	c.readUntil(pace.End())
-	defer c.readUntil(time.Time{})
+	c.nc.ReadUntil(pace.End())
+	defer c.nc.ReadUntil(time.Time{})
 	_, err := io.CopyN(io.Discard, c.nc.Conn, int64(n))
 	return c.slowness(err)
 }

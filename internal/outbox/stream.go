@@ -3,6 +3,7 @@ package outbox
 import (
 	"io"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -27,6 +28,8 @@ type Stream struct {
 	raw syscall.RawConn // nil: no socket; then attempts find nothing to do
 	in  attempt
 	out attempt
+
+	draining atomic.Bool
 }
 
 // attempt holds the arguments and results of one raw read or write. They live

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"sort"
 	"time"
 
 	"varve/internal/fail"
@@ -68,32 +67,33 @@ func (e *Engine) Log(ctx context.Context, q LogQuery, fn func(op *oplog.Op, want
 	if err != nil {
 		return err
 	}
-	e.gate.RLock()
-	cs := e.checkpoints
-	e.gate.RUnlock()
-	i := sort.Search(len(cs), func(i int) bool { return cs[i].cut > from })
-	if i == 0 {
-		return fail.New(fail.OutsideHistory, "the log does not reach back to lsn %d", from)
+	pos, end, err := e.recordsAfter(from)
+	if err != nil {
+		return err
 	}
+	defer func() { end() }()
 	q.visit = fn
 	if q.Left == nil {
 		q.Left = func() {}
 	}
 	e.digests.load(e)
-	e.digests.forget(cs[0].pos.Addr.Segment())
-	pos := cs[i-1].pos
+	e.gate.RLock()
+	oldest := e.checkpoints[0].pos.Addr.Segment()
+	e.gate.RUnlock()
+	e.digests.forget(oldest)
 	for {
 		s := &logScan{e: e, q: &q, id: id, from: from, to: to, end: pos}
-		end := e.reads.begin(pos)
 		if to > from {
 			err = s.run(ctx, pos)
 		}
-		end()
 		if err != nil || !q.Follow {
 			e.digests.save(e)
 			return err
 		}
-		pos, from = s.end, to
+		done := end
+		pos, end = s.end, e.reads.begin(s.end) // while it waits, too
+		done()
+		from = to
 		if to, err = e.nextOps(ctx, to); err != nil {
 			return err
 		}

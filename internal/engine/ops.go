@@ -21,15 +21,25 @@ type OpReader struct {
 // ReadOps begins after lsn. Close it: what it may still read is kept until then.
 // OutsideHistory.
 func (e *Engine) ReadOps(lsn uint64) (*OpReader, error) {
+	pos, end, err := e.recordsAfter(lsn)
+	if err != nil {
+		return nil, err
+	}
+	return &OpReader{e: e, pos: pos, last: lsn, end: end}, nil
+}
+
+// recordsAfter returns a frame behind which the records of all operations after
+// lsn are. They stay until end is called. OutsideHistory.
+func (e *Engine) recordsAfter(lsn uint64) (pos segment.Position, end func(), err error) {
 	e.gate.RLock()
 	defer e.gate.RUnlock()
 	cs := e.checkpoints
 	i := sort.Search(len(cs), func(i int) bool { return cs[i].cut > lsn })
 	if i == 0 {
-		return nil, fail.New(fail.OutsideHistory, "the log does not reach back to lsn %d", lsn)
+		return pos, nil, fail.New(fail.OutsideHistory, "the log does not reach back to lsn %d", lsn)
 	}
-	pos := cs[i-1].pos
-	return &OpReader{e: e, pos: pos, last: lsn, end: e.reads.begin(pos)}, nil
+	pos = cs[i-1].pos
+	return pos, e.reads.begin(pos), nil
 }
 
 // Close ends the reading.

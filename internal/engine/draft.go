@@ -12,9 +12,9 @@ import (
 // are made by one goroutine; they show the client that was set last.
 type Draft struct {
 	*Head
-	from *dataset // what it was cloned from
-	held uint64   // the moment from which on that one's history stays meanwhile
-	over bool
+	from    *dataset // what it was cloned from
+	release func()   // lets that one's history go, which stays meanwhile
+	over    bool
 }
 
 // isDraft reports whether d is one. The gate is held, or d.mu.
@@ -33,11 +33,10 @@ func (e *Engine) Draft(c Caller, m Moment, name string) (*Draft, error) {
 		return nil, fail.New(fail.Invalid, "lsn %d is before %s was cloned; that moment is its origin's", m.LSN, m.Dataset).
 			WithHint("begin with a moment of the origin")
 	}
-	a := &Draft{from: from, held: m.LSN}
-	a.hold(1)
+	a := &Draft{from: from, release: from.keepFrom(m.LSN)}
 	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name, Now: true}
 	if err := e.forkTo(op, m, func(*dataset) error { return nil }); err != nil {
-		a.hold(-1)
+		a.release()
 		return nil, err
 	}
 	e.gate.RLock()
@@ -46,14 +45,15 @@ func (e *Engine) Draft(c Caller, m Moment, name string) (*Draft, error) {
 	return a, nil
 }
 
-// hold keeps the history of the origin, or lets it go.
-func (a *Draft) hold(n int) {
-	a.from.mu.Lock()
-	defer a.from.mu.Unlock()
-	if n > 0 {
-		a.from.repeats.add(a.held)
-	} else {
-		a.from.repeats.remove(a.held)
+// keepFrom keeps the history of d from a moment on, until release is called.
+func (d *dataset) keepFrom(lsn uint64) (release func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.repeats.add(lsn)
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.repeats.remove(lsn)
 	}
 }
 
@@ -69,9 +69,7 @@ func (e *Engine) KeepHistory(dataset string, lsn uint64) (release func(), err er
 	if err != nil {
 		return nil, err
 	}
-	a := &Draft{from: d, held: lsn}
-	a.hold(1)
-	return func() { a.hold(-1) }, nil
+	return d.keepFrom(lsn), nil
 }
 
 // isRepeated reports whether somebody repeats operations of d from before lsn on:
@@ -155,7 +153,7 @@ func (a *Draft) Discard() {
 
 func (a *Draft) end() {
 	a.over = true
-	a.hold(-1)
+	a.release()
 }
 
 func (e *Engine) destroyDraft(d *dataset) error {

@@ -115,28 +115,19 @@ func (a *Draft) Replace(c Caller, upTo uint64) (Done, error) {
 		return Done{}, err
 	}
 	op := &oplog.Op{Kind: oplog.Undo, Client: e.client(c), Dataset: d.id, Source: a.d.id, At: im.hold.lsn}
-	e.clients.Lock()
-	err = e.begin(op, true, func() (*prepared, error) {
+	done, err := e.turnTo(op, im, func() error {
 		switch {
 		case d.destroyed.lsn != 0:
-			return nil, fail.New(fail.NotFound, "%s is gone", d.name)
+			return fail.New(fail.NotFound, "%s is gone", d.name)
 		case d.lastChange() > upTo:
-			return nil, fail.New(fail.Busy, "%s has changed meanwhile, at lsn %d", d.name, d.changed).WithHint("try again")
+			return fail.New(fail.Busy, "%s has changed meanwhile, at lsn %d", d.name, d.changed).WithHint("try again")
 		}
 		op.Name = d.guardName("before-undo-")
-		return &prepared{im: im}, d.busy()
+		return d.busy()
 	})
-	e.clients.Unlock()
-	if err != nil {
-		if op.LSN == 0 {
-			im.close()
-		}
-		return Done{}, err
+	if err == nil {
+		e.wakeDrain() // and count what is its own
 	}
-	done, err := e.finish(op)
-	done.Guard = op.Name
-	e.wakeCheckpoint()
-	e.wakeDrain() // and count what is its own
 	return done, err
 }
 

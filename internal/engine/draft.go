@@ -12,9 +12,9 @@ import (
 // are made by one goroutine; they show the client that was set last.
 type Draft struct {
 	*Head
-	from *dataset // what it was cloned from
-	held uint64   // the moment from which on that one's history stays meanwhile
-	over bool
+	from    *dataset // what it was cloned from
+	release func()   // lets that one's history go, which stays meanwhile
+	over    bool
 }
 
 // isDraft reports whether d is one. The gate is held, or d.mu.
@@ -33,11 +33,10 @@ func (e *Engine) Draft(c Caller, m Moment, name string) (*Draft, error) {
 		return nil, fail.New(fail.Invalid, "lsn %d is before %s was cloned; that moment is its origin's", m.LSN, m.Dataset).
 			WithHint("begin with a moment of the origin")
 	}
-	a := &Draft{from: from, held: m.LSN}
-	a.hold(1)
+	a := &Draft{from: from, release: from.keepFrom(m.LSN)}
 	op := &oplog.Op{Kind: oplog.Clone, Client: e.client(c), Name: name, Now: true}
 	if err := e.forkTo(op, m, func(*dataset) error { return nil }); err != nil {
-		a.hold(-1)
+		a.release()
 		return nil, err
 	}
 	e.gate.RLock()
@@ -46,14 +45,15 @@ func (e *Engine) Draft(c Caller, m Moment, name string) (*Draft, error) {
 	return a, nil
 }
 
-// hold keeps the history of the origin, or lets it go.
-func (a *Draft) hold(n int) {
-	a.from.mu.Lock()
-	defer a.from.mu.Unlock()
-	if n > 0 {
-		a.from.repeats.add(a.held)
-	} else {
-		a.from.repeats.remove(a.held)
+// keepFrom keeps the history of d from a moment on, until release is called.
+func (d *dataset) keepFrom(lsn uint64) (release func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.repeats.add(lsn)
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.repeats.remove(lsn)
 	}
 }
 
@@ -69,9 +69,7 @@ func (e *Engine) KeepHistory(dataset string, lsn uint64) (release func(), err er
 	if err != nil {
 		return nil, err
 	}
-	a := &Draft{from: d, held: lsn}
-	a.hold(1)
-	return func() { a.hold(-1) }, nil
+	return d.keepFrom(lsn), nil
 }
 
 // isRepeated reports whether somebody repeats operations of d from before lsn on:
@@ -117,28 +115,19 @@ func (a *Draft) Replace(c Caller, upTo uint64) (Done, error) {
 		return Done{}, err
 	}
 	op := &oplog.Op{Kind: oplog.Undo, Client: e.client(c), Dataset: d.id, Source: a.d.id, At: im.hold.lsn}
-	e.clients.Lock()
-	err = e.begin(op, true, func() (*prepared, error) {
+	done, err := e.turnTo(op, im, func() error {
 		switch {
 		case d.destroyed.lsn != 0:
-			return nil, fail.New(fail.NotFound, "%s is gone", d.name)
+			return fail.New(fail.NotFound, "%s is gone", d.name)
 		case d.lastChange() > upTo:
-			return nil, fail.New(fail.Busy, "%s has changed meanwhile, at lsn %d", d.name, d.changed).WithHint("try again")
+			return fail.New(fail.Busy, "%s has changed meanwhile, at lsn %d", d.name, d.changed).WithHint("try again")
 		}
 		op.Name = d.guardName("before-undo-")
-		return &prepared{im: im}, d.busy()
+		return d.busy()
 	})
-	e.clients.Unlock()
-	if err != nil {
-		if op.LSN == 0 {
-			im.close()
-		}
-		return Done{}, err
+	if err == nil {
+		e.wakeDrain() // and count what is its own
 	}
-	done, err := e.finish(op)
-	done.Guard = op.Name
-	e.wakeCheckpoint()
-	e.wakeDrain() // and count what is its own
 	return done, err
 }
 
@@ -155,7 +144,7 @@ func (a *Draft) Discard() {
 
 func (a *Draft) end() {
 	a.over = true
-	a.hold(-1)
+	a.release()
 }
 
 func (e *Engine) destroyDraft(d *dataset) error {

@@ -104,21 +104,27 @@ func (e *Engine) rollbackTo(c Caller, m Moment) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
-	e.clients.Lock()
 	op := &oplog.Op{Kind: oplog.Rollback, Client: e.client(c), Dataset: d.id, At: m.LSN}
-	err = e.begin(op, true, func() (*prepared, error) {
+	return e.turnTo(op, im, func() error {
 		if e.names[m.Dataset] != d {
-			return nil, fail.New(fail.NotFound, "%s is gone", m.Dataset)
+			return fail.New(fail.NotFound, "%s is gone", m.Dataset)
 		}
 		if err := d.busy(); err != nil {
-			return nil, err
+			return err
 		}
 		if !d.kept(m.LSN) {
-			return nil, errForgotten(m)
+			return errForgotten(m)
 		}
 		op.Name = d.guardName("before-rollback-")
-		return &prepared{im: im}, nil
+		return nil
 	})
+}
+
+// turnTo logs an operation that makes im the head of a dataset. judge may refuse,
+// as where a client may write, and names the guard.
+func (e *Engine) turnTo(op *oplog.Op, im *overlay, judge func() error) (Done, error) {
+	e.clients.Lock()
+	err := e.begin(op, true, func() (*prepared, error) { return &prepared{im: im}, judge() })
 	e.clients.Unlock()
 	if err != nil {
 		if op.LSN == 0 {
@@ -132,7 +138,8 @@ func (e *Engine) rollbackTo(c Caller, m Moment) (Done, error) {
 	return done, err
 }
 
-// guardName returns a free name for the snapshot of what a rollback leaves.
+// guardName returns a free name for the snapshot of what a rollback or an undo
+// leaves.
 func (d *dataset) guardName(prefix string) string {
 	n := len(d.lines)
 	for {

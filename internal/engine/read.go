@@ -275,21 +275,23 @@ func (h *Head) TryReadAt(p []byte, off uint64, spans *[]Span) (bool, error) {
 func (h *Head) readBlock(ino, block uint64, p []byte) (addr uint64, err error) {
 	r := readers.Get().(*reader)
 	defer readers.Put(r)
+	if err := h.locate(r, ino, block, block+1); err != nil {
+		return 0, err
+	}
+	if len(r.runs) > 0 {
+		addr = r.runs[0].addr
+	}
+	_, err = r.fill(h.e, p, block*BlockSize, nil, true)
+	return addr, err
+}
+
+// locate notes in r where the blocks [lo, hi) of file ino are, and waits for the
+// nodes that this takes.
+func (h *Head) locate(r *reader, ino, lo, hi uint64) error {
 	for {
-		err := h.d.find(r, ino, block, block+1, nil)
-		if err == nil {
-			if len(r.runs) > 0 {
-				addr = r.runs[0].addr
-			}
-			_, err = r.fill(h.e, p, block*BlockSize, nil, true)
-			return addr, err
-		}
-		var miss *tree.Miss
-		if !errors.As(err, &miss) {
-			return 0, err
-		}
-		if err := h.e.cache.Load(miss); err != nil {
-			return 0, err
+		err := h.d.find(r, ino, lo, hi, nil)
+		if !h.e.loaded(&err) {
+			return err
 		}
 	}
 }

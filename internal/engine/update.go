@@ -1,11 +1,9 @@
 package engine
 
 import (
-	"errors"
 	"sync"
 
 	"varve/internal/fail"
-	"varve/internal/tree"
 )
 
 // MaxUpdate bounds what Update changes in one step: bytes.
@@ -54,18 +52,8 @@ func (h *Head) Update(off, n uint64, change func(p []byte) bool) error {
 func (h *Head) readExpecting(u *update, first, end uint64) error {
 	r := readers.Get().(*reader)
 	defer readers.Put(r)
-	for {
-		err := h.d.find(r, 0, first, end, nil)
-		if err == nil {
-			break
-		}
-		var miss *tree.Miss
-		if !errors.As(err, &miss) {
-			return err
-		}
-		if err := h.e.cache.Load(miss); err != nil {
-			return err
-		}
+	if err := h.locate(r, 0, first, end); err != nil {
+		return err
 	}
 	u.expect = u.expect[:0]
 	for b := first; b < end; b++ {

@@ -211,19 +211,15 @@ func (s *Store) measure(seg *segment) error {
 func (s *Store) reserveSpace(n uint64, bytes int64) (spare bool, err error) {
 	s.metaMu.Lock()
 	defer s.metaMu.Unlock()
-	space, err := s.space()
+	free, unspared, err := s.room()
 	if err != nil {
 		return false, err
 	}
-	if bytes > space.Free {
-		return false, fail.New(fail.NoSpace, "no space for segment %d in %s: %d bytes are free of a capacity of %d", n, s.dir, space.Free, space.Capacity)
-	}
-	room, disk, err := s.room()
-	if err != nil {
-		return false, err
+	if bytes > free {
+		return false, fail.New(fail.NoSpace, "no space for segment %d in %s: %d bytes are free of a capacity of %d", n, s.dir, free, s.layout.capacity)
 	}
 	s.used += bytes
-	return min(room-int64(len(s.spares))*s.layout.segmentSize, disk) < bytes && len(s.spares) > 0, nil
+	return unspared < bytes && len(s.spares) > 0, nil
 }
 
 // seize is table.seize under metaMu.

@@ -212,17 +212,19 @@ const graceSegments = 4
 
 // space needs metaMu.
 func (s *Store) space() (segstore.Space, error) {
-	room, disk, err := s.room()
-	free := max(0, min(room, disk+int64(len(s.spares))*s.layout.segmentSize))
+	free, _, err := s.room()
 	return segstore.Space{Used: s.used, Free: free, Capacity: s.layout.capacity}, err
 }
 
-// room is how many bytes the capacity leaves, and how many the file system has
-// above its floor. metaMu is held.
-func (s *Store) room() (capacity, disk int64, err error) {
-	free, total, err := s.fsys.Space(s.dir)
+// room is how many bytes are free: what the capacity leaves, as far as the file
+// system has it above its floor, or spare segments do; and how many are without
+// these. metaMu is held.
+func (s *Store) room() (free, unspared int64, err error) {
+	disk, total, err := s.fsys.Space(s.dir)
+	disk = max(0, disk-total/100*floorPercent)
 	s.grace = min(s.grace, s.excess())
-	return s.layout.capacity + s.grace - s.used, max(0, free-total/100*floorPercent), err
+	left, spare := s.layout.capacity+s.grace-s.used, int64(len(s.spares))*s.layout.segmentSize
+	return max(0, min(left, disk+spare)), min(left-spare, disk), err
 }
 
 // excess is by how much the grace would exceed the capacity at this moment.

@@ -59,8 +59,8 @@ func (s *Store) keepSpare() {
 	if i == 0 {
 		return
 	}
-	room, disk, err := s.room()
-	if err != nil || min(room-int64(len(s.spares))*s.SegmentSize(), disk) < 2*s.SegmentSize() {
+	_, unspared, err := s.room()
+	if err != nil || unspared < 2*s.SegmentSize() {
 		return
 	}
 	name := s.sparePath(i)

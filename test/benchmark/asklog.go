@@ -5,7 +5,6 @@ import (
 	crand "crypto/rand"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -28,20 +27,19 @@ import (
 // askLog measures queries of a long log: bench log. The operations are done
 // inside a process of this program (bench log -generate), as fast as they go;
 // the queries go to a server that was just started, over its socket.
-func askLog(args []string) (err error) {
-	flags := flag.NewFlagSet("bench log", flag.ContinueOnError)
-	ops := flags.Int("ops", 10_000_000, "operations in the log")
-	work := flags.String("dir", os.TempDir(), "directory on the disk to measure")
-	pool := flags.String("pool", "", "ask this pool, made by -generate before, and keep it")
-	generate := flags.String("generate", "", "only make a pool of that name")
-	cost := flags.Bool("cost", false, "only measure what identities cost those who write")
-	if err := flags.Parse(args); err != nil {
+func askLog(_ context.Context, args []string) (err error) {
+	c := newCommand("log", "")
+	ops := c.Int("ops", 10_000_000, "operations in the log")
+	pool := c.String("pool", "", "ask this pool, made by -generate before, and keep it")
+	generate := c.String("generate", "", "only make a pool of that name")
+	cost := c.Bool("cost", false, "only measure what identities cost those who write")
+	if err := c.Parse(args); err != nil {
 		return err
 	}
 	if *generate != "" {
 		return generateLog(*generate, *ops)
 	}
-	temp, err := os.MkdirTemp(*work, "varve-bench-")
+	temp, err := os.MkdirTemp(c.dir, "varve-bench-")
 	if err != nil {
 		return err
 	}

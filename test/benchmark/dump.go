@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,12 +23,10 @@ type dumping struct {
 }
 
 func dumpCommand(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("bench dump", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 5, "times that each dump is made")
-	files := flags.Int("files", 100_000, "files in the tree")
-	where := flags.String("dir", os.TempDir(), "directory on the disk to measure")
-	keep := flags.String("keep", "", "directory that keeps tree and pool for the next time")
-	if err := flags.Parse(args); err != nil {
+	c := newCommand("dump", "").withRounds(5, "times that each dump is made")
+	files := c.Int("files", 100_000, "files in the tree")
+	keep := c.String("keep", "", "directory that keeps tree and pool for the next time")
+	if err := c.Parse(args); err != nil {
 		return err
 	}
 	if os.Getuid() != 0 {
@@ -38,10 +35,10 @@ func dumpCommand(ctx context.Context, args []string) error {
 	if err := provide(need{"/usr/sbin/dump", "dump"}, need{"/usr/sbin/mke2fs", "e2fsprogs"}, need{"/usr/sbin/losetup", "mount"}); err != nil {
 		return err
 	}
-	d := dumping{rounds: *rounds, dir: *keep}
+	d := dumping{rounds: c.rounds, dir: *keep}
 	if d.dir == "" {
 		var err error
-		if d.dir, err = os.MkdirTemp(*where, "varve-bench-"); err != nil {
+		if d.dir, err = os.MkdirTemp(c.dir, "varve-bench-"); err != nil {
 			return err
 		}
 		defer os.RemoveAll(d.dir)

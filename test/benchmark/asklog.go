@@ -16,7 +16,6 @@ import (
 
 	"varve/internal/engine"
 	"varve/internal/fs"
-	"varve/internal/inode"
 	"varve/internal/oplog"
 	"varve/internal/segstore/compact"
 	"varve/internal/segstore/dir"
@@ -62,35 +61,23 @@ func askLog(_ context.Context, args []string) (err error) {
 
 // generateLog makes a pool with a share "home" on which that many operations
 // were done, by 50 clients, on up to a million files in a thousand directories.
-func generateLog(path string, ops int) (err error) {
+func generateLog(path string, ops int) error {
 	if err := dir.Make(vfs.OS(), path, 64<<20, 40<<30); err != nil {
 		return err
 	}
-	files, err := dir.Open(vfs.OS(), path, dir.Options{LockNote: "bench"})
-	if err != nil {
+	if err := inStore(path, func(store *compact.Store) error { return engine.Format(store, time.Now(), crand.Reader) }); err != nil {
 		return err
 	}
-	store, err := compact.Open(files)
-	if err != nil {
+	return inPool(path, func(e *engine.Engine, f *fs.FS) error {
+		begun := time.Now()
+		l := loader{f: f, rnd: rand.New(rand.NewPCG(1, 2)), data: make([]byte, 4096)}
+		err := l.begin(e)
+		if err == nil {
+			err = l.run(ops)
+		}
+		fmt.Printf("%d operations in %.1f s: %.0f a second\n", ops, time.Since(begun).Seconds(), float64(ops)/time.Since(begun).Seconds())
 		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	if err := engine.Format(store, time.Now(), crand.Reader); err != nil {
-		return err
-	}
-	e, err := engine.Open(engine.Options{Store: store})
-	if err != nil {
-		return err
-	}
-	f := fs.New(e, fs.Options{Location: time.UTC})
-	begun := time.Now()
-	l := loader{f: f, rnd: rand.New(rand.NewPCG(1, 2)), data: make([]byte, 4096)}
-	if err = l.begin(e); err == nil {
-		err = l.run(ops)
-	}
-	fmt.Printf("%d operations in %.1f s: %.0f a second\n", ops, time.Since(begun).Seconds(), float64(ops)/time.Since(begun).Seconds())
-	f.Close()
-	return errors.Join(err, e.Close(context.Background()))
+	})
 }
 
 type loader struct {
@@ -110,17 +97,13 @@ type loaded struct {
 }
 
 func (l *loader) begin(e *engine.Engine) error {
-	if _, err := e.CreateShare(engine.Caller{}, "home", 0o777, 0, 0); err != nil {
-		return err
-	}
-	s, err := l.f.Share("home")
+	root, err := newShare(e, l.f, "home", 0o777)
 	if err != nil {
 		return err
 	}
 	for i := range 50 {
 		l.calls = append(l.calls, &fs.Call{Client: &oplog.Client{Name: fmt.Sprintf("nfs 10.0.0.%d:900", i)}})
 	}
-	root := fs.Handle{Dataset: s.ID, Ino: inode.Root}
 	for i := range 1000 {
 		m, err := l.f.Mkdir(l.calls[0], root, fmt.Sprintf("dir%03d", i), fs.SetAttr{})
 		if err != nil {
@@ -196,14 +179,12 @@ func queries(bin, pool string, ops int) error {
 		if err != nil {
 			return err
 		}
-		for range 600 {
-			if _, err = p.Run("status", "--pool", pool); err == nil {
-				break
-			}
-			time.Sleep(100 * time.Millisecond)
+		if err := d.WaitReady(p.Socket(), time.Minute); err != nil {
+			d.Kill()
+			return err
 		}
 		begun := time.Now()
-		out, err := p.Run(append([]string{"log", "home", "--pool", pool, "-H"}, q.args...)...)
+		out, err := p.Run(append([]string{"log", "home", "-H"}, q.args...)...)
 		took := time.Since(begun)
 		if err = errors.Join(err, d.Stop(60*time.Second)); err != nil {
 			return err

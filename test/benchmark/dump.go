@@ -138,8 +138,8 @@ func (d *dumping) measure(ctx context.Context) error {
 		{"Debian's dump / the ext4 image's, level 0", true, 1.5, debian / image, ""},
 		{"level 1 of the share after 10 changed files", false, 100, 1000 * level, " ms"},
 	}
-	if rss, err := peakMemory(s.PID()); err == nil {
-		claims = append(claims, claim{"server's resident memory, at most", false, 0, float64(rss), " MiB"})
+	if top, _, err := memory(s.PID()); err == nil {
+		claims = append(claims, claim{"server's resident memory, at most", false, 0, top, " MiB"})
 	}
 	fmt.Println()
 	for _, c := range claims {
@@ -180,19 +180,4 @@ func (d *dumping) levels(ctx context.Context) (seconds float64, err error) {
 		fmt.Fprintf(os.Stderr, "round %d  level 1 %.3f s\n", round+1, t)
 	}
 	return middle(took), nil
-}
-
-// peakMemory is the most that a process had resident: MiB.
-func peakMemory(pid int) (int, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		var kib int
-		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
-			return kib >> 10, nil
-		}
-	}
-	return 0, errors.New("no VmHWM")
 }

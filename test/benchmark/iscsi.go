@@ -125,9 +125,7 @@ func iscsiCommand(ctx context.Context, args []string) error {
 func compareISCSI(ctx context.Context, o options) (all results, err error) {
 	var list []*server
 	defer func() {
-		for _, s := range list {
-			err = errors.Join(err, s.stop())
-		}
+		err = errors.Join(err, stopAll(list))
 	}()
 	for _, name := range iscsiServers {
 		if !o.who.MatchString(name) {
@@ -155,8 +153,7 @@ func compareISCSI(ctx context.Context, o options) (all results, err error) {
 			continue
 		}
 		for round := range o.rounds {
-			for i := range list {
-				s := list[(i+round)%len(list)] // who goes first changes
+			for s := range inTurn(list, round) {
 				if err := settle(); err != nil {
 					return nil, err
 				}

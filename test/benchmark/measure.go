@@ -91,10 +91,7 @@ func (p phase) run(ctx context.Context, o options, bin string, all results) (not
 	}
 	var servers []*server
 	defer func() {
-		for _, s := range servers {
-			err = errors.Join(err, s.stop())
-		}
-		err = errors.Join(err, os.RemoveAll(dir))
+		err = errors.Join(err, stopAll(servers), os.RemoveAll(dir))
 	}()
 	for i, k := range o.kinds {
 		home := filepath.Join(dir, fmt.Sprint(i))
@@ -112,9 +109,7 @@ func (p phase) run(ctx context.Context, o options, bin string, all results) (not
 	}
 	for round := range o.rounds {
 		for _, w := range p.workloads {
-			for i := range servers {
-				// Who goes first changes from round to round.
-				s := servers[(i+round)%len(servers)]
+			for s := range inTurn(servers, round) {
 				if w.alone && s.pool == nil {
 					continue
 				}

@@ -183,9 +183,7 @@ func (n *nfs) compare(ctx context.Context, all results) (notes []string, err err
 	}
 	var servers []*server
 	defer func() {
-		for _, s := range servers {
-			err = errors.Join(err, s.stop())
-		}
+		err = errors.Join(err, stopAll(servers))
 	}()
 	for _, name := range nfsServers {
 		if !n.who.MatchString(name) {
@@ -207,12 +205,11 @@ func (n *nfs) compare(ctx context.Context, all results) (notes []string, err err
 	for _, late := range []bool{false, true} {
 		for round := range n.rounds {
 			for _, w := range work {
-				for i := range servers {
-					if w.late != late {
-						continue
-					}
-					// Who goes first changes from round to round.
-					if err := n.turn(ctx, servers[(i+round)%len(servers)], w, round, all); err != nil {
+				if w.late != late {
+					continue
+				}
+				for s := range inTurn(servers, round) {
+					if err := n.turn(ctx, s, w, round, all); err != nil {
 						return nil, err
 					}
 				}

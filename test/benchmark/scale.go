@@ -104,11 +104,8 @@ func (st *stage) run(ctx context.Context, p part) (err error) {
 		return err
 	}
 	defer func() {
-		for _, s := range st.servers {
-			err = errors.Join(err, s.stop())
-		}
+		err = errors.Join(err, stopAll(st.servers), os.RemoveAll(st.dir))
 		st.servers = nil
-		err = errors.Join(err, os.RemoveAll(st.dir))
 	}()
 	return p.run(ctx, st)
 }

@@ -45,8 +45,7 @@ func reclaiming(ctx context.Context, st *stage) error {
 	w := workload{name: rndWrite, fio: []string{"--rw=randwrite", "--bs=4k", "--iodepth=32", "--randrepeat=0"}}
 	o := options{second: st.second, size: spaceDisk}
 	for round := range st.rounds {
-		for i := range pools {
-			s := pools[(i+round)%len(pools)]
+		for s := range inTurn(pools, round) {
 			before, err := s.client().Status(ctx)
 			if err != nil {
 				return err

@@ -5,7 +5,6 @@ import (
 	crand "crypto/rand"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -17,7 +16,6 @@ import (
 
 	"varve/internal/engine"
 	"varve/internal/fs"
-	"varve/internal/inode"
 	"varve/internal/oplog"
 	"varve/internal/segstore/compact"
 	"varve/internal/segstore/dir"
@@ -28,20 +26,19 @@ import (
 // askLog measures queries of a long log: bench log. The operations are done
 // inside a process of this program (bench log -generate), as fast as they go;
 // the queries go to a server that was just started, over its socket.
-func askLog(args []string) (err error) {
-	flags := flag.NewFlagSet("bench log", flag.ContinueOnError)
-	ops := flags.Int("ops", 10_000_000, "operations in the log")
-	work := flags.String("dir", os.TempDir(), "directory on the disk to measure")
-	pool := flags.String("pool", "", "ask this pool, made by -generate before, and keep it")
-	generate := flags.String("generate", "", "only make a pool of that name")
-	cost := flags.Bool("cost", false, "only measure what identities cost those who write")
-	if err := flags.Parse(args); err != nil {
+func askLog(_ context.Context, args []string) (err error) {
+	c := newCommand("log", "")
+	ops := c.Int("ops", 10_000_000, "operations in the log")
+	pool := c.String("pool", "", "ask this pool, made by -generate before, and keep it")
+	generate := c.String("generate", "", "only make a pool of that name")
+	cost := c.Bool("cost", false, "only measure what identities cost those who write")
+	if err := c.Parse(args); err != nil {
 		return err
 	}
 	if *generate != "" {
 		return generateLog(*generate, *ops)
 	}
-	temp, err := os.MkdirTemp(*work, "varve-bench-")
+	temp, err := os.MkdirTemp(c.dir, "varve-bench-")
 	if err != nil {
 		return err
 	}
@@ -64,35 +61,23 @@ func askLog(args []string) (err error) {
 
 // generateLog makes a pool with a share "home" on which that many operations
 // were done, by 50 clients, on up to a million files in a thousand directories.
-func generateLog(path string, ops int) (err error) {
+func generateLog(path string, ops int) error {
 	if err := dir.Make(vfs.OS(), path, 64<<20, 40<<30); err != nil {
 		return err
 	}
-	files, err := dir.Open(vfs.OS(), path, dir.Options{LockNote: "bench"})
-	if err != nil {
+	if err := inStore(path, func(store *compact.Store) error { return engine.Format(store, time.Now(), crand.Reader) }); err != nil {
 		return err
 	}
-	store, err := compact.Open(files)
-	if err != nil {
+	return inPool(path, func(e *engine.Engine, f *fs.FS) error {
+		begun := time.Now()
+		l := loader{f: f, rnd: rand.New(rand.NewPCG(1, 2)), data: make([]byte, 4096)}
+		err := l.begin(e)
+		if err == nil {
+			err = l.run(ops)
+		}
+		fmt.Printf("%d operations in %.1f s: %.0f a second\n", ops, time.Since(begun).Seconds(), float64(ops)/time.Since(begun).Seconds())
 		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	if err := engine.Format(store, time.Now(), crand.Reader); err != nil {
-		return err
-	}
-	e, err := engine.Open(engine.Options{Store: store})
-	if err != nil {
-		return err
-	}
-	f := fs.New(e, fs.Options{Location: time.UTC})
-	begun := time.Now()
-	l := loader{f: f, rnd: rand.New(rand.NewPCG(1, 2)), data: make([]byte, 4096)}
-	if err = l.begin(e); err == nil {
-		err = l.run(ops)
-	}
-	fmt.Printf("%d operations in %.1f s: %.0f a second\n", ops, time.Since(begun).Seconds(), float64(ops)/time.Since(begun).Seconds())
-	f.Close()
-	return errors.Join(err, e.Close(context.Background()))
+	})
 }
 
 type loader struct {
@@ -112,17 +97,13 @@ type loaded struct {
 }
 
 func (l *loader) begin(e *engine.Engine) error {
-	if _, err := e.CreateShare(engine.Caller{}, "home", 0o777, 0, 0); err != nil {
-		return err
-	}
-	s, err := l.f.Share("home")
+	root, err := newShare(e, l.f, "home", 0o777)
 	if err != nil {
 		return err
 	}
 	for i := range 50 {
 		l.calls = append(l.calls, &fs.Call{Client: &oplog.Client{Name: fmt.Sprintf("nfs 10.0.0.%d:900", i)}})
 	}
-	root := fs.Handle{Dataset: s.ID, Ino: inode.Root}
 	for i := range 1000 {
 		m, err := l.f.Mkdir(l.calls[0], root, fmt.Sprintf("dir%03d", i), fs.SetAttr{})
 		if err != nil {
@@ -198,14 +179,12 @@ func queries(bin, pool string, ops int) error {
 		if err != nil {
 			return err
 		}
-		for range 600 {
-			if _, err = p.Run("status", "--pool", pool); err == nil {
-				break
-			}
-			time.Sleep(100 * time.Millisecond)
+		if err := d.WaitReady(p.Socket(), time.Minute); err != nil {
+			d.Kill()
+			return err
 		}
 		begun := time.Now()
-		out, err := p.Run(append([]string{"log", "home", "--pool", pool, "-H"}, q.args...)...)
+		out, err := p.Run(append([]string{"log", "home", "-H"}, q.args...)...)
 		took := time.Since(begun)
 		if err = errors.Join(err, d.Stop(60*time.Second)); err != nil {
 			return err

@@ -142,8 +142,7 @@ func (st *stage) reopen(s *server) error {
 func rivalry(ctx context.Context, st *stage, both []*server) error {
 	all, w := results{}, workload{name: rndWrite}
 	for round := range st.rounds + 1 {
-		for i := range both {
-			s := both[(i+round)%len(both)]
+		for s := range inTurn(both, round) {
 			if err := settle(); err != nil {
 				return err
 			}

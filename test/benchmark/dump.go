@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,12 +23,10 @@ type dumping struct {
 }
 
 func dumpCommand(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("bench dump", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 5, "times that each dump is made")
-	files := flags.Int("files", 100_000, "files in the tree")
-	where := flags.String("dir", os.TempDir(), "directory on the disk to measure")
-	keep := flags.String("keep", "", "directory that keeps tree and pool for the next time")
-	if err := flags.Parse(args); err != nil {
+	c := newCommand("dump", "").withRounds(5, "times that each dump is made")
+	files := c.Int("files", 100_000, "files in the tree")
+	keep := c.String("keep", "", "directory that keeps tree and pool for the next time")
+	if err := c.Parse(args); err != nil {
 		return err
 	}
 	if os.Getuid() != 0 {
@@ -38,10 +35,10 @@ func dumpCommand(ctx context.Context, args []string) error {
 	if err := provide(need{"/usr/sbin/dump", "dump"}, need{"/usr/sbin/mke2fs", "e2fsprogs"}, need{"/usr/sbin/losetup", "mount"}); err != nil {
 		return err
 	}
-	d := dumping{rounds: *rounds, dir: *keep}
+	d := dumping{rounds: c.rounds, dir: *keep}
 	if d.dir == "" {
 		var err error
-		if d.dir, err = os.MkdirTemp(*where, "varve-bench-"); err != nil {
+		if d.dir, err = os.MkdirTemp(c.dir, "varve-bench-"); err != nil {
 			return err
 		}
 		defer os.RemoveAll(d.dir)
@@ -141,8 +138,8 @@ func (d *dumping) measure(ctx context.Context) error {
 		{"Debian's dump / the ext4 image's, level 0", true, 1.5, debian / image, ""},
 		{"level 1 of the share after 10 changed files", false, 100, 1000 * level, " ms"},
 	}
-	if rss, err := peakMemory(s.PID()); err == nil {
-		claims = append(claims, claim{"server's resident memory, at most", false, 0, float64(rss), " MiB"})
+	if top, _, err := memory(s.PID()); err == nil {
+		claims = append(claims, claim{"server's resident memory, at most", false, 0, top, " MiB"})
 	}
 	fmt.Println()
 	for _, c := range claims {
@@ -183,19 +180,4 @@ func (d *dumping) levels(ctx context.Context) (seconds float64, err error) {
 		fmt.Fprintf(os.Stderr, "round %d  level 1 %.3f s\n", round+1, t)
 	}
 	return middle(took), nil
-}
-
-// peakMemory is the most that a process had resident: MiB.
-func peakMemory(pid int) (int, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		var kib int
-		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
-			return kib >> 10, nil
-		}
-	}
-	return 0, errors.New("no VmHWM")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -146,9 +147,9 @@ func (s *inShare) link(path, to string) error {
 	return err
 }
 
-// loadShare makes the tree in a share of a pool that nobody serves.
-func loadShare(pool, share string, t *dumpTree) (err error) {
-	files, err := dir.Open(vfs.OS(), pool, dir.Options{})
+// inStore works on the log of a pool that nobody serves, within this process.
+func inStore(path string, work func(*compact.Store) error) error {
+	files, err := dir.Open(vfs.OS(), path, dir.Options{LockNote: "bench"})
 	if err != nil {
 		return err
 	}
@@ -156,24 +157,42 @@ func loadShare(pool, share string, t *dumpTree) (err error) {
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	e, err := engine.Open(engine.Options{Store: store})
-	if err != nil {
-		return err
-	}
-	f := fs.New(e, fs.Options{Location: time.UTC})
-	defer func() {
-		f.Close()
-		if cerr := e.Close(context.Background()); err == nil {
-			err = cerr
+	return errors.Join(work(store), store.Close())
+}
+
+// inPool works on a pool that nobody serves, within this process.
+func inPool(path string, work func(*engine.Engine, *fs.FS) error) error {
+	return inStore(path, func(store *compact.Store) error {
+		e, err := engine.Open(engine.Options{Store: store})
+		if err != nil {
+			return err
 		}
-	}()
-	if _, err := e.CreateShare(engine.Caller{}, share, 0o755, 0, 0); err != nil {
-		return err
+		f := fs.New(e, fs.Options{Location: time.UTC})
+		err = work(e, f)
+		f.Close()
+		return errors.Join(err, e.Close(context.Background()))
+	})
+}
+
+// newShare makes a share and returns its root.
+func newShare(e *engine.Engine, f *fs.FS, name string, mode uint32) (fs.Handle, error) {
+	if _, err := e.CreateShare(engine.Caller{}, name, mode, 0, 0); err != nil {
+		return fs.Handle{}, err
 	}
-	s, err := f.Share(share)
+	s, err := f.Share(name)
 	if err != nil {
-		return err
+		return fs.Handle{}, err
 	}
-	return t.make(&inShare{f, map[string]fs.Handle{".": {Dataset: s.ID, Ino: inode.Root}}})
+	return fs.Handle{Dataset: s.ID, Ino: inode.Root}, nil
+}
+
+// loadShare makes the tree in a share of a pool that nobody serves.
+func loadShare(pool, share string, t *dumpTree) error {
+	return inPool(pool, func(e *engine.Engine, f *fs.FS) error {
+		root, err := newShare(e, f, share, 0o755)
+		if err != nil {
+			return err
+		}
+		return t.make(&inShare{f, map[string]fs.Handle{".": root}})
+	})
 }

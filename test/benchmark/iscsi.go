@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -101,39 +100,20 @@ func qemuBench(size, depth int) func(context.Context, string, time.Duration) (re
 }
 
 func iscsiCommand(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("bench iscsi", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 3, "times that each server runs each workload")
-	seconds := flags.Int("seconds", 3, "length of one measurement")
-	only := flags.String("only", "", "run the workloads whose name matches")
-	servers := flags.String("servers", "", "run the servers whose name matches")
-	dir := flags.String("dir", os.TempDir(), "directory on the disk to measure, with 20 GiB free")
-	if err := flags.Parse(args); err != nil {
+	c := newCommand("iscsi", ", with 20 GiB free").withRounds(3, eachServer).withSeconds(3).withOnly("run the workloads whose name matches").withServers()
+	if err := c.Parse(args); err != nil {
 		return err
-	}
-	match, err := regexp.Compile(*only)
-	if err != nil {
-		return err
-	}
-	who, err := regexp.Compile(*servers)
-	if err != nil {
-		return err
-	}
-	if min(*rounds, *seconds) < 1 {
-		return errors.New("-rounds and -seconds are at least 1")
 	}
 	if err := provide(need{"tgtd", "tgt"}, need{"iscsi-perf", "libiscsi-bin"}, need{"qemu-img", "qemu-utils"},
 		need{"/usr/share/doc/qemu-block-extra", "qemu-block-extra"}); err != nil {
 		return err
 	}
-	if err := onDisk(*dir, 20<<30); err != nil {
-		return err
-	}
-	home, err := os.MkdirTemp(*dir, "varve-iscsi-")
+	leave, err := c.home(20 << 30)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(home)
-	all, err := compareISCSI(ctx, home, *rounds, time.Duration(*seconds)*time.Second, match, who)
+	defer leave()
+	all, err := compareISCSI(ctx, c.options)
 	if err == nil {
 		printClaims(os.Stdout, iscsiReport(os.Stdout, all), nil)
 	}
@@ -142,22 +122,20 @@ func iscsiCommand(ctx context.Context, args []string) error {
 
 // compareISCSI lets the servers take turns at each workload, on a disk that was
 // filled in order and read once.
-func compareISCSI(ctx context.Context, home string, rounds int, second time.Duration, match, who *regexp.Regexp) (all results, err error) {
+func compareISCSI(ctx context.Context, o options) (all results, err error) {
 	var list []*server
 	defer func() {
-		for _, s := range list {
-			err = errors.Join(err, s.stop())
-		}
+		err = errors.Join(err, stopAll(list))
 	}()
 	for _, name := range iscsiServers {
-		if !who.MatchString(name) {
+		if !o.who.MatchString(name) {
 			continue
 		}
 		start := startTgt
 		if name == nameVarve {
 			start = startVarveISCSI
 		}
-		s, err := start(ctx, home)
+		s, err := start(ctx, o.dir)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -171,16 +149,15 @@ func compareISCSI(ctx context.Context, home string, rounds int, second time.Dura
 	}
 	all = results{}
 	for _, w := range iscsiWorkloads {
-		if !match.MatchString(w.name) {
+		if !o.only.MatchString(w.name) {
 			continue
 		}
-		for round := range rounds {
-			for i := range list {
-				s := list[(i+round)%len(list)] // who goes first changes
+		for round := range o.rounds {
+			for s := range inTurn(list, round) {
 				if err := settle(); err != nil {
 					return nil, err
 				}
-				one, err := w.run(ctx, s.uri, second)
+				one, err := w.run(ctx, s.uri, o.second)
 				if err != nil {
 					return nil, fmt.Errorf("%s on %s: %w", w.name, s.name, err)
 				}

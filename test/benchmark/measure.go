@@ -37,6 +37,23 @@ func (r results) median(w workload, server string) (result, bool) {
 	return list[len(list)/2], true
 }
 
+func nbdCommand(ctx context.Context, args []string) error {
+	c := newCommand("nbd", "").withRounds(3, eachServer).withSeconds(4).withOnly("run the workloads whose name matches").withServers()
+	c.count("size", 2, "size of the disk in GiB", func(n int) { c.size = int64(n) << 30 })
+	c.size = 2 << 30
+	if err := c.Parse(args); err != nil {
+		return err
+	}
+	c.kinds = slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool { return !c.who.MatchString(k.name) })
+	// One image for each peer, and a log that takes every write of a phase.
+	leave, err := c.home(8*c.size + int64(c.rounds)*int64(c.second/time.Second)*(2<<30))
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return measure(ctx, c.options)
+}
+
 func measure(ctx context.Context, o options) error {
 	var bin string
 	if slices.ContainsFunc(o.kinds, func(k kind) bool { return k.name == nameVarve }) {
@@ -74,10 +91,7 @@ func (p phase) run(ctx context.Context, o options, bin string, all results) (not
 	}
 	var servers []*server
 	defer func() {
-		for _, s := range servers {
-			err = errors.Join(err, s.stop())
-		}
-		err = errors.Join(err, os.RemoveAll(dir))
+		err = errors.Join(err, stopAll(servers), os.RemoveAll(dir))
 	}()
 	for i, k := range o.kinds {
 		home := filepath.Join(dir, fmt.Sprint(i))
@@ -95,9 +109,7 @@ func (p phase) run(ctx context.Context, o options, bin string, all results) (not
 	}
 	for round := range o.rounds {
 		for _, w := range p.workloads {
-			for i := range servers {
-				// Who goes first changes from round to round.
-				s := servers[(i+round)%len(servers)]
+			for s := range inTurn(servers, round) {
 				if w.alone && s.pool == nil {
 					continue
 				}

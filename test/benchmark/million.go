@@ -16,9 +16,7 @@ func (n *nfs) million(ctx context.Context, files int) (claims []claim, notes []s
 	const turns, each = 9, 1000
 	var servers []*server
 	defer func() {
-		for _, s := range servers {
-			err = errors.Join(err, s.stop())
-		}
+		err = errors.Join(err, stopAll(servers))
 	}()
 	for _, name := range []string{"few", "lots"} {
 		s, err := n.startVarve(ctx, filepath.Join(n.dir, name))

@@ -5,14 +5,12 @@ import (
 	"context"
 	_ "embed"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,51 +80,34 @@ func ofRound(what string, more ...string) func(*nfs, int) []string {
 // nfs measures varve's file shares beside ganesha's, and how varve bears a
 // million files.
 type nfs struct {
-	rounds int
-	second time.Duration // of one measurement
-	bin    string        // varve
-	bench  string        // nfsbench
-	dir    string
+	options
+	bin   string // varve
+	bench string // nfsbench
 }
 
 func nfsCommand(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("bench nfs", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 3, "times that each server runs each workload")
-	seconds := flags.Int("seconds", 4, "length of one measurement")
-	million := flags.Int("million", 1_000_000, "files of the last workload; 0 leaves it out")
-	only := flags.String("only", "", "run the workloads whose name matches; stat and remove need create")
-	servers := flags.String("servers", "", "run the servers whose name matches")
-	dir := flags.String("dir", os.TempDir(), "directory on the disk to measure, with 30 GiB free")
-	if err := flags.Parse(args); err != nil {
+	c := newCommand("nfs", ", with 30 GiB free").withRounds(3, eachServer).withSeconds(4).withOnly("run the workloads whose name matches; stat and remove need create").withServers()
+	million := c.Int("million", 1_000_000, "files of the last workload; 0 leaves it out")
+	if err := c.Parse(args); err != nil {
 		return err
 	}
-	match, err := regexp.Compile(*only)
-	if err != nil {
-		return err
-	}
-	who, err := regexp.Compile(*servers)
-	if err != nil {
-		return err
-	}
-	if min(*rounds, *seconds) < 1 || *million < 0 || *million > 0 && *million < 10_000 {
-		return errors.New("-rounds and -seconds are at least 1, -million is 0 or at least 10000")
+	if *million < 0 || *million > 0 && *million < 10_000 {
+		return errors.New("-million is 0 or at least 10000")
 	}
 	if err := provide(need{"cc", "gcc"}, need{"/usr/include/stdlib.h", "libc6-dev"}, need{"/usr/include/nfsc/libnfs.h", "libnfs-dev"},
 		need{"ganesha.nfsd", "nfs-ganesha"}, need{ganeshaVFS, "nfs-ganesha-vfs"}, need{"rpcbind", "rpcbind"}); err != nil {
 		return err
 	}
-	if err := onDisk(*dir, 30<<30); err != nil {
+	leave, err := c.home(30 << 30)
+	if err != nil {
 		return err
 	}
-	n := &nfs{rounds: *rounds, second: time.Duration(*seconds) * time.Second}
-	if n.dir, err = os.MkdirTemp(*dir, "varve-nfs-"); err != nil {
-		return err
-	}
-	defer os.RemoveAll(n.dir)
+	defer leave()
+	n := &nfs{options: c.options}
 	if n.bench, err = compile(ctx, n.dir); err != nil {
 		return err
 	}
-	if who.MatchString(nameVarve) {
+	if n.who.MatchString(nameVarve) {
 		home := filepath.Join(n.dir, "bin") // beside the servers' own folders, which have their names
 		if err := os.Mkdir(home, 0o755); err != nil {
 			return err
@@ -135,12 +116,12 @@ func nfsCommand(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	return n.measure(ctx, match, who, *million)
+	return n.measure(ctx, *million)
 }
 
-func (n *nfs) measure(ctx context.Context, match, who *regexp.Regexp, million int) error {
+func (n *nfs) measure(ctx context.Context, million int) error {
 	all := results{}
-	notes, err := n.compare(ctx, match, who, all)
+	notes, err := n.compare(ctx, all)
 	if err != nil {
 		return err
 	}
@@ -148,7 +129,7 @@ func (n *nfs) measure(ctx context.Context, match, who *regexp.Regexp, million in
 	if len(all) > 0 {
 		claims = nfsReport(os.Stdout, all)
 	}
-	if million > 0 && who.MatchString(nameVarve) && match.MatchString("million") {
+	if million > 0 && n.who.MatchString(nameVarve) && n.only.MatchString("million") {
 		more, said, err := n.million(ctx, million)
 		if err != nil {
 			return fmt.Errorf("million: %w", err)
@@ -195,19 +176,17 @@ func parseNFS(out string) (result, error) {
 }
 
 // compare lets the servers take turns at each workload.
-func (n *nfs) compare(ctx context.Context, match, who *regexp.Regexp, all results) (notes []string, err error) {
-	work := slices.DeleteFunc(slices.Clone(nfsWorkloads), func(w nfsWorkload) bool { return !match.MatchString(w.name) })
+func (n *nfs) compare(ctx context.Context, all results) (notes []string, err error) {
+	work := slices.DeleteFunc(slices.Clone(nfsWorkloads), func(w nfsWorkload) bool { return !n.only.MatchString(w.name) })
 	if len(work) == 0 {
 		return nil, nil
 	}
 	var servers []*server
 	defer func() {
-		for _, s := range servers {
-			err = errors.Join(err, s.stop())
-		}
+		err = errors.Join(err, stopAll(servers))
 	}()
 	for _, name := range nfsServers {
-		if !who.MatchString(name) {
+		if !n.who.MatchString(name) {
 			continue
 		}
 		start := startGanesha
@@ -226,12 +205,11 @@ func (n *nfs) compare(ctx context.Context, match, who *regexp.Regexp, all result
 	for _, late := range []bool{false, true} {
 		for round := range n.rounds {
 			for _, w := range work {
-				for i := range servers {
-					if w.late != late {
-						continue
-					}
-					// Who goes first changes from round to round.
-					if err := n.turn(ctx, servers[(i+round)%len(servers)], w, round, all); err != nil {
+				if w.late != late {
+					continue
+				}
+				for s := range inTurn(servers, round) {
+					if err := n.turn(ctx, s, w, round, all); err != nil {
 						return nil, err
 					}
 				}

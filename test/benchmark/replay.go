@@ -3,16 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"flag"
 	"fmt"
-	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"varve/test/daemon"
 	"varve/test/nfsclient"
 )
 
@@ -25,50 +19,26 @@ const (
 
 // replaying measures how fast operations of the log are repeated.
 func replaying(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("bench replay", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 3, "times that the disk is written and replayed")
-	dir := flags.String("dir", os.TempDir(), "directory on the disk to measure, with 20 GiB free")
-	if err := flags.Parse(args); err != nil {
+	c := newCommand("replay", ", with 20 GiB free").withRounds(3, "times that the disk is written and replayed")
+	if err := c.Parse(args); err != nil {
 		return err
-	}
-	if *rounds < 1 {
-		return errors.New("-rounds is at least 1")
 	}
 	if err := provide(need{"fio", "fio"}); err != nil {
 		return err
 	}
-	if err := onDisk(*dir, int64(*rounds+1)*2*replayDisk); err != nil {
-		return err
-	}
-	home, err := os.MkdirTemp(*dir, "varve-replay-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(home)
-	st := &stage{rounds: *rounds, percent: 100}
-	if st.bin, err = daemon.Build(home); err != nil {
-		return err
-	}
-	st.dir = filepath.Join(home, "replay")
-	if err := st.run(ctx, part{"replay", replayed}); err != nil {
-		return err
-	}
-	printClaims(os.Stdout, st.claims, st.notes)
-	return nil
+	return c.check(ctx, int64(c.rounds+1)*2*replayDisk, 100, part{"replay", replayed})
 }
 
 func replayed(ctx context.Context, st *stage) error {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freePort()
 	if err != nil {
 		return err
 	}
-	addr := free.Addr().String()
-	free.Close()
-	s, err := servePool(st.bin, filepath.Join(st.dir, "pool"), replayDisk, "--nfs", addr)
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	s, err := st.serve("pool", replayDisk, "--nfs", addr)
 	if err != nil {
 		return err
 	}
-	st.servers = append(st.servers, s)
 	var wrote, again []float64
 	for round := range st.rounds {
 		from, err := s.lastLSN(ctx)

@@ -3,17 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"text/tabwriter"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"varve/internal/httpapi"
 	"varve/test/daemon"
@@ -54,11 +50,9 @@ func (c claim) kept() bool {
 // stage is what a part works with: its directory, its servers, and what it
 // found.
 type stage struct {
-	rounds  int
-	second  time.Duration // of one measurement
-	percent int64         // of the full size
+	options
+	percent int64 // of the full size
 	bin     string
-	dir     string
 	servers []*server
 	claims  []claim
 	notes   []string
@@ -66,62 +60,41 @@ type stage struct {
 
 // scale checks what varve promises about size.
 func scale(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("bench scale", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 5, "times that pools are compared")
-	seconds := flags.Int("seconds", 4, "length of one measurement")
-	percent := flags.Int64("percent", 100, "of the full size, to try it out: verdicts hold for 100 alone")
-	only := flags.String("only", "", "run the parts whose name matches")
-	dir := flags.String("dir", os.TempDir(), "directory on the disk to measure, with 45 GiB free")
-	if err := flags.Parse(args); err != nil {
+	c := newCommand("scale", ", with 45 GiB free").withRounds(5, "times that pools are compared").withSeconds(4).withOnly("run the parts whose name matches")
+	percent := c.Int64("percent", 100, "of the full size, to try it out: verdicts hold for 100 alone")
+	if err := c.Parse(args); err != nil {
 		return err
 	}
-	match, err := regexp.Compile(*only)
-	if err != nil {
-		return err
-	}
-	if min(*rounds, *seconds) < 1 || *percent < 1 || *percent > 100 {
-		return errors.New("-rounds and -seconds are at least 1, -percent is from 1 to 100")
+	if *percent < 1 || *percent > 100 {
+		return errors.New("-percent is from 1 to 100")
 	}
 	if err := provide(need{"fio", "fio"}, need{"qemu-io", "qemu-utils"}); err != nil {
 		return err
 	}
-	if err := onDisk(*dir, 45<<30**percent/100); err != nil {
-		return err
-	}
-	home, err := os.MkdirTemp(*dir, "varve-scale-")
+	return c.check(ctx, 45<<30**percent/100, *percent, parts...)
+}
+
+// check runs parts, those that -only names, and prints what came of the claims.
+func (c *command) check(ctx context.Context, need, percent int64, parts ...part) error {
+	leave, err := c.home(need)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(home)
-	st := &stage{rounds: *rounds, second: time.Duration(*seconds) * time.Second, percent: *percent}
-	if st.bin, err = daemon.Build(home); err != nil {
+	defer leave()
+	st := &stage{options: c.options, percent: percent}
+	if st.bin, err = daemon.Build(c.dir); err != nil {
 		return err
 	}
 	for _, p := range parts {
-		if !match.MatchString(p.name) {
+		if !c.only.MatchString(p.name) {
 			continue
 		}
-		st.dir = filepath.Join(home, p.name)
+		st.dir = filepath.Join(c.dir, p.name)
 		if err := st.run(ctx, p); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
 	printClaims(os.Stdout, st.claims, st.notes)
-	return nil
-}
-
-// onDisk refuses a directory that is no disk, or where the bytes do not fit.
-func onDisk(dir string, need int64) error {
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return fmt.Errorf("%s: %w", dir, err)
-	}
-	if s.Type == unix.TMPFS_MAGIC {
-		return fmt.Errorf("%s is memory, not a disk; give another -dir", dir)
-	}
-	if free := int64(s.Bavail) * s.Bsize; free < need {
-		return fmt.Errorf("%s has %d GiB free, this needs %d; give another -dir", dir, free>>30, need>>30)
-	}
 	return nil
 }
 
@@ -131,11 +104,8 @@ func (st *stage) run(ctx context.Context, p part) (err error) {
 		return err
 	}
 	defer func() {
-		for _, s := range st.servers {
-			err = errors.Join(err, s.stop())
-		}
+		err = errors.Join(err, stopAll(st.servers), os.RemoveAll(st.dir))
 		st.servers = nil
-		err = errors.Join(err, os.RemoveAll(st.dir))
 	}()
 	return p.run(ctx, st)
 }

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"varve/test/daemon"
@@ -23,6 +23,24 @@ type server struct {
 	pid  int
 	pool *daemon.Pool // of varve
 	stop func() error
+}
+
+// inTurn goes through the servers; who goes first changes from round to round.
+func inTurn(servers []*server, round int) iter.Seq[*server] {
+	return func(yield func(*server) bool) {
+		for i := range servers {
+			if !yield(servers[(i+round)%len(servers)]) {
+				return
+			}
+		}
+	}
+}
+
+func stopAll(servers []*server) (err error) {
+	for _, s := range servers {
+		err = errors.Join(err, s.stop())
+	}
+	return err
 }
 
 // kind is a way to start a server in a directory of its own.
@@ -116,19 +134,12 @@ func sparse(name string, size int64) error {
 
 // startPeer runs a server that listens at dir/s.
 func startPeer(name, dir, program string, args ...string) (*server, error) {
-	cmd := exec.Command(program, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.Stderr = os.Stderr
+	cmd := child(program, args...)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	socket := filepath.Join(dir, "s")
-	s := &server{name: name, uri: "nbd+unix:///?socket=" + socket, pid: cmd.Process.Pid}
-	s.stop = func() error {
-		err := cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait() // a peer ended by a signal is as it should be
-		return err
-	}
+	s := &server{name: name, uri: "nbd+unix:///?socket=" + socket, pid: cmd.Process.Pid, stop: func() error { return end(cmd) }}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		// A polite probe: one that only connects makes the peers complain.
 		out, err := exec.Command("nbdinfo", "--size", s.uri).CombinedOutput()
@@ -141,10 +152,12 @@ func startPeer(name, dir, program string, args ...string) (*server, error) {
 	}
 }
 
-// memory returns the most memory that a server has had resident, and what it
+func (s *server) memory() (top, now float64, err error) { return memory(s.pid) }
+
+// memory returns the most memory that a process has had resident, and what it
 // has now, in MiB; page cache not counted.
-func (s *server) memory() (top, now float64, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
+func memory(pid int) (top, now float64, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, 0, err
 	}
@@ -164,7 +177,7 @@ func (s *server) memory() (top, now float64, err error) {
 		}
 	}
 	if top == 0 || now == 0 {
-		return 0, 0, fmt.Errorf("no memory of process %d", s.pid)
+		return 0, 0, fmt.Errorf("no memory of process %d", pid)
 	}
 	return top, now, nil
 }

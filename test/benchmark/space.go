@@ -2,14 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
-
-	"varve/test/daemon"
 )
 
 // The pools that space compares: the same disk in one that has to reclaim all the
@@ -23,37 +18,14 @@ const (
 // space measures what reclaiming costs those who write: random blocks in a pool
 // that is short of space all the time, and in one that is not.
 func space(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("bench space", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 3, "times that the pools take turns")
-	seconds := flags.Int("seconds", 10, "length of one measurement")
-	dir := flags.String("dir", os.TempDir(), "directory on the disk to measure, with 70 GiB free")
-	if err := flags.Parse(args); err != nil {
+	c := newCommand("space", ", with 70 GiB free").withRounds(3, "times that the pools take turns").withSeconds(10)
+	if err := c.Parse(args); err != nil {
 		return err
-	}
-	if min(*rounds, *seconds) < 1 {
-		return errors.New("-rounds and -seconds are at least 1")
 	}
 	if err := provide(need{"fio", "fio"}); err != nil {
 		return err
 	}
-	if err := onDisk(*dir, spaceTight+spaceAmple+2*gib); err != nil {
-		return err
-	}
-	home, err := os.MkdirTemp(*dir, "varve-space-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(home)
-	st := &stage{rounds: *rounds, second: time.Duration(*seconds) * time.Second, percent: 100}
-	if st.bin, err = daemon.Build(home); err != nil {
-		return err
-	}
-	st.dir = filepath.Join(home, "space")
-	if err := st.run(ctx, part{"space", reclaiming}); err != nil {
-		return err
-	}
-	printClaims(os.Stdout, st.claims, st.notes)
-	return nil
+	return c.check(ctx, spaceTight+spaceAmple+2*gib, 100, part{"space", reclaiming})
 }
 
 // reclaiming compares the two pools.
@@ -73,8 +45,7 @@ func reclaiming(ctx context.Context, st *stage) error {
 	w := workload{name: rndWrite, fio: []string{"--rw=randwrite", "--bs=4k", "--iodepth=32", "--randrepeat=0"}}
 	o := options{second: st.second, size: spaceDisk}
 	for round := range st.rounds {
-		for i := range pools {
-			s := pools[(i+round)%len(pools)]
+		for s := range inTurn(pools, round) {
 			before, err := s.client().Status(ctx)
 			if err != nil {
 				return err

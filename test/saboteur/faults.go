@@ -39,7 +39,6 @@ var (
 	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}
 )
 
-// faults is what the tests must notice.
 // poolFaults are wrong ways of the log, the trees and what is kept of them.
 var poolFaults = []fault{
 	{

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -378,6 +380,66 @@ func undoUnderWriter(t *testing.T) {
 		if strings.HasPrefix(path, "/one/") {
 			t.Fatalf("%s is there", path)
 		}
+	}
+}
+
+// Clients that are faster than what is repeated do not keep an undo from ending, nor
+// does it keep them waiting until it has: they take turns.
+func TestUndoUnderFasterWriters(t *testing.T) {
+	w := newWorld(t)
+	one, _ := scene(w, 3)
+	begin := w.last()
+	for range 1000 {
+		one.step()
+	}
+	var stop atomic.Bool
+	var files atomic.Int64
+	var writers sync.WaitGroup
+	for hand := range 3 {
+		writers.Go(func() {
+			for n := 0; !stop.Load(); n++ {
+				if _, err := w.f.Create(by("three"), w.root, fmt.Sprintf("h%d-%d", hand, n), fs.SetAttr{}, true, nil); err != nil {
+					t.Error(err)
+					return
+				}
+				files.Add(1)
+			}
+		})
+	}
+	grow := func(was, by int64, within time.Duration) bool {
+		for begun := time.Now(); files.Load() < was+by; time.Sleep(time.Millisecond) {
+			if time.Since(begun) > within {
+				return false
+			}
+		}
+		return true
+	}
+	// While 256 operations are repeated the clients do 600, but where they wait.
+	waits, most, last := 0, 0, int64(0)
+	tell := func(redo.Advance) {
+		was := files.Load()
+		if waits++; was > last || grow(was, 1, 20*time.Millisecond) && grow(was, 600, 2*time.Second) {
+			waits = 0
+		}
+		most, last = max(most, waits), files.Load()
+	}
+	r := w.undo("home", redo.UndoOptions{Since: at(begin), Match: of("one"), Options: redo.Options{Tell: tell}})
+	stop.Store(true)
+	writers.Wait()
+	if most > 16 || r.Waited == 0 {
+		t.Errorf("%d times 256 operations were repeated while clients waited, in %.3f s", most, r.Waited)
+	}
+	n := 0
+	for path := range w.paths("home", w.last()) {
+		if strings.HasPrefix(path, "/one/") {
+			t.Fatalf("%s is there", path)
+		}
+		if strings.HasPrefix(path, "/h") {
+			n++
+		}
+	}
+	if t.Logf("%d files, in %.1f s; clients waited for %.3f s at most", n, r.Took, r.Waited); r.Partial || int64(n) != files.Load() {
+		t.Errorf("%d of %d files: %+v", n, files.Load(), r)
 	}
 }
 

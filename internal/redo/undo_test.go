@@ -13,6 +13,7 @@ import (
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/fs"
+	"varve/internal/inode"
 	"varve/internal/oplog"
 	"varve/internal/redo"
 	"varve/internal/when"
@@ -302,13 +303,48 @@ func TestAbort(t *testing.T) {
 	begin := w.last()
 	takeName(w)
 	now := w.items("home", w.last())
-	_, err := redo.Undo(context.Background(), w.e, caller, "home", redo.UndoOptions{Since: at(begin), Match: of("one"), Options: redo.Options{OnConflict: redo.Abort}})
+	o := redo.UndoOptions{Since: at(begin), Match: of("one"), Options: redo.Options{OnConflict: redo.Abort}}
+	r, err := redo.Undo(context.Background(), w.e, caller, "home", o)
 	if err == nil || !strings.Contains(err.Error(), "the name is taken") {
 		t.Fatal(err)
+	}
+	if len(r.Clashes) != 1 || r.Clashes[0].Path != "/a" || r.Clashes[0].With != begin+1 || r.Clashes[0].Action != "refused" {
+		t.Errorf("the conflict is told as %+v", r.Clashes)
+	}
+	o.DryRun = true // shows all that is in the way
+	if r = w.undo("home", o); len(r.Clashes) != 2 || r.Causes["the object is missing"] != 1 || !r.Partial {
+		t.Errorf("a dry run: %+v", r)
 	}
 	w.same("after an abort", w.items("home", w.last()), now)
 	if n := len(w.e.Datasets(false)) + len(w.e.Datasets(true)); n != 2 {
 		t.Fatalf("%d datasets", n)
+	}
+}
+
+// What has to be remembered is bounded: then nothing is done, and why is told.
+func TestTooMuchToRemember(t *testing.T) {
+	w := &clashWorld{newWorld(t), by("one"), by("three")}
+	begin := w.last()
+	for i := range 12 {
+		w.file(w.one, fmt.Sprint("a", i), "x")
+		w.file(w.three, fmt.Sprint("b", i), "x")
+	}
+	now := w.items("home", w.last())
+	defer redo.LimitLeft(20)()
+	_, err := redo.Undo(context.Background(), w.e, caller, "home", redo.UndoOptions{Since: at(begin), Match: of("one")})
+	if !fail.Is(err, fail.TooBig) {
+		t.Errorf("an undo: %v", err)
+	}
+	var made []*oplog.Op
+	for i := range 30 {
+		made = append(made, &oplog.Op{Kind: oplog.Create, Ino: uint64(100 + i), Dir: inode.Root, Name: fmt.Sprint("c", i), Attr: oplog.Attr{Mask: oplog.SetMode, Mode: inode.ModeFile}})
+	}
+	if _, err = w.tryOps("copy", made...); !fail.Is(err, fail.TooBig) {
+		t.Errorf("operations of a file: %v", err)
+	}
+	w.same("afterwards", w.items("home", w.last()), now)
+	if _, err := w.e.Dataset("copy"); !fail.Is(err, fail.NotFound) {
+		t.Errorf("there is a copy: %v", err)
 	}
 }
 

@@ -79,7 +79,7 @@ func (s *logScan) run(ctx context.Context, from segment.Position) error {
 	decoders := max(1, min(4, runtime.GOMAXPROCS(0)))
 	for range decoders {
 		go func() {
-			var dec oplog.Decoder
+			dec := oplog.Decoder{NoRequests: true}
 			for b := range s.work {
 				b.err = s.decode(&dec, b)
 				b.done <- struct{}{}
@@ -179,19 +179,20 @@ func (s *logScan) pass(ctx context.Context, seg uint64) (segment.Position, bool)
 // decode reads the records of a batch and keeps what may be wanted.
 func (s *logScan) decode(dec *oplog.Decoder, b *logBatch) error {
 	var op oplog.Op
+	text := string(b.records) // one copy for all names
 	for _, f := range b.frames {
 		dec.Reset()
-		rest := b.records[f.start:f.end]
+		rest, at := b.records[f.start:f.end], f.start
 		for i := range f.ops {
 			n, k := binary.Uvarint(rest)
 			if k <= 0 || n > uint64(len(rest)-k) {
 				return fail.New(fail.Corrupt, "the records from lsn %d on make no sense", f.firstLSN)
 			}
 			lsn := f.firstLSN + uint64(i)
-			if err := dec.Decode(rest[k:k+int(n)], lsn, &op); err != nil {
+			if err := dec.DecodeText(rest[k:k+int(n)], text[at+k:at+k+int(n)], lsn, &op); err != nil {
 				return err
 			}
-			rest = rest[k+int(n):]
+			rest, at = rest[k+int(n):], at+k+int(n)
 			b.digest.Add(&op)
 			s.keep(b, &op)
 		}
@@ -250,7 +251,7 @@ func (s *logScan) take(ctx context.Context, b *logBatch) error {
 		return nil
 	}
 	for i := range b.ops {
-		if b.wanted[i] && s.q.Names {
+		if b.wanted[i] && s.q.Names && !s.naming.Load() {
 			s.naming.Store(true)
 		}
 		if err := s.q.visit(&b.ops[i], b.wanted[i]); err != nil {

@@ -40,8 +40,18 @@ var frontFaults = []fault{
 	},
 	{
 		name: "removed-name-forgotten", what: "who follows names takes a file for gone with one of its names",
-		edits: []edit{{"internal/ask/follower.go", "		f.changed[ino] = place{unsure: true}", "		delete(f.changed, ino)"}},
+		edits: []edit{{"internal/ask/follower.go", "		f.changed.set(ino, place{unsure: true, made: p.made})", "		f.changed.delete(ino)"}},
 		tests: askTests,
+	},
+	{
+		name: "name-made-by-moving", what: "who follows names takes what got another name for what was made",
+		edits: []edit{{"internal/ask/follower.go", "name: strings.Clone(name), made: p.made}", "name: strings.Clone(name), made: p.made || name != \"\"}"}},
+		tests: askTests,
+	},
+	{
+		name: "import-replaces-strangers", what: "what a move of a file of operations replaces keeps its number of the other pool",
+		edits: []edit{{"internal/redo/from.go", "&p.op.Dir2, &p.op.Ino2} {", "&p.op.Dir2} {"}},
+		tests: redoTests,
 	},
 	{
 		name: "opfile-checksum-ignored", what: "a block of a file of operations counts whatever its checksum",

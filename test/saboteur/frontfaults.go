@@ -146,8 +146,8 @@ var frontFaults = []fault{
 	{
 		name: "replay-takes-whole-blocks", what: "of an unaligned write the merged blocks are repeated, with what is undone in them",
 		edits: []edit{
-			{"internal/redo/line.go", "step.Data = b.data[in : in+int(op.Len)]", "step.Data, _ = b.data[start:start+n], in"},
-			{"internal/redo/line.go", "own.Extents = nil", "if own.Extents = nil; step.Data != nil {\n				own.Off, own.Len = op.Off/engine.BlockSize*engine.BlockSize, uint64(n)\n			}"},
+			{"internal/redo/line.go", "step.Data = payload[in : in+int(op.Len)]", "step.Data = payload"},
+			{"internal/redo/line.go", "return s.e.Payload(op, payload)", "step.Op.Off, step.Op.Len = op.Off-uint64(in), uint64(n)\n			return s.e.Payload(op, payload)"},
 		},
 		tests: redoTests,
 	},

@@ -29,7 +29,8 @@ type logScan struct {
 
 	free, work, order chan *logBatch
 	naming            atomic.Bool // paths are followed: what binds names may not be left out lightly
-	reading           *logBatch   // the reader's
+	reading           *logBatch   // the reader's,
+	known             bool        // and whether the segment that it reads has a digest
 	leap              leaper
 }
 
@@ -52,6 +53,7 @@ type logBatch struct {
 	err     error
 	last    segment.Position // of the last frame
 	first   bool             // begins with the segment's first frame
+	known   bool             // the segment has a digest
 	left    bool             // nothing here, but what binds names was left out before the next
 	done    chan struct{}
 }
@@ -140,7 +142,10 @@ func (s *logScan) room(ctx context.Context, at segment.Addr) error {
 	select {
 	case b := <-s.free:
 		b.reset()
-		b.seg, b.first = at.Segment(), at.Block() == 0
+		if b.seg, b.first = at.Segment(), at.Block() == 0; b.first {
+			_, s.known = s.e.digests.get(b.seg)
+		}
+		b.known = s.known
 		s.reading = b
 		return nil
 	case <-ctx.Done():
@@ -193,7 +198,9 @@ func (s *logScan) decode(dec *oplog.Decoder, b *logBatch) error {
 				return err
 			}
 			rest, at = rest[k+int(n):], at+k+int(n)
-			b.digest.Add(&op)
+			if !b.known {
+				b.digest.Add(&op)
+			}
 			s.keep(b, &op)
 		}
 	}

@@ -51,6 +51,9 @@ An archive in several volumes is given with one -f for each, in order; - is stdi
 Damage ends it, unless -y is given: then everything that can be read is restored,
 what was lost is named, and the exit code is 3.
 
+--json writes an object per line: names, differences, losses, once a second how far
+it is of how much and how long it takes on, and the result.
+
 Owners are restored by root only. What a file system cannot keep (extended
 attributes, flags, devices) is named as lost.`,
 		Example: `  varve restore -t -f home.0
@@ -115,15 +118,16 @@ func (a *app) restoreArchive(ctx context.Context, o *restoreOrder) error {
 			return fail.New(fail.Invalid, "no archive is given").WithHint("name its file with -f")
 		}
 	}
-	view, err := a.newRestoreView(op)
+	volumes := restore.Files(o.archives, a.in)
+	meter := &archiveMeter{total: sizeOfFiles(o.archives)}
+	view, err := a.newRestoreView(op, meter)
 	if err != nil {
 		return err
 	}
 	opt := restore.Options{
 		Op: op, Paths: o.paths, Shallow: o.shallow, GoOn: o.goOn, Names: o.verbose || op == restore.List, Say: view.say,
 	}
-	volumes := restore.Files(o.archives, a.in)
-	result, err := a.restoreTo(ctx, o, volumes, opt)
+	result, err := a.restoreTo(ctx, o, meter.count(volumes), opt)
 	return view.end(result, err)
 }
 

@@ -19,7 +19,11 @@ func (r *restorer) missing() error {
 		if err != nil {
 			return err
 		}
-		switch all := r.names.links(ino); {
+		all, err := r.names.links(ino)
+		if err != nil {
+			return err
+		}
+		switch {
 		case len(at) > 0:
 			err = r.lose(ino, r.paths(at), nil, "the whole inode: it is missing in the archive")
 		case len(all) == 0:

@@ -242,3 +242,7 @@ func TestExtractPaths(t *testing.T) {
 		t.Errorf("names %q", s.names)
 	}
 }
+
+func newNames() *names { return namesWithin(namesMemory) }
+
+func readTable(r io.Reader) (*table, error) { return loadTable(r, namesMemory) }

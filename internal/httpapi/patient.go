@@ -32,8 +32,9 @@ func (p *patient) Read(b []byte) (int, error) {
 	}
 	n, err := p.r.Read(b)
 	if err != nil {
-		// From now on net/http waits for the caller to go away: a bound on that would
-		// cancel what is still done.
+		// Once the body has ended net/http waits for the caller to go away. A bound on
+		// that, as the next Read after the end would leave behind, cancels what is
+		// still done.
 		p.bound(time.Time{})
 	}
 	return n, err

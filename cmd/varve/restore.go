@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"math"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -108,6 +110,11 @@ func (o *restoreOrder) op() (restore.Op, error) {
 	return op, nil
 }
 
+// restoreMemory is from where on memory that is not in use any more is looked for more
+// often, instead of letting it double: bytes. It is no limit of what is needed, which is
+// about 60 MiB for 10 million names.
+const restoreMemory = 128 << 20
+
 func (a *app) restoreArchive(ctx context.Context, o *restoreOrder) error {
 	op, err := o.op()
 	if err != nil {
@@ -117,6 +124,9 @@ func (a *app) restoreArchive(ctx context.Context, o *restoreOrder) error {
 		if name == "-" && isTerminal(a.in) {
 			return fail.New(fail.Invalid, "no archive is given").WithHint("name its file with -f")
 		}
+	}
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 { // GOMEMLIMIT does not say another
+		debug.SetMemoryLimit(restoreMemory)
 	}
 	volumes := restore.Files(o.archives, a.in)
 	meter := &archiveMeter{total: sizeOfFiles(o.archives)}

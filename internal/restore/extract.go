@@ -195,7 +195,7 @@ func (r *restorer) restore(o *Object, at []link) error {
 			}
 		}
 	}
-	return r.told(o.Ino, r.names.path(at[0].dir, at[0].name))
+	return r.told(o.Ino, at[0].dir, at[0].name)
 }
 
 // make makes an object under its first name, and returns what is lost of it.

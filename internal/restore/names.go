@@ -45,7 +45,7 @@ type names struct {
 const keptNames = 1 << 16
 
 // namesMemory bounds each of the parts of names that grow with the names: bytes.
-const namesMemory = 16 << 20
+const namesMemory = 8 << 20
 
 // dirRec is a directory. Places in the spool are in units of 4 bytes.
 type dirRec struct {
@@ -200,11 +200,18 @@ func (n *names) links(ino uint32) ([]uint32, error) {
 
 // entry reads the name at a place, and returns where the next one is.
 func (n *names) entry(at uint32) (e entry, next uint32, err error) {
-	const most = 6 + 255 + nameUnit
+	return n.entryAhead(at, mostEntry)
+}
+
+// mostEntry is the room of the longest name: bytes.
+const mostEntry = 6 + 255 + nameUnit
+
+// entryAhead is entry; it reads so many bytes ahead, if it has to read.
+func (n *names) entryAhead(at uint32, ahead int) (e entry, next uint32, err error) {
 	off := int64(at) * nameUnit
 	i := off - n.bufAt
-	if n.bufAt < 0 || i < 0 || i+most > int64(n.bufLen) {
-		if n.bufLen, err = n.blob.read(n.buf, off); err != nil {
+	if n.bufAt < 0 || i < 0 || i+mostEntry > int64(n.bufLen) {
+		if n.bufLen, err = n.blob.read(n.buf[:ahead], off); err != nil {
 			n.bufAt = -1
 			return e, 0, err
 		}
@@ -222,7 +229,8 @@ func (n *names) entry(at uint32) (e entry, next uint32, err error) {
 // each visits the names of a directory.
 func (n *names) each(dir int, fn func(at uint32, e entry) error) error {
 	for at := n.dirs[dir].from; at < n.dirs[dir].to; {
-		e, next, err := n.entry(at)
+		left := int64(n.dirs[dir].to-at)*nameUnit + mostEntry
+		e, next, err := n.entryAhead(at, int(min(left, int64(len(n.buf)))))
 		if err == nil && e.ino != 0 {
 			err = fn(at, e)
 		}

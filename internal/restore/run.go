@@ -139,8 +139,17 @@ func (r *restorer) note(format string, args ...any) error {
 	return r.Say(Message{Note: fmt.Sprintf(format, args...)})
 }
 
-// told tells that an object was dealt with.
-func (r *restorer) told(ino uint32, path string) error {
+// told tells that an object was dealt with, in a directory under a name or, with "", the
+// directory itself.
+func (r *restorer) told(ino uint32, dir int, name string) error {
+	path := ""
+	if r.Names { // which takes time to find out
+		path = r.names.path(dir, name)
+	}
+	return r.toldPath(ino, path)
+}
+
+func (r *restorer) toldPath(ino uint32, path string) error {
 	r.out.Files++
 	if r.out.Left > 0 {
 		r.out.Left--

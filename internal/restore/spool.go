@@ -68,7 +68,9 @@ func (s *spool) overwrite(p []byte, off int64) error {
 		}
 		p, off = p[len(part):], off+int64(len(part))
 	}
-	copy(s.mem[off-s.done:], p)
+	if len(p) > 0 {
+		copy(s.mem[off-s.done:], p)
+	}
 	return nil
 }
 

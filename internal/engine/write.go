@@ -168,12 +168,16 @@ func (h *Head) run(r *request, room int, reserve bool) error {
 		if errors.As(err, &miss) {
 			err = e.cache.Load(miss)
 		}
-		if p, ok := err.(*errPaused); ok {
-			<-p.over
+		if err == nil {
 			continue
 		}
-		if err != nil {
-			e.log.Release(room)
+		e.log.Release(room)
+		p, ok := err.(*errPaused)
+		if !ok {
+			return err
+		}
+		<-p.over // without room: who paused the dataset needs some
+		if err := e.admit(room, reserve); err != nil {
 			return err
 		}
 	}

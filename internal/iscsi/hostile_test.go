@@ -479,7 +479,7 @@ func TestDataOverdue(t *testing.T) {
 		t.Fatal(r, err)
 	}
 	look := func() {
-		for _, c := range h.srv.all() {
+		for _, c := range h.srv.conns.All() {
 			c.look()
 		}
 	}
@@ -487,7 +487,7 @@ func TestDataOverdue(t *testing.T) {
 	time.Sleep(500 * time.Millisecond) // 16 KiB may take a quarter of a second more
 	look()
 	good(t, c, client.TestUnitReady())
-	conn := h.srv.all()[0]
+	conn := h.srv.conns.All()[0]
 	if conn.inBytes.TryAcquire(inShare) {
 		t.Error("it has no memory for the data")
 	}

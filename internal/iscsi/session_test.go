@@ -126,7 +126,7 @@ func TestCommandOrder(t *testing.T) {
 	write(base+1, 9)
 	write(base+window+5000, 9)
 	write(base-1, 9)
-	if got := h.srv.all()[0].commands.Load(); got > 1 {
+	if got := h.srv.conns.All()[0].commands.Load(); got > 1 {
 		t.Fatalf("%d commands were executed before their turn", got)
 	}
 	first := write(base, 1)
@@ -355,7 +355,7 @@ func TestPing(t *testing.T) {
 	h := open(t, Options{}, 1)
 	c := h.login(client.Options{})
 	look := func() {
-		for _, c := range h.srv.all() {
+		for _, c := range h.srv.conns.All() {
 			c.look()
 		}
 	}
@@ -534,7 +534,7 @@ func TestDiscovery(t *testing.T) {
 	if string(r.Data) != want {
 		t.Errorf("discovery says %q, not %q", r.Data, want)
 	}
-	for _, s := range h.srv.all() {
+	for _, s := range h.srv.conns.All() {
 		s.since = time.Now().Add(-2 * discoveryTime)
 		s.look()
 	}

@@ -44,6 +44,8 @@ type conn struct {
 	fixed  bool                          // it has been made
 	spans  []Span
 	spin   spinner
+	habit  habit
+	failed error // of a flush ahead: the answer to every flush from then on
 	out    outbox.Outbox[*outbox.Buffer]
 	own    *semaphore.Weighted // connShare
 	memory *semaphore.Weighted // connMemory
@@ -120,6 +122,9 @@ func (c *conn) linger() {
 	}
 	c.nc.Linger(lingerBytes)
 }
+
+// Drain implements accept.Conn.
+func (c *conn) Drain() { c.nc.Drain() }
 
 // Hangup cuts the connection. It may be called at any time, from anywhere.
 func (c *conn) Hangup() {

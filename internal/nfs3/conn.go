@@ -129,7 +129,7 @@ func (c *conn) finish(err error) {
 		c.srv.buffers.put(b)
 	}
 	c.srv.log.Info("nfs: disconnected", "client", c.addr, "reason", err)
-	c.srv.forget(c)
+	c.srv.conns.Forget(c)
 }
 
 // linger lets the client take the last replies.
@@ -139,6 +139,9 @@ func (c *conn) linger() {
 	}
 	c.nc.Linger(lingerBytes)
 }
+
+// Drain implements accept.Conn.
+func (c *conn) Drain() { c.nc.Drain() }
 
 // Hangup cuts the connection. It may be called at any time, from anywhere.
 func (c *conn) Hangup() {

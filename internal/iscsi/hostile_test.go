@@ -509,6 +509,9 @@ func TestReaderDoesNotWait(t *testing.T) {
 	c := h.login(client.Options{})
 	goOn := make(chan struct{})
 	h.hooked.set(func(uint64) { <-goOn })
+	h.hooked.mu.Lock()
+	h.hooked.cold = true
+	h.hooked.mu.Unlock()
 	write := client.Write16(0, filled(4096, 1))
 	tag, err := c.Start(write)
 	if err != nil {

@@ -29,6 +29,11 @@ var frontFaults = []fault{
 		tests: transfers,
 	},
 	{
+		name: "reader-writes-and-waits", what: "the reader of an iSCSI connection waits until the log takes a write",
+		edits: []edit{{"internal/scsi/io.go", "if !c.a.d.TryWriteAt(out, c.offset()) {", "if c.a.d.WriteAt(out, c.offset()) != nil {"}},
+		tests: sessions,
+	},
+	{
 		name: "commands-out-of-order", what: "iSCSI commands are executed as they come, not in the order of CmdSN",
 		edits: []edit{{"internal/iscsi/control.go", "case sn != next:", "case sn != next && h == nil:"}},
 		tests: sessions,

@@ -218,6 +218,7 @@ func (p *packer) piece(b *batch, h *Header, it *item, ext []byte) error {
 		}
 		if last && h.Addr[n-1] == 0 { // see docs/dump.md: the last block is no hole
 			h.Addr[n-1] = 1
+			h.Special |= TailHole
 			b.grow(1)
 		}
 	}

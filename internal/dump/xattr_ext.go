@@ -152,6 +152,7 @@ func (p *packer) linuxXattrs(b *batch, h *Header, i *Inode) error {
 	}
 	block := extBlock(list, size)
 	h.Type, h.Size, h.Flags, h.Xattr = TypeInode, uint64(len(block)), h.Flags|FlagXattrs, XattrsExt
+	h.Special &^= TailHole
 	p.bytes(b, h, block, nil)
 	return nil
 }

@@ -21,7 +21,7 @@ const (
 // flags returns the file flags of an object.
 func (o *Object) flags() (f dump.Flags) {
 	if o.Exact {
-		return o.Special
+		return o.Special &^ dump.TailHole
 	}
 	nodump, immutable, append := uint32(extNodump), uint32(extImmutable), uint32(extAppend)
 	if o.Magic == dump.MagicUFS2 {

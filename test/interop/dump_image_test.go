@@ -71,6 +71,7 @@ func restored(t *testing.T, archive string) map[string]thing {
 	t.Helper()
 	dir := memoryDir(t)
 	debian(t, dir, "-rf", archive)
+	debian(t, dir, "-C", "-D", dir, "-f", archive)
 	return restoredIn(t, dir)
 }
 
@@ -268,6 +269,7 @@ func TestDumpImageLevels(t *testing.T) {
 			t.Errorf("level %d: %d files in %d directories, %v", level, files, dirs, err)
 		}
 		debian(t, dir, "-rf", archive)
+		debian(t, dir, "-C", "-D", dir, "-f", archive)
 		inMount(t, image, func(mounted string) {
 			want := diskTree(t, mounted, false)
 			delete(want, "/lost+found")

@@ -237,8 +237,10 @@ func TestRestoreOwnChains(t *testing.T) {
 					r.step()
 				}
 				w.tick(time.Second)
+				more := w.fineShare()
 				file, _ := w.dump(chain.Request{Level: level, Update: true, Profile: profile})
 				whole(t, restore.Update, dir, file)
+				sameFine(t, fine(t, dir, true), more)
 				want := w.shareTree(true)
 				got := diskTree(t, dir, true)
 				if profile == dump.Linux { // which has none on directories

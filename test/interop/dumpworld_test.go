@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -552,6 +553,16 @@ func (w *archivist) fineShare() map[string]string {
 		out[path] = fineLine(a.Mtime, a.Atime, int64(a.Size), true, next)
 	}
 	return out
+}
+
+var reads = regexp.MustCompile(`, read \d+`)
+
+// unread leaves out when files were read.
+func unread(tree map[string]string) map[string]string {
+	for path, line := range tree {
+		tree[path] = reads.ReplaceAllString(line, "")
+	}
+	return tree
 }
 
 // sameFine compares what fine lists.

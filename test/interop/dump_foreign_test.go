@@ -63,7 +63,7 @@ func growWorld(t *testing.T, n int) (image string, want map[string]thing, more m
 		copyFile(t, image, torn)
 		image = torn
 	}
-	do(t, "umount", dir)
+	plant.Unmount(t, dir)
 	return image, want, more
 }
 

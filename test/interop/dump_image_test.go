@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"varve/test/plant"
 )
 
 // sampleTree makes a directory with a bit of everything.
@@ -150,7 +152,7 @@ func inMount(t *testing.T, image string, work func(dir string)) {
 	t.Helper()
 	dir := t.TempDir()
 	do(t, "mount", "-o", "loop", image, dir)
-	defer do(t, "umount", dir)
+	defer plant.Unmount(t, dir)
 	work(dir)
 }
 

@@ -71,6 +71,11 @@ func FuzzHeader(f *testing.F) {
 		h.Encode(b[:], binary.BigEndian)
 		f.Add(b[:])
 	}
+	runs := sample(MagicNew)
+	runs.Count = int32(copy(runs.Addr[:], []byte{0x7f, 0xff, 0xff, 0, 1, 0x81, 0}))
+	var b [RecordSize]byte
+	runs.Encode(b[:], binary.LittleEndian)
+	f.Add(b[:])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= RecordSize { // make the checksum hold, so that what is behind it is reached
 			binary.LittleEndian.PutUint32(b[28:], 0)
@@ -80,6 +85,9 @@ func FuzzHeader(f *testing.F) {
 		o, err := h.Decode(b)
 		if err != nil {
 			return
+		}
+		if data, all := h.Records(); h.hasRuns() && (data < 0 || data > all || all < int(h.Count)/2 || all > 256*16448) {
+			t.Fatalf("%d addresses are %d records of %d", h.Count, data, all)
 		}
 		var again Header
 		var c [RecordSize]byte

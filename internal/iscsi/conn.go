@@ -79,10 +79,12 @@ type conn struct {
 	text      textExchange
 
 	pdus                    atomic.Uint64 // received, for the pinger
+	heard                   atomic.Uint64 // moves with every read that brought something
 	commands                atomic.Uint64
 	bytesRead, bytesWritten atomic.Uint64
 	live                    atomic.Bool // in full feature phase
 	ping                    pinger
+	holding                 holding
 }
 
 func newConn(s *Server, nc net.Conn, p *portal) *conn {

@@ -97,6 +97,9 @@ func TestReinstatementIsQuiet(t *testing.T) {
 	defer c.Close()
 	good(t, c, client.TestUnitReady()) // not a unit attention
 	good(t, other, client.TestUnitReady())
+	for deadline := time.Now().Add(5 * time.Second); len(h.srv.Clients()) != 2 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // the old one is about to be forgotten
+	}
 	if n := len(h.srv.Clients()); n != 2 {
 		t.Errorf("%d connections", n)
 	}

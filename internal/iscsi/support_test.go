@@ -76,6 +76,14 @@ func (d *hookedDisk) WriteAt(p []byte, off uint64) error {
 	return d.Disk.WriteAt(p, off)
 }
 
+// TryWriteAt leaves to WriteAt what is hooked.
+func (d *hookedDisk) TryWriteAt(p []byte, off uint64) bool {
+	d.h.mu.Lock()
+	f := d.h.write
+	d.h.mu.Unlock()
+	return f == nil && d.Disk.TryWriteAt(p, off)
+}
+
 func (d *hookedDisk) TryReadAt(p []byte, off uint64, spans *[]scsi.Span) (bool, error) {
 	d.h.mu.Lock()
 	cold := d.h.cold

@@ -95,8 +95,8 @@ func (p *player) inoOf(s *Step, theirs uint64) (uint64, error) {
 	if theirs == inode.Root {
 		return inode.Root, nil
 	}
-	if len(p.inos) > maxLeft {
-		return 0, fail.New(fail.TooBig, "the operations concern more than %d objects", maxLeft)
+	if err := p.bounded(); err != nil {
+		return 0, err
 	}
 	path := ""
 	if s.Path != nil {

@@ -2,6 +2,7 @@ package redo
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"varve/internal/ask"
@@ -135,9 +136,12 @@ func (s *stretch) survey(ctx context.Context, to uint64) (total, out uint64, err
 	return total, out, err
 }
 
+// errLate ends the reading of operations when its time is over.
+var errLate = errors.New("the time is over")
+
 // steps reads operations from where r is up to a moment, in batches, with their
-// payload.
-func (s *stretch) steps(r *engine.OpReader, pick *picking, to uint64) source {
+// payload; not all of them where it gets later than by, if that is not zero.
+func (s *stretch) steps(r *engine.OpReader, pick *picking, to uint64, by time.Time) source {
 	return func(ctx context.Context, send func(*batch) error) error {
 		b := spare.Get().(*batch)
 		flush := func() error {
@@ -151,6 +155,9 @@ func (s *stretch) steps(r *engine.OpReader, pick *picking, to uint64) source {
 		err := r.To(ctx, s.id, to, func(op *oplog.Op) error {
 			if !concerns(op.Kind) {
 				return nil
+			}
+			if !by.IsZero() && time.Now().After(by) {
+				return errLate
 			}
 			out, err := pick.out(op)
 			if err != nil {
@@ -182,36 +189,11 @@ func (s *stretch) steps(r *engine.OpReader, pick *picking, to uint64) source {
 			b.values += len(op.Value)
 			return nil
 		})
-		if err != nil {
+		if err != nil && err != errLate {
 			return err
 		}
 		return flush()
 	}
-}
-
-// catchUp is how many operations may be left when the dataset is paused.
-const catchUp = 512
-
-// follow repeats the operations up to the present, until few are left; then the
-// dataset pauses, and the rest follows. It returns the last operation, and what
-// lets the dataset go on.
-func (p *player) follow(ctx context.Context, s *stretch, r *engine.OpReader) (last uint64, resume func(), err error) {
-	pick := s.picking()
-	defer pick.close()
-	for round, n := 0, uint64(catchUp+1); round < 8 && n > catchUp; round++ {
-		was := p.report.Ops
-		if err := p.run(ctx, s.steps(r, pick, s.e.Status().LastLSN)); err != nil {
-			return 0, nil, err
-		}
-		n = p.report.Ops - was
-	}
-	if last, resume, err = p.a.Pause(); err != nil {
-		return 0, nil, err
-	}
-	if last > r.Last() {
-		err = p.run(ctx, s.steps(r, pick, last))
-	}
-	return max(last, r.Last()), resume, err
 }
 
 func took(since time.Time) float64 { return time.Since(since).Seconds() }

@@ -88,8 +88,7 @@ func (p *player) step(s *Step) error {
 	p.report.Repeated++
 	p.report.Bytes += payload(s.Op)
 	p.left.repeated(s.Op)
-	p.renamed(s.Op)
-	return nil
+	return p.renamed(s.Op)
 }
 
 func payload(op *oplog.Op) uint64 {
@@ -190,9 +189,12 @@ func (p *player) resolve(s *Step, c *clash, tries int) (again bool, err error) {
 
 // skip leaves out an operation that depends on one left out.
 func (p *player) skip(op *oplog.Op, cause string, with uint64) error {
-	if p.opt.OnConflict == Abort {
+	if p.opt.OnConflict == Abort && !p.opt.DryRun {
+		if err := p.tell(op, cause, with, "refused", ""); err != nil {
+			return err
+		}
 		return fail.New(fail.Other, "%s at lsn %d depends on what is left out: %s", op.Kind, op.LSN, cause).
-			WithHint("nothing was changed; --dry-run shows all conflicts, --on-conflict what to do about them")
+			WithHint("nothing was changed; --dry-run shows all conflicts, --on-conflict says what to do about them")
 	}
 	p.report.Skipped++
 	p.report.OutBytes += payload(op)
@@ -238,8 +240,9 @@ func (p *player) takeOver(op *oplog.Op, c *clash) (bool, error) {
 	return true, p.tell(op, nameTaken, p.left.with(op), "took over", "")
 }
 
-// renamed follows the names that were changed.
-func (p *player) renamed(op *oplog.Op) {
+// renamed follows the names that were changed, and the numbers of what was made.
+// TooBig where they are too many.
+func (p *player) renamed(op *oplog.Op) error {
 	was := named{place{op.Dir, op.Name}, op.Ino}
 	switch op.Kind {
 	case oplog.Create, oplog.Mkdir, oplog.Symlink, oplog.Mknod, oplog.Link:
@@ -264,6 +267,15 @@ func (p *player) renamed(op *oplog.Op) {
 	if p.inos != nil && makes(op.Kind) {
 		p.inos[op.Ino] = p.op.Ino
 	}
+	return p.bounded()
+}
+
+// bounded refuses to remember more.
+func (p *player) bounded() error {
+	if len(p.aside)+len(p.inos) <= maxLeft {
+		return nil
+	}
+	return fail.New(fail.TooBig, "more than %d objects were made or renamed by what is repeated", maxLeft).WithHint("choose a smaller range")
 }
 
 // tell counts a conflict, and lists it among the first.

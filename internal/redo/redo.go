@@ -91,6 +91,7 @@ type Report struct {
 	Partial bool      `json:"partial"`
 	Note    string    `json:"note,omitempty"` // what is not known, of what was done
 	Took    float64   `json:"seconds"`
+	Waited  float64   `json:"waited_seconds,omitempty"` // the longest time that clients of the dataset had to wait
 
 	engine.Done
 }

@@ -158,7 +158,15 @@ var frontFaults = []fault{
 	},
 	{
 		name: "undo-without-the-rest", what: "what happened while an undo ran is lost",
-		edits: []edit{{"internal/redo/line.go", "if last > r.Last() {", "if last > r.Last()+1<<40 {"}},
+		edits: []edit{
+			{"internal/redo/follow.go", "if last > r.Last() {", "if last > r.Last()+1<<40 {"},
+			{"internal/redo/follow.go", "r.Last() >= last {", "r.Last()+1<<40 >= last {"},
+		},
+		tests: redoTests,
+	},
+	{
+		name: "undo-in-one-turn", what: "at its end an undo lets clients wait until all that they were ahead is repeated",
+		edits: []edit{{"internal/redo/follow.go", "begun.Add(waitTurn)", "time.Time{}"}},
 		tests: redoTests,
 	},
 	{

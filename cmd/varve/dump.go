@@ -56,7 +56,8 @@ shows them. For images and volumes what changed is told by times, and -u makes a
 entry in the file of --dumpdates.
 
 The archive goes to stdout, or to the file or device that -f names. A file appears
-when the archive is whole.`,
+when the archive is whole. --json writes an object per line: what will be dumped,
+once a second how far it is of how much and how long it takes on, and the result.`,
 		Example: `  varve dump -0u -f home.0 home
   varve dump -1u -f home.1 home
   varve dump --list
@@ -245,15 +246,14 @@ func (a *app) receiveDump(ctx context.Context, o *dumpOrder, name string, b http
 	r, err := a.client().Dump(ctx, name, b, func(i chain.Info) (io.Writer, error) {
 		info = i
 		a.echo(&i.Moment)
-		a.describe(&i)
 		if out, err = a.createArchive(o); err != nil {
 			return nil, err
 		}
-		p = a.meter(out, i.Bytes, i.Exact)
-		return p, nil
+		p, err = a.begin(&i, out)
+		return p, err
 	})
 	if p != nil {
-		p.end()
+		p.end(err)
 	}
 	if out != nil {
 		err = out.finish(err)
@@ -265,7 +265,17 @@ func (a *app) receiveDump(ctx context.Context, o *dumpOrder, name string, b http
 	return info, a.dumped(&info, r, time.Since(start))
 }
 
-// describe tells what will be dumped.
+// begin tells what will be dumped, and returns where the archive goes.
+func (a *app) begin(i *chain.Info, out *archiveFile) (*meter, error) {
+	if a.json {
+		if err := a.writeJSON(dumpBegun{"dump", *i}); err != nil {
+			return nil, err
+		}
+	}
+	a.describe(i)
+	return a.meter(out, i.Bytes, i.Exact), nil
+}
+
 func (a *app) describe(i *chain.Info) {
 	about := "about "
 	if i.Exact {
@@ -288,14 +298,21 @@ func (a *app) dumped(i *chain.Info, r httpapi.DumpResult, took time.Duration) er
 		a.say("varve: warning: %s were left out: the linux format has none on directories, and 64 KiB of them on a file", plural(r.Xattrs, "extended attribute"))
 	}
 	if a.json {
-		return a.writeJSON(dumpReport{*i, r, took.Seconds()})
+		return a.writeJSON(dumpReport{"result", *i, r, took.Seconds()})
 	}
 	a.say("dumped %s in %s", a.amount(r.Bytes), took.Round(time.Millisecond))
 	return nil
 }
 
+// dumpBegun is the first event of --json; dumpProgress follow, and dumpReport is the last.
+type dumpBegun struct {
+	Type string     `json:"message_type"` // dump
+	Dump chain.Info `json:"dump"`
+}
+
 // dumpReport is what --json writes of a dump that was made.
 type dumpReport struct {
+	Type    string             `json:"message_type"` // result
 	Dump    chain.Info         `json:"dump"`
 	Result  httpapi.DumpResult `json:"result"`
 	Seconds float64            `json:"seconds"`

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -25,18 +26,26 @@ type dumpEntry struct {
 
 const dumpdatesLayout = "Mon Jan _2 15:04:05 2006 -0700"
 
-// readDumpdates reads a dumpdates file; one that is not there has no entries.
+// readDumpdates reads a dumpdates file; one that is not there has no entries. Nobody
+// writes it meanwhile.
 func readDumpdates(path string) ([]dumpEntry, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if err == nil {
+		defer f.Close()
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH)
+	}
 	if err != nil {
 		return nil, fail.Wrap(fail.IO, err, "the record of dumps")
 	}
-	defer f.Close()
+	return parseDumpdates(f, path)
+}
+
+func parseDumpdates(r io.Reader, path string) ([]dumpEntry, error) {
 	var list []dumpEntry
-	lines := bufio.NewScanner(f)
+	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
 		if strings.TrimSpace(lines.Text()) == "" {
 			continue
@@ -119,7 +128,7 @@ func recordDump(path, name string, level int, date time.Time) error {
 	if err != nil {
 		return fail.Wrap(fail.IO, err, "the record of dumps").WithHint("the archive is whole, but no dump can be based on it; name a file with --dumpdates")
 	}
-	list, err := readDumpdates(path)
+	list, err := parseDumpdates(lock, path)
 	if err != nil {
 		return err
 	}

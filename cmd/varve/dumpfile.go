@@ -3,13 +3,11 @@ package main
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"varve/internal/dump"
 	"varve/internal/fail"
@@ -147,59 +145,4 @@ func wrapIO(err error) error {
 		kind = fail.NoSpace
 	}
 	return fail.Wrap(kind, err, "the archive")
-}
-
-// meter shows on a terminal how far an archive is.
-type meter struct {
-	w     io.Writer
-	show  io.Writer // nil: nobody looks
-	size  func(uint64) string
-	total uint64
-	exact bool
-	done  uint64
-	start time.Time
-	last  time.Time
-	err   error // of w
-}
-
-func (a *app) meter(f *archiveFile, total uint64, exact bool) *meter {
-	m := &meter{w: f.w, size: a.size, total: total, exact: exact, start: time.Now()}
-	if isTerminal(a.err) && !a.json {
-		m.show = a.err
-	}
-	return m
-}
-
-// Write implements io.Writer.
-func (m *meter) Write(p []byte) (int, error) {
-	n, err := m.w.Write(p)
-	m.done += uint64(n)
-	if m.err == nil {
-		m.err = err
-	}
-	if m.show != nil {
-		if now := time.Now(); now.Sub(m.last) >= 200*time.Millisecond {
-			m.last = now
-			fmt.Fprintf(m.show, "\r\x1b[K%s", m.line(now.Sub(m.start)))
-		}
-	}
-	return n, err
-}
-
-// line says how far it is after a time.
-func (m *meter) line(took time.Duration) string {
-	total := max(m.total, m.done)
-	rate := float64(m.done) / max(took.Seconds(), 0.001)
-	left := time.Duration(float64(total-m.done) / max(rate, 1) * float64(time.Second)).Round(time.Second)
-	about := ""
-	if !m.exact {
-		about = "about "
-	}
-	return fmt.Sprintf("%3d %%  %s of %s%s  %s/s  %s%s left", 100*m.done/max(total, 1), m.size(m.done), about, m.size(total), m.size(uint64(rate)), about, left)
-}
-
-func (m *meter) end() {
-	if m.show != nil {
-		fmt.Fprint(m.show, "\r\x1b[K")
-	}
 }

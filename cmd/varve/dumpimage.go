@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"varve/internal/chain"
-	"varve/internal/dump"
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/httpapi"
@@ -39,33 +38,25 @@ func (a *app) dumpImage(ctx context.Context, o *dumpOrder, name string) error {
 	if err != nil {
 		return err
 	}
-	opts := o.opts
-	opts.Date, opts.Filesys, opts.Dev = start.Unix(), path, path
-	if opts.DDate, err = o.base(path); err != nil {
+	r := chain.Request{
+		Level: o.level, Honor: o.honor, Profile: o.opts.Profile, Label: o.label, Blocking: o.blocking, Host: o.opts.Host,
+	}
+	if r.DDate, err = o.base(path); err != nil {
 		return err
 	}
-	src, err := chain.OpenImage(ctx, f, size, partition)
+	image := chain.Image{ReaderAt: f, Size: size, Partition: partition, Name: path, Moment: engine.Moment{Dataset: path, Time: start.UTC()}}
+	j, err := chain.BeginImage(ctx, image, r)
 	if err != nil {
 		return fail.Wrap(fail.Other, err, "%s", name)
 	}
-	plan, err := dump.Examine(ctx, src, dump.Since{Level: o.level, Time: opts.DDate, Honor: o.honor}, &opts)
-	if err != nil {
-		return fail.Wrap(fail.Other, err, "%s", name)
-	}
-	info := chain.Info{
-		Dataset: path, Kind: src.Info().Kind, Level: o.level, Date: start.UTC().Truncate(time.Second), Moment: engine.Moment{Dataset: path, Time: start.UTC()},
-		Bytes: plan.Bytes(&opts), Exact: plan.Exact, Inodes: plan.Dumped.Count(), Directories: plan.Dirs.Count(), Warnings: src.Warnings(),
-	}
-	if opts.DDate != 0 {
-		info.Base = time.Unix(opts.DDate, 0).UTC()
-	}
+	defer j.Close()
 	if o.estimate {
-		return a.writeEstimate(info)
+		return a.writeEstimate(j.Info)
 	}
-	if err := a.writeImage(ctx, o, src, plan, &opts, &info); err != nil || !o.update {
+	if err := a.writeImage(ctx, o, j); err != nil || !o.update {
 		return err
 	}
-	return recordDump(o.dumpdates, path, o.level, info.Date)
+	return recordDump(o.dumpdates, path, o.level, j.Info.Date)
 }
 
 // imageDate returns up to when the next level can rely on an image: now, or of a copy in
@@ -82,25 +73,27 @@ func imageDate(f *os.File) (time.Time, error) {
 	return now, nil
 }
 
-func (a *app) writeImage(ctx context.Context, o *dumpOrder, src dump.Source, plan *dump.Plan, opts *dump.Options, info *chain.Info) error {
+func (a *app) writeImage(ctx context.Context, o *dumpOrder, j *chain.Job) error {
 	start := time.Now()
-	a.describe(info)
 	out, err := a.createArchive(o)
 	if err != nil {
 		return err
 	}
-	m := a.meter(out, info.Bytes, info.Exact)
-	r, err := dump.Write(ctx, m, src, plan, opts, nil)
-	m.end()
+	m, err := a.begin(&j.Info, out)
+	if err != nil {
+		return out.finish(err)
+	}
+	r, err := j.Write(ctx, m)
 	if m.err != nil {
 		err = wrapIO(m.err) // not that the dump was given up
 	}
+	m.end(err)
 	if err := out.finish(err); err != nil {
 		return err
 	}
-	warnings := src.Warnings()
+	warnings := j.Warnings()
 	a.warn(warnings)
-	return a.dumped(info, httpapi.DumpResult{Result: r, Warnings: warnings}, time.Since(start))
+	return a.dumped(&j.Info, httpapi.DumpResult{Result: r, Warnings: warnings}, time.Since(start))
 }
 
 var imagePartition = regexp.MustCompile(`^(.*):p([1-9][0-9]{0,2})$`)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"math"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,6 +52,9 @@ An archive in several volumes is given with one -f for each, in order; - is stdi
 
 Damage ends it, unless -y is given: then everything that can be read is restored,
 what was lost is named, and the exit code is 3.
+
+--json writes an object per line: names, differences, losses, once a second how far
+it is of how much and how long it takes on, and the result.
 
 Owners are restored by root only. What a file system cannot keep (extended
 attributes, flags, devices) is named as lost.`,
@@ -105,6 +110,11 @@ func (o *restoreOrder) op() (restore.Op, error) {
 	return op, nil
 }
 
+// restoreMemory is from where on memory that is not in use any more is looked for more
+// often, instead of letting it double: bytes. It is no limit of what is needed, which is
+// about 60 MiB for 10 million names.
+const restoreMemory = 128 << 20
+
 func (a *app) restoreArchive(ctx context.Context, o *restoreOrder) error {
 	op, err := o.op()
 	if err != nil {
@@ -115,15 +125,19 @@ func (a *app) restoreArchive(ctx context.Context, o *restoreOrder) error {
 			return fail.New(fail.Invalid, "no archive is given").WithHint("name its file with -f")
 		}
 	}
-	view, err := a.newRestoreView(op)
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 { // GOMEMLIMIT does not say another
+		debug.SetMemoryLimit(restoreMemory)
+	}
+	volumes := restore.Files(o.archives, a.in)
+	meter := &archiveMeter{total: sizeOfFiles(o.archives)}
+	view, err := a.newRestoreView(op, meter)
 	if err != nil {
 		return err
 	}
 	opt := restore.Options{
 		Op: op, Paths: o.paths, Shallow: o.shallow, GoOn: o.goOn, Names: o.verbose || op == restore.List, Say: view.say,
 	}
-	volumes := restore.Files(o.archives, a.in)
-	result, err := a.restoreTo(ctx, o, volumes, opt)
+	result, err := a.restoreTo(ctx, o, meter.count(volumes), opt)
 	return view.end(result, err)
 }
 

@@ -12,11 +12,13 @@ import (
 // restoreView shows what restoring tells: names and differences are data, the rest
 // is not.
 type restoreView struct {
-	a     *app
-	op    restore.Op
-	names *rows[restore.Name]
-	shown time.Time // of the progress
-	some  bool
+	a       *app
+	op      restore.Op
+	archive *archiveMeter
+	names   *rows[restore.Name]
+	start   time.Time
+	shown   time.Time // of the progress
+	some    bool
 }
 
 var archiveNameColumns = []column[restore.Name]{
@@ -24,8 +26,8 @@ var archiveNameColumns = []column[restore.Name]{
 	{"path", false, func(n restore.Name) string { return n.Path }},
 }
 
-func (a *app) newRestoreView(op restore.Op) (*restoreView, error) {
-	v := &restoreView{a: a, op: op}
+func (a *app) newRestoreView(op restore.Op, m *archiveMeter) (*restoreView, error) {
+	v := &restoreView{a: a, op: op, archive: m, start: time.Now()}
 	var err error
 	v.names, err = newRows(a, archiveNameColumns, nil)
 	if err == nil && op != restore.List {
@@ -38,13 +40,33 @@ func (a *app) newRestoreView(op restore.Op) (*restoreView, error) {
 type message struct {
 	Type string `json:"message_type"`
 	restore.Message
+	Pace   *restorePace    `json:"pace,omitempty"` // with progress
 	Result *restore.Result `json:"result,omitempty"`
+}
+
+// restorePace is how fast progress is made.
+type restorePace struct {
+	Read    uint64  `json:"read"`    // bytes of the archive
+	Total   uint64  `json:"total"`   // of it; 0 if nobody knows, as of a pipe
+	Seconds float64 `json:"seconds"` // since the beginning
+	Left    float64 `json:"left"`    // seconds, at the rate so far
+}
+
+// pace tells it by what was read of the archive, or else by objects.
+func (v *restoreView) pace(p *restore.Progress) restorePace {
+	took := time.Since(v.start)
+	out := restorePace{Read: v.archive.read.Load(), Total: v.archive.total, Seconds: took.Seconds()}
+	if out.Total != 0 {
+		out.Left = timeLeft(out.Read, out.Total, took)
+	} else {
+		out.Left = timeLeft(p.Files, p.Files+p.Left, took)
+	}
+	return out
 }
 
 func (v *restoreView) say(m restore.Message) error {
 	if m.Progress != nil {
-		v.progress(m.Progress)
-		return nil
+		return v.progress(m.Progress)
 	}
 	if v.a.json {
 		return v.a.writeJSON(message{Type: kindOfMessage(&m), Message: m})
@@ -57,7 +79,7 @@ func (v *restoreView) say(m restore.Message) error {
 		return v.a.write(fmt.Sprintf("%s: %s\n", m.Difference.Path, m.Difference.What))
 	case m.Archive != nil:
 		v.clear()
-		v.archive(m.Archive)
+		v.about(m.Archive)
 	case m.Damage != nil:
 		v.clear()
 		v.a.say("varve: damage: %s", m.Damage)
@@ -87,7 +109,7 @@ func kindOfMessage(m *restore.Message) string {
 	return "note"
 }
 
-func (v *restoreView) archive(s *restore.Summary) {
+func (v *restoreView) about(s *restore.Summary) {
 	since := ""
 	if s.Base != 0 {
 		since = ", since " + v.a.time(time.Unix(s.Base, 0))
@@ -114,13 +136,25 @@ func lossText(l *restore.Loss) string {
 	return b.String()
 }
 
-// progress shows on a terminal how far it is.
-func (v *restoreView) progress(p *restore.Progress) {
-	if v.a.json || !isTerminal(v.a.err) || time.Since(v.shown) < 200*time.Millisecond {
-		return
+// progress tells how far it is: on a terminal, or in --json.
+func (v *restoreView) progress(p *restore.Progress) error {
+	every := progressShown
+	if v.a.json {
+		every = progressEvents
+	} else if !isTerminal(v.a.err) {
+		return nil
 	}
-	v.shown, v.some = time.Now(), true
-	fmt.Fprintf(v.a.err, "\r%s, %s, %d to come \033[K", plural(p.Files, "file"), v.a.amount(p.Bytes), p.Left)
+	if time.Since(v.shown) < every {
+		return nil
+	}
+	v.shown = time.Now()
+	pace := v.pace(p)
+	if v.a.json {
+		return v.a.writeJSON(message{Type: "progress", Message: restore.Message{Progress: p}, Pace: &pace})
+	}
+	v.some = true
+	fmt.Fprintf(v.a.err, "\r%s of %d, %s, %s left \033[K", plural(p.Files, "file"), p.Files+p.Left, v.a.amount(p.Bytes), seconds(pace.Left))
+	return nil
 }
 
 func (v *restoreView) clear() {

@@ -72,11 +72,15 @@ type Job struct {
 	source dump.Source
 	plan   *dump.Plan
 	opts   dump.Options
-	view   *engine.View
+	view   *engine.View // nil of a BeginImage
 }
 
 // Close gives back what a job holds.
-func (j *Job) Close() { j.view.Close() }
+func (j *Job) Close() {
+	if j.view != nil {
+		j.view.Close()
+	}
+}
 
 // Write writes the archive.
 func (j *Job) Write(ctx context.Context, w io.Writer) (dump.Result, error) {
@@ -107,10 +111,7 @@ func (d *Dumps) Begin(ctx context.Context, c engine.Caller, dataset string, r Re
 		return nil, err
 	}
 	j := &Job{view: v, Info: Info{Dataset: dataset, Moment: m, Level: r.Level}}
-	j.opts = dump.Options{
-		Profile: r.Profile, Level: r.Level, Label: r.Label, Blocking: r.Blocking, Host: r.Host,
-		Filesys: "/" + dataset, Dev: dataset + m.Spec,
-	}
+	j.opts = r.options("/"+dataset, dataset+m.Spec)
 	if i.Kind == "share" {
 		err = d.share(ctx, c, j, r)
 	} else {
@@ -120,14 +121,7 @@ func (d *Dumps) Begin(ctx context.Context, c engine.Caller, dataset string, r Re
 		v.Close()
 		return nil, err
 	}
-	j.Info.Kind = j.source.Info().Kind
-	j.Info.Date = time.Unix(j.opts.Date, 0).UTC()
-	if j.opts.DDate != 0 {
-		j.Info.Base = time.Unix(j.opts.DDate, 0).UTC()
-	}
-	j.Info.Bytes, j.Info.Exact = j.plan.Bytes(&j.opts), j.plan.Exact
-	j.Info.Inodes, j.Info.Directories = j.plan.Dumped.Count(), j.plan.Dirs.Count()
-	j.Info.Warnings = j.source.Warnings()
+	j.describe()
 	return j, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 
-	"varve/internal/dump"
 	"varve/internal/engine"
 	"varve/internal/fail"
 )
@@ -14,17 +13,10 @@ func (d *Dumps) volume(ctx context.Context, j *Job, r Request) error {
 	if r.Update {
 		return fail.New(fail.Invalid, "%s is a volume: the record of its dumps is a file of the caller's", j.Info.Dataset)
 	}
-	src, err := OpenImage(ctx, viewReader{j.view}, int64(j.view.Size()), r.Partition)
-	if err != nil {
-		return err
-	}
-	j.source = src
-	j.opts.Date, j.opts.DDate = j.Info.Moment.Time.Unix(), r.DDate
 	if r.Filesys != "" {
 		j.opts.Filesys = r.Filesys
 	}
-	j.plan, err = dump.Examine(ctx, src, dump.Since{Level: r.Level, Time: r.DDate, Honor: r.Honor}, &j.opts)
-	return err
+	return j.image(ctx, Image{ReaderAt: viewReader{j.view}, Size: int64(j.view.Size()), Partition: r.Partition, Moment: j.Info.Moment}, r)
 }
 
 // viewReader is a volume at a moment as an io.ReaderAt.

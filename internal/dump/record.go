@@ -267,6 +267,8 @@ func (h *Header) plausible() error {
 		return fail.New(fail.Corrupt, "a header has the unknown type %d", h.Type)
 	case h.Count < 0, h.Count > maxAddr && h.Type != TypeBits && h.Type != TypeClri, h.Count > 1<<31/8/RecordSize:
 		return fail.New(fail.Corrupt, "a header of type %d has the count %d", h.Type, h.Count)
+	case h.Count > 0 && h.hasRuns() && h.endOfRuns() != int(h.Count):
+		return fail.New(fail.Corrupt, "the addresses of inode %d end within a run", h.Ino)
 	case h.Size > 1<<63-1, h.ExtSize > 1<<31-1:
 		return fail.New(fail.Corrupt, "inode %d has size %d and %d bytes of extended attributes", h.Ino, h.Size, h.ExtSize)
 	}

@@ -157,6 +157,7 @@ func (d *dataset) cut(c *cut, e *Engine) *setCut {
 	for _, l := range d.lines {
 		s.lines = append(s.lines, l.cut(c))
 	}
+	d.recordStretches(c.records)
 	return s
 }
 

@@ -34,12 +34,15 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GET", "v1/dumps?dataset=a", "")
 	f.Add("POST", "v1/datasets/a/files/restore-archive?op=extract&path=/&volume=x", "\x04\x00\x00\x00abcd\x00\x00\x00\x00")
 	f.Add("POST", "v1/datasets/a/dumps/b/keep", "")
+	p := &httpapitest.Pool{}
+	// To make a server takes much longer than a request does.
+	s := New(Options{Pool: p, Files: p, Dumps: httpapitest.Dumps{}, Redo: p, Log: p, Info: func() ServerInfo { return ServerInfo{} }})
 	f.Fuzz(func(t *testing.T, method, path, body string) {
+		*p = httpapitest.Pool{}
 		req, err := http.NewRequest(method, "http://varve/"+path, strings.NewReader(body))
 		if err != nil {
 			return // net/http would not have let it in either
 		}
-		s := New(Options{Pool: &httpapitest.Pool{}, Files: &httpapitest.Pool{}, Dumps: httpapitest.Dumps{}, Redo: &httpapitest.Pool{}, Log: &httpapitest.Pool{}, Info: func() ServerInfo { return ServerInfo{} }})
 		ctx := context.WithValue(context.Background(), callerKey{}, caller{Caller: engine.Caller{Proto: "api"}})
 		w := httptest.NewRecorder()
 		s.http.Handler.ServeHTTP(w, req.WithContext(ctx))

@@ -59,7 +59,8 @@ func (s *Server) operationFiles() {
 		return &huma.StreamResponse{Body: func(hc huma.Context) {
 			r, w := humago.Unwrap(hc)
 			s.stream(r.Context(), w, func(ctx context.Context, out *lineWriter) (any, error) {
-				body := &patientReader{r: r.Body, control: http.NewResponseController(w)}
+				body := newPatient(r.Body, http.NewResponseController(w))
+				defer context.AfterFunc(ctx, body.stop)()
 				report, err := s.replayFrom(ctx, in, body)
 				s.logChange(ctx, "replay-from", *in, err)
 				refused(report, err, func(m RedoMessage) { out.send(m) })
@@ -100,19 +101,4 @@ func (s *Server) replayFrom(ctx context.Context, in *FromInput, body io.Reader) 
 	}
 	o.Source = func(_ context.Context, fn func(*redo.Step) error) error { return redo.Steps(file, fn) }
 	return s.redo.From(ctx, callerFrom(ctx), in.Name, o)
-}
-
-// patientReader reads a request's body, each part of which may take a while.
-type patientReader struct {
-	r       io.Reader
-	control *http.ResponseController
-}
-
-func (p *patientReader) Read(b []byte) (int, error) {
-	p.control.SetReadDeadline(time.Now().Add(lineTimeout))
-	n, err := p.r.Read(b)
-	if err != nil {
-		p.control.SetReadDeadline(time.Time{}) // one that stayed would cancel what comes after the body
-	}
-	return n, err
 }

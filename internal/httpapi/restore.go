@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -71,7 +70,7 @@ func (s *Server) restoreRoute() {
 			r, w := humago.Unwrap(hc)
 			control := http.NewResponseController(w)
 			control.EnableFullDuplex() // lines are sent before the body has come
-			body := &patient{r: r.Body, control: control}
+			body := newPatient(r.Body, control)
 			s.stream(r.Context(), w, func(ctx context.Context, out *lineWriter) (any, error) {
 				defer context.AfterFunc(ctx, body.stop)()
 				return s.restore(ctx, in, body, out)
@@ -81,36 +80,6 @@ func (s *Server) restoreRoute() {
 			io.Copy(io.Discard, r.Body) // so that its sender sees the answer, and not that nobody reads
 		}}, nil
 	})
-}
-
-// patient is a body that may come slowly, from a tape or a pipe.
-type patient struct {
-	r       io.Reader
-	control *http.ResponseController
-
-	mu      sync.Mutex
-	stopped bool
-}
-
-func (p *patient) Read(b []byte) (int, error) {
-	p.mu.Lock()
-	stopped := p.stopped
-	if !stopped {
-		p.control.SetReadDeadline(time.Now().Add(lineTimeout))
-	}
-	p.mu.Unlock()
-	if stopped {
-		return 0, fail.New(fail.Canceled, "given up")
-	}
-	return p.r.Read(b)
-}
-
-// stop ends a Read that waits, and all that come.
-func (p *patient) stop() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.stopped = true
-	p.control.SetReadDeadline(time.Unix(1, 0))
 }
 
 func (s *Server) restore(ctx context.Context, in *RestoreInput, body io.Reader, out *lineWriter) (any, error) {

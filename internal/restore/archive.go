@@ -26,6 +26,7 @@ type Archive struct {
 	force   bool  // volumes that do not begin with a header are searched for one
 	tape    int64 // the number of the next record, as headers count them
 	counts  bool  // headers count records
+	unsure  bool  // whether the first header of this volume was counted: see turn
 	jumped  bool  // headers are missing before the last one
 	ahead   *dump.Header
 	h       dump.Header // of the object that is being read
@@ -113,8 +114,12 @@ func (a *Archive) Close() {
 // Whole reports whether the archive was read up to its end record.
 func (a *Archive) Whole() bool { return a.whole }
 
+func (a *Archive) damage(at int64, format string, args ...any) *Damage {
+	return &Damage{Volume: a.s.name, Offset: at, What: fmt.Sprintf(format, args...), Ino: a.h.Ino}
+}
+
 func (a *Archive) hurt(at int64, format string, args ...any) error {
-	return a.tell(Damage{Volume: a.s.name, Offset: at, What: fmt.Sprintf(format, args...), Ino: a.h.Ino})
+	return a.tell(*a.damage(at, format, args...))
 }
 
 // pass passes n records that were peeked at.
@@ -136,7 +141,7 @@ func (a *Archive) valid(b []byte) *dump.Header {
 	if a.order == nil {
 		return h
 	}
-	if a.counts && h.TapeA < a.tape && !a.second(h) || h.Type == dump.TypeTape {
+	if a.counts && a.missing(h, 0) < 0 && !a.second(h) || h.Type == dump.TypeTape {
 		return nil // of an archive within this one
 	}
 	if (h.Type == dump.TypeInode || h.Type == dump.TypeAddr) && a.Dumped != nil && !a.Dumped.Has(h.Ino) {
@@ -149,6 +154,15 @@ func (a *Archive) valid(b []byte) *dump.Header {
 // headers do not count records.
 func (a *Archive) second(h *dump.Header) bool {
 	return a.tape == a.First.TapeA+1 && h.TapeA == a.First.TapeA
+}
+
+// missing returns how many records are missing before header h, if it comes after n more.
+func (a *Archive) missing(h *dump.Header, n int) int64 {
+	m := h.TapeA - a.tape - int64(n)
+	if m == -1 && a.unsure {
+		return 0
+	}
+	return m
 }
 
 // header returns the next header, behind what is damaged. io.EOF: there is none.
@@ -181,12 +195,11 @@ func (a *Archive) header() (*dump.Header, error) {
 		case err != io.EOF:
 			return nil, err
 		default:
+			var cut *Damage
 			if skipped || len(b) > 0 {
-				if err := a.hurt(at, "%d bytes up to the end of the volume are no header", a.s.offset()+int64(len(b))-at); err != nil {
-					return nil, err
-				}
+				cut = a.damage(at, "%d bytes up to the end of the volume are no header", a.s.offset()+int64(len(b))-at)
 			}
-			if err := a.turn(0); err == errBroken {
+			if err := a.turnCut(0, cut, !skipped); err == errBroken {
 				broken = true
 			} else if err != nil {
 				return nil, err
@@ -203,8 +216,9 @@ func (a *Archive) found(h *dump.Header, at int64, skipped bool) error {
 	}
 	missing := int64(0)
 	if a.counts {
-		missing = h.TapeA - a.tape
+		missing = a.missing(h, 0)
 	}
+	a.unsure = false
 	a.jumped = missing != 0 || skipped && !a.counts
 	a.s.skip(dump.RecordSize)
 	a.tape++
@@ -287,12 +301,7 @@ func (a *Archive) turn(rest int) error {
 	case int(h.Volume) != a.volume+1:
 		return fail.New(fail.Invalid, "%s is volume %d, and %d is wanted", v.Name, h.Volume, a.volume+1).WithHint("give the volumes in order, each with its own -f")
 	}
-	missing := int64(0)
-	if a.counts {
-		missing = h.TapeA - a.tape
-		a.tape = h.TapeA
-	}
-	a.pass(1)
+	missing := a.turned(h)
 	if missing != 0 || !a.counts && rest > 0 && (h.Ino != a.h.Ino || int(h.Count) != rest) {
 		if err := a.hurt(0, "the volume does not go on where the last one ended: %d records are missing", missing); err != nil {
 			return err
@@ -300,6 +309,54 @@ func (a *Archive) turn(rest int) error {
 		return errBroken
 	}
 	return nil
+}
+
+// turnCut is turn where a volume is cut off, if cut says so. Within a record that is
+// harmless where the next volume has it: a medium ends anywhere.
+func (a *Archive) turnCut(rest int, cut *Damage, within bool) error {
+	if cut != nil && !within {
+		if err := a.tell(*cut); err != nil {
+			return err
+		}
+	}
+	err := a.turn(rest)
+	if cut != nil && within && (err == io.EOF || err == errBroken) {
+		if terr := a.tell(*cut); terr != nil {
+			return terr
+		}
+	}
+	return err
+}
+
+// maxRepeated bounds the records that a volume has once more: those of a block.
+const maxRepeated = 1024
+
+// turned passes the first header of another volume, and returns how many records are
+// missing before it.
+//
+// A volume that dump ended itself is followed by one whose header is counted like every
+// record. Where instead the medium ended it, the header has the number of the record
+// behind it; and what was written of the last block, which came to nothing, is repeated.
+func (a *Archive) turned(h *dump.Header) (missing int64) {
+	if !a.counts {
+		a.pass(1)
+		return 0
+	}
+	again := a.tape - h.TapeA
+	if again > 0 && again <= maxRepeated {
+		a.s.skip(dump.RecordSize)
+		for ; again > 0; again-- {
+			if b, _ := a.s.peek(dump.RecordSize); len(b) < dump.RecordSize {
+				break
+			}
+			a.s.skip(dump.RecordSize)
+		}
+		return again
+	}
+	a.unsure = again == 0
+	a.tape = h.TapeA
+	a.pass(1)
+	return -again
 }
 
 // turnDamaged goes on in a volume whose first header is damaged, as if it were one of

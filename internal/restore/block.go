@@ -165,7 +165,7 @@ func (b *blocks) followed(length int) bool {
 
 func (b *blocks) ended() error {
 	if b.err != nil && b.err != io.EOF {
-		return fail.Wrap(fail.IO, b.err, "read the archive")
+		return readingError(b.err)
 	}
 	return io.EOF
 }

@@ -19,6 +19,8 @@ type change struct {
 	files     map[uint32]bool // inodes in the stage: whether they have a name in the new tree
 	left      uint64          // names of what is in no archive
 	oldPlaces []uint32        // old.byPlace, once it is needed
+	lastDir   int             // of which there is an index: in the new tree
+	lastIndex *nameIndex
 }
 
 // stageDir is the stage in change.where.
@@ -33,6 +35,7 @@ func (r *restorer) change() error {
 		c.staged = make([]bool, len(c.old.dirs))
 		c.where = newDirCache(r.Root, c.place)
 		defer c.where.close()
+		defer func() { c.lastIndex.close() }()
 		return c.run()
 	})
 }
@@ -126,16 +129,6 @@ func (c *change) stageDirs() error {
 	return nil
 }
 
-// namesOf returns what is in a directory.
-func namesOf(n *names, dir int) (map[string]uint32, error) {
-	m := make(map[string]uint32)
-	err := n.each(dir, func(_ uint32, e entry) error {
-		m[e.name] = e.ino
-		return nil
-	})
-	return m, err
-}
-
 // takeNames takes away the names of files that are no more.
 func (c *change) takeNames() error {
 	for _, o := range c.old.down {
@@ -144,32 +137,45 @@ func (c *change) takeNames() error {
 		if kept && !c.dumped(c.old.dirs[i].ino) {
 			continue // what is in it did not change
 		}
-		var now map[string]uint32
-		if kept {
-			var err error
-			if now, err = namesOf(c.names, n); err != nil {
-				return err
-			}
-		}
-		err := c.old.each(i, func(at uint32, e entry) error {
-			if d, ok := c.old.dir(e.ino); ok && c.old.dirs[d].at == at && c.old.placed(d) {
-				return nil // a directory
-			}
-			if ino, ok := now[e.name]; ok && ino == e.ino && !c.isDir(e.ino) {
-				return nil
-			}
-			return c.settle(e.ino, c.old.path(i, e.name), c.takeName(i, e))
-		})
-		if err != nil {
+		if err := c.takeNamesOf(i, n, kept); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// takeNamesOf takes names of a directory, which is n now if it is kept.
+func (c *change) takeNamesOf(i, n int, kept bool) error {
+	has := func(e entry) (bool, error) { return false, nil }
+	if kept {
+		now, err := c.names.indexDir(n)
+		if err != nil {
+			return err
+		}
+		defer now.close()
+		has = func(e entry) (bool, error) {
+			at, ino, err := now.find(e.name)
+			return at != nowhere && ino == e.ino && !c.isDir(e.ino), err
+		}
+	}
+	return c.old.each(i, func(at uint32, e entry) error {
+		if d, ok := c.old.dir(e.ino); ok && c.old.dirs[d].at == at && c.old.placed(d) {
+			return nil // a directory
+		}
+		if there, err := has(e); there || err != nil {
+			return err
+		}
+		return c.settle(e.ino, c.old.path(i, e.name), c.takeName(i, e))
+	})
+}
+
 func (c *change) takeName(dir int, e entry) error {
+	stays, err := c.stays(e.ino)
+	if err != nil {
+		return err
+	}
 	return c.where.with(dir, func(d Dir) error {
-		if _, there := c.files[e.ino]; !there && c.stays(e.ino) {
+		if _, there := c.files[e.ino]; !there && stays {
 			err := d.Rename(e.name, c.stage, stagedFile(e.ino))
 			if err == nil {
 				c.files[e.ino] = false
@@ -245,27 +251,35 @@ func (c *change) giveNames() error {
 		if !c.dumped(c.names.dirs[n].ino) {
 			continue
 		}
-		var before map[string]uint32
-		if i, ok := c.keptOld(n); ok {
-			var err error
-			if before, err = namesOf(c.old, i); err != nil {
-				return err
-			}
-		}
-		err := c.names.each(n, func(_ uint32, e entry) error {
-			if c.dumped(e.ino) || c.isDir(e.ino) {
-				return nil
-			}
-			if ino, ok := before[e.name]; ok && ino == e.ino {
-				return nil
-			}
-			return c.settle(e.ino, c.names.path(n, e.name), c.giveName(n, e))
-		})
-		if err != nil {
+		if err := c.giveNamesIn(n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (c *change) giveNamesIn(n int) error {
+	had := func(e entry) (bool, error) { return false, nil }
+	if i, ok := c.keptOld(n); ok {
+		before, err := c.old.indexDir(i)
+		if err != nil {
+			return err
+		}
+		defer before.close()
+		had = func(e entry) (bool, error) {
+			at, ino, err := before.find(e.name)
+			return at != nowhere && ino == e.ino, err
+		}
+	}
+	return c.names.each(n, func(_ uint32, e entry) error {
+		if c.dumped(e.ino) || c.isDir(e.ino) {
+			return nil
+		}
+		if there, err := had(e); there || err != nil {
+			return err
+		}
+		return c.settle(e.ino, c.names.path(n, e.name), c.giveName(n, e))
+	})
 }
 
 func (c *change) giveName(dir int, e entry) error {
@@ -287,29 +301,39 @@ func (c *change) giveName(dir int, e entry) error {
 
 // unmovedName returns a name of an inode that both trees have.
 func (c *change) unmovedName(ino uint32) (link, bool, error) {
-	for _, ref := range c.old.links(ino) {
-		if l, ok, err := c.unmoved(ref); ok || err != nil {
+	places, err := c.old.links(ino)
+	for _, at := range places {
+		if l, ok, err := c.unmoved(at); ok || err != nil {
 			return l, ok, err
 		}
 	}
-	return link{}, false, nil
+	return link{}, false, err
 }
 
 // unmoved returns a name of the old tree as one of the new, if it is there too.
-func (c *change) unmoved(ref nameRef) (link, bool, error) {
+func (c *change) unmoved(at uint32) (link, bool, error) {
 	if c.oldPlaces == nil {
 		c.oldPlaces = c.old.byPlace()
 	}
-	i := c.old.holder(ref.at, c.oldPlaces)
+	i := c.old.holder(at, c.oldPlaces)
 	n, ok := c.kept(i)
 	if !ok || !c.old.placed(i) {
 		return link{}, false, nil
 	}
-	e, _, err := c.old.entry(ref.at)
+	e, _, err := c.old.entry(at)
 	if err != nil {
 		return link{}, false, err
 	}
-	at, ino, err := c.find(n, e.name)
+	if c.lastIndex == nil || c.lastDir != n {
+		c.lastIndex.close()
+		if c.lastDir, c.lastIndex = n, nil; err == nil {
+			c.lastIndex, err = c.names.indexDir(n)
+		}
+		if err != nil {
+			return link{}, false, err
+		}
+	}
+	at, ino, err := c.lastIndex.find(e.name)
 	return link{n, e.name}, at != nowhere && ino == e.ino, err
 }
 

@@ -35,7 +35,7 @@ func (r *restorer) differ(ino uint32, path, format string, args ...any) error {
 }
 
 func (r *restorer) compareDir(d int) error {
-	rec, path := r.names.dirs[d], r.names.path(d, "")
+	rec := r.names.dirs[d]
 	a, err := r.dress.get(rec.dress)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (r *restorer) compareDir(d int) error {
 	if err != nil {
 		found = append(found, absent(err))
 	}
-	return r.found(rec.ino, path, found)
+	return r.found(rec.ino, d, "", found)
 }
 
 // absent says why something cannot be compared.
@@ -71,13 +71,15 @@ func absent(err error) string {
 	return err.Error()
 }
 
-func (r *restorer) found(ino uint32, path string, found []string) error {
+// found tells what was found of an object: in a directory under a name or, with "", of
+// the directory itself.
+func (r *restorer) found(ino uint32, dir int, name string, found []string) error {
 	for _, what := range found {
-		if err := r.differ(ino, path, "%s", what); err != nil {
+		if err := r.differ(ino, r.names.path(dir, name), "%s", what); err != nil {
 			return err
 		}
 	}
-	return r.told(ino, path)
+	return r.told(ino, dir, name)
 }
 
 // compareAttr compares what stat(2) tells.
@@ -202,7 +204,7 @@ func (r *restorer) compareOne(o *Object, at []link) error {
 			return err
 		}
 	}
-	return r.found(o.Ino, r.names.path(at[0].dir, at[0].name), found)
+	return r.found(o.Ino, at[0].dir, at[0].name, found)
 }
 
 func (r *restorer) compareObject(o *Object, d Dir, at []link) (s Stat, found []string, err error) {

@@ -35,13 +35,12 @@ func (a *Archive) part(n, rest int) (k int, trusted bool, err error) {
 		case err == errGap:
 			return 0, false, errBroken
 		}
+		var cut *Damage
 		if len(b) > 0 {
 			a.s.skip(len(b))
-			if err := a.hurt(a.s.offset(), "the volume ends within a record"); err != nil {
-				return 0, false, err
-			}
+			cut = a.damage(a.s.offset(), "the volume ends within a record")
 		}
-		if err := a.turn(rest); err != nil {
+		if err := a.turnCut(rest, cut, true); err != nil {
 			return 0, false, err
 		}
 	}
@@ -53,7 +52,7 @@ func (a *Archive) part(n, rest int) (k int, trusted bool, err error) {
 func (a *Archive) follows(b []byte, n int) bool {
 	at := n * dump.RecordSize
 	if h := a.valid(b[at:]); h != nil {
-		return !a.counts || h.TapeA == a.tape+int64(n)
+		return !a.counts || a.missing(h, n) == 0
 	}
 	if a.s.damaged(at, at+dump.RecordSize) {
 		return true // nothing is missing: what is damaged is known
@@ -63,7 +62,7 @@ func (a *Archive) follows(b []byte, n int) bool {
 	if at < n*dump.RecordSize || at%dump.RecordSize != 0 || !a.counts {
 		return false
 	}
-	return a.valid(b[at:]).TapeA-a.tape == int64(at/dump.RecordSize)
+	return a.missing(a.valid(b[at:]), at/dump.RecordSize) == 0
 }
 
 // resume goes back to where records that cannot be trusted begin, or to the first header
@@ -112,7 +111,8 @@ type walk struct {
 	h       *dump.Header
 	size    uint64 // bytes of data
 	ext     uint64 // bytes of extended attributes behind them
-	block   uint64 // where the next address is: blocks
+	block   uint64 // where the next record belongs: blocks
+	runs    []dump.Run
 	fn      func(off uint64, p []byte) error
 	extFn   func(p []byte)
 	lost    []Range
@@ -168,7 +168,7 @@ func (w *walk) next() error {
 func (a *Archive) passOver(h *dump.Header) error {
 	n := int(h.Count)
 	if h.Type != dump.TypeBits && h.Type != dump.TypeClri {
-		n = ones(h.Addr[:n])
+		n, _ = h.Records()
 	}
 	err := a.records(n, func([]byte) error { return nil })
 	if err == nil {
@@ -177,57 +177,78 @@ func (a *Archive) passOver(h *dump.Header) error {
 	return err
 }
 
-// ones counts the addresses of data.
-func ones(addr []byte) (n int) {
-	for _, x := range addr {
-		if x != 0 {
-			n++
-		}
-	}
-	return n
-}
-
-// span reads the data that w.h announces.
+// span reads the data that w.h announces. Where that is more than can be looked at in
+// one go, pieces are handed on before it is known that none is missing, and made a hole
+// again if one was.
 func (w *walk) span() error {
-	addr := w.h.Addr[:w.h.Count]
-	n := ones(addr)
+	n, all := w.h.Records()
+	runs := w.h.Runs(w.runs[:0])
+	w.runs = runs
+	begin := w.block
+	end := begin + uint64(all)
 	for n > 0 {
-		k, trusted, err := w.a.part(n, n)
+		k, trusted, err := w.a.part(min(n, spanRecords), n)
 		if err != nil {
-			w.lose(w.block, w.block+uint64(len(addr)))
-			w.block += uint64(len(addr))
+			w.lose(w.block, end)
+			w.block = end
 			return err
 		}
-		if !trusted {
-			w.lose(w.block, w.block+uint64(len(addr)))
-			w.block += uint64(len(addr))
-			w.a.resume(k)
-			return nil
-		}
 		b, _ := w.a.s.peek(k * dump.RecordSize)
-		if addr, err = w.deliver(b, addr); err != nil {
+		if !trusted || k < n && w.a.headerIn(b) {
+			return w.doubt(begin, end, k)
+		}
+		if runs, err = w.deliver(b, runs); err != nil {
 			return err
 		}
 		w.a.pass(k)
 		n -= k
 	}
-	w.block += uint64(len(addr)) // holes
+	w.block = end // holes
 	return nil
 }
 
-// deliver hands on the records in b, which are those of the first addresses, and
-// returns the addresses that are left.
-func (w *walk) deliver(b, addr []byte) ([]byte, error) {
-	for at := 0; at < len(b); {
-		for addr[0] == 0 {
-			addr = addr[1:]
-			w.block++
+// headerIn reports whether one of the records is the next header.
+func (a *Archive) headerIn(b []byte) bool {
+	for ; len(b) > 0; b = b[dump.RecordSize:] {
+		if a.valid(b[:dump.RecordSize]) != nil {
+			return true
 		}
-		bad := w.a.s.damaged(at, at+dump.RecordSize)
-		n := 0
-		for n < len(addr) && addr[n] != 0 && at+(n+1)*dump.RecordSize <= len(b) &&
-			w.a.s.damaged(at+n*dump.RecordSize, at+(n+1)*dump.RecordSize) == bad {
-			n++
+	}
+	return false
+}
+
+// doubt gives up the data of a header, of which some of the next k records are
+// something else: where the missing ones were is not known.
+func (w *walk) doubt(begin, end uint64, k int) error {
+	zeros := make([]byte, 64<<10)
+	for off, to := begin*dump.RecordSize, min(w.block*dump.RecordSize, w.size); off < to; {
+		n := min(uint64(len(zeros)), to-off)
+		if err := w.fn(off, zeros[:n]); err != nil {
+			return err
+		}
+		off += n
+	}
+	w.lose(begin, end)
+	w.block = end
+	w.a.resume(k)
+	return nil
+}
+
+// deliver hands on the records in b, which are those of the first runs, and returns
+// the runs that are left.
+func (w *walk) deliver(b []byte, runs []dump.Run) ([]dump.Run, error) {
+	for at := 0; at < len(b); {
+		for !runs[0].Data {
+			w.block += uint64(runs[0].N)
+			runs = runs[1:]
+		}
+		most := min(runs[0].N, (len(b)-at)/dump.RecordSize)
+		bad, n := w.a.s.damaged(at, at+most*dump.RecordSize), most
+		if bad {
+			bad, n = w.a.s.damaged(at, at+dump.RecordSize), 1
+			for n < most && w.a.s.damaged(at+n*dump.RecordSize, at+(n+1)*dump.RecordSize) == bad {
+				n++
+			}
 		}
 		if bad {
 			w.lose(w.block, w.block+uint64(n))
@@ -237,9 +258,12 @@ func (w *walk) deliver(b, addr []byte) ([]byte, error) {
 		} else if err := w.give(b[at : at+n*dump.RecordSize]); err != nil {
 			return nil, err
 		}
-		at, addr, w.block = at+n*dump.RecordSize, addr[n:], w.block+uint64(n)
+		at, w.block = at+n*dump.RecordSize, w.block+uint64(n)
+		if runs[0].N -= n; runs[0].N == 0 {
+			runs = runs[1:]
+		}
 	}
-	return addr, nil
+	return runs, nil
 }
 
 // give hands on data that belongs at w.block.
@@ -248,8 +272,14 @@ func (w *walk) give(p []byte) error {
 	if w.block < dataBlocks {
 		n := min(uint64(len(p)), (dataBlocks-w.block)*dump.RecordSize)
 		off := w.block * dump.RecordSize
-		if err := w.fn(off, p[:min(n, w.size-off)]); err != nil {
-			return err
+		end := min(n, w.size-off)
+		if w.h.Exact && w.h.Special&dump.TailHole != 0 && off+end == w.size {
+			end = n - dump.RecordSize
+		}
+		if end > 0 {
+			if err := w.fn(off, p[:end]); err != nil {
+				return err
+			}
 		}
 		p = p[n:]
 	}

@@ -160,10 +160,11 @@ func (r *restorer) file(o *Object, do func(o *Object, at []link) error) error {
 		return err
 	case len(at) > 0:
 		return do(o, at)
-	case !r.wanted.some || len(r.names.links(o.Ino)) == 0:
-		return r.lose(o.Ino, nil, nil, "inode %d, which no name leads to", o.Ino)
 	}
-	return nil
+	if all, err := r.names.links(o.Ino); err != nil || r.wanted.some && len(all) > 0 {
+		return err
+	}
+	return r.lose(o.Ino, nil, nil, "inode %d, which no name leads to", o.Ino)
 }
 
 // restore makes an object under all its names.
@@ -194,7 +195,7 @@ func (r *restorer) restore(o *Object, at []link) error {
 			}
 		}
 	}
-	return r.told(o.Ino, r.names.path(at[0].dir, at[0].name))
+	return r.told(o.Ino, at[0].dir, at[0].name)
 }
 
 // make makes an object under its first name, and returns what is lost of it.
@@ -210,7 +211,7 @@ func (r *restorer) make(o *Object, at []link) ([]string, error) {
 		case o.Type == dump.ModeFile:
 			lost, err = r.makeFile(o, d, at)
 		default:
-			lost, err = r.makeOther(o, d, at[0].name)
+			lost, err = r.makeOther(o, d, at[0])
 		}
 		return err
 	})
@@ -266,12 +267,17 @@ func (r *restorer) makeFile(o *Object, d Dir, at []link) (lost []string, err err
 		err = cerr
 	}
 	if err != nil {
-		if name != at[0].name || !fatal(err) {
-			d.Remove(name)
-		}
+		r.discard(o.Ino, d, at[0].dir, name)
 		return nil, err
 	}
 	return lost, settle(d, name, at[0].name)
+}
+
+// discard removes what was made in part, whatever went wrong, or tells that it stays.
+func (r *restorer) discard(ino uint32, d Dir, dir int, name string) {
+	if err := d.Remove(name); err != nil && !fail.Is(err, fail.NotFound) {
+		r.lose(ino, []string{show(r.names.path(dir, name))}, nil, "it is there in part, and cannot be removed: %v", err)
+	}
 }
 
 // fill gives a new file its data and everything else.
@@ -332,7 +338,7 @@ func (r *restorer) target(o *Object) (string, error) {
 }
 
 // makeOther makes what has no data: symbolic links, devices, FIFOs, sockets.
-func (r *restorer) makeOther(o *Object, d Dir, name string) ([]string, error) {
+func (r *restorer) makeOther(o *Object, d Dir, at link) ([]string, error) {
 	var target string
 	var err error
 	switch o.Type {
@@ -354,7 +360,7 @@ func (r *restorer) makeOther(o *Object, d Dir, name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := free(d, name)
+	fresh, err := free(d, at.name)
 	if err != nil {
 		return nil, err
 	}
@@ -372,9 +378,10 @@ func (r *restorer) makeOther(o *Object, d Dir, name string) ([]string, error) {
 	}
 	more, err := d.Dress(fresh, o.attr(xattrs))
 	if err != nil {
+		r.discard(o.Ino, d, at.dir, fresh)
 		return nil, err
 	}
-	return append(lost, more...), settle(d, fresh, name)
+	return append(lost, more...), settle(d, fresh, at.name)
 }
 
 // metaOnly sets the attributes of a file whose data did not change.

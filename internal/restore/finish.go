@@ -19,7 +19,11 @@ func (r *restorer) missing() error {
 		if err != nil {
 			return err
 		}
-		switch all := r.names.links(ino); {
+		all, err := r.names.links(ino)
+		if err != nil {
+			return err
+		}
+		switch {
 		case len(at) > 0:
 			err = r.lose(ino, r.paths(at), nil, "the whole inode: it is missing in the archive")
 		case len(all) == 0:
@@ -54,7 +58,6 @@ func (r *restorer) dressDirs(order []uint32, wanted func(d int) bool) error {
 }
 
 func (r *restorer) dressDir(d int) error {
-	path := r.names.path(d, "")
 	if r.Root != nil {
 		a, err := r.dress.get(r.names.dirs[d].dress)
 		if err != nil {
@@ -72,19 +75,19 @@ func (r *restorer) dressDir(d int) error {
 			lost = append(lost, err.Error())
 		}
 		for _, what := range lost {
-			if err := r.lose(r.names.dirs[d].ino, []string{show(path)}, nil, "of the directory: %s", what); err != nil {
+			if err := r.lose(r.names.dirs[d].ino, []string{show(r.names.path(d, ""))}, nil, "of the directory: %s", what); err != nil {
 				return err
 			}
 		}
 	}
-	return r.told(r.names.dirs[d].ino, path)
+	return r.told(r.names.dirs[d].ino, d, "")
 }
 
 // list tells the names that are in the archive, parents first.
 func (r *restorer) list() error {
 	root := r.rootDir()
 	if r.wanted.dirs == nil || r.wanted.self[root] {
-		if err := r.told(dump.RootIno, "."); err != nil {
+		if err := r.toldPath(dump.RootIno, "."); err != nil {
 			return err
 		}
 	}
@@ -94,7 +97,7 @@ func (r *restorer) list() error {
 func (r *restorer) listDir(dir int, prefix string, depth int) error {
 	return r.names.each(dir, func(at uint32, e entry) error {
 		if r.dumped(e.ino) && r.wanted.has(dir, at) {
-			if err := r.told(e.ino, prefix+e.name); err != nil {
+			if err := r.toldPath(e.ino, prefix+e.name); err != nil {
 				return err
 			}
 		}

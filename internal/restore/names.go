@@ -14,19 +14,24 @@ import (
 
 /*
 names are the directories of a tree: what names they hold, and where each inode is
-named. Per name 8 bytes of memory and per directory 28; the names themselves are in
-a spool, which leaves memory beyond 64 MiB:
+named. Per directory 24 bytes of memory; the names themselves are in a spool, and
+where an inode is named in sorted numbers, both of which leave memory beyond a bound:
 
-	inode u32 | type u8 | length u8 | name | up to 4
+	inode u32 (0: left out) | type u8 | length u8 | name | up to 4
 
 Directories lie one after another in it, in the order in which they came.
 */
 type names struct {
-	blob *spool
-	dirs []dirRec  // by inode, once indexed
-	refs []nameRef // by inode, once indexed
-	down []uint32  // the directories that have a place, parents before children, once connected
+	memory int // bound of each part: bytes
+	blob   *spool
+	dirs   []dirRec // by inode, once indexed
+	refs   *sorted  // inode<<32 | place of each name, once indexed
+	down   []uint32 // the directories that have a place, parents before children, once connected
+	places []uint32 // of links, reused
+
+	// of the last directory: hashes of its names, unless it has very many
 	kept map[uint64]struct{}
+	many bool
 	seed maphash.Seed
 
 	// one piece of the spool, for reading
@@ -34,6 +39,13 @@ type names struct {
 	bufAt  int64
 	bufLen int
 }
+
+// keptNames is how many names of a directory are compared as they come. Where there are
+// more, they are compared when the directory is whole.
+const keptNames = 1 << 16
+
+// namesMemory bounds each of the parts of names that grow with the names: bytes.
+const namesMemory = 8 << 20
 
 // dirRec is a directory. Places in the spool are in units of 4 bytes.
 type dirRec struct {
@@ -44,9 +56,6 @@ type dirRec struct {
 	dress    uint32 // 1 + where its attributes are in their spool, or 0
 }
 
-// nameRef is a name of an inode.
-type nameRef struct{ ino, at uint32 }
-
 const (
 	nowhere  = ^uint32(0)
 	nameUnit = 4
@@ -55,29 +64,41 @@ const (
 // maxDepth is how many levels of directories are followed.
 const maxDepth = 4096
 
-func newNames() *names {
-	return &names{blob: new(spool), kept: make(map[uint64]struct{}), seed: maphash.MakeSeed(), buf: make([]byte, 16<<10), bufAt: -1}
+func namesWithin(memory int) *names {
+	return &names{
+		memory: memory, blob: &spool{limit: memory}, kept: make(map[uint64]struct{}), seed: maphash.MakeSeed(),
+		buf: make([]byte, 16<<10), bufAt: -1,
+	}
 }
 
-func (n *names) close() { n.blob.close() }
+func (n *names) close() {
+	n.blob.close()
+	n.refs.close()
+}
 
-// beginDir begins a directory; add adds to the last one.
+func (n *names) sorter() *sorter { return &sorter{limit: max(n.memory/16, 2)} }
+
+// beginDir begins a directory; add adds to the last one, and endDir ends it.
 func (n *names) beginDir(ino uint32) {
 	at := uint32(n.blob.size() / nameUnit)
 	n.dirs = append(n.dirs, dirRec{ino: ino, from: at, to: at, up: nowhere})
-	if len(n.kept) > 1<<16 {
-		n.kept = make(map[uint64]struct{})
+	if n.many || len(n.kept) > keptNames/16 {
+		n.kept = make(map[uint64]struct{}) // to clear a large one takes as long as it is large
 	}
 	clear(n.kept)
+	n.many = false
 }
 
 // add adds a name to the last directory. false: it has that name already.
 func (n *names) add(e entry) (bool, error) {
-	h := maphash.String(n.seed, e.name)
-	if _, twice := n.kept[h]; twice {
-		return false, nil
+	if !n.many {
+		h := maphash.String(n.seed, e.name)
+		if _, twice := n.kept[h]; twice {
+			return false, nil
+		}
+		n.kept[h] = struct{}{}
+		n.many = len(n.kept) >= min(keptNames, max(n.memory/64, 2))
 	}
-	n.kept[h] = struct{}{}
 	var b [6 + 255 + nameUnit]byte
 	binary.LittleEndian.PutUint32(b[:], e.ino)
 	b[4], b[5] = e.kind, uint8(len(e.name))
@@ -89,18 +110,74 @@ func (n *names) add(e entry) (bool, error) {
 	if err := n.blob.append(b[:size]); err != nil {
 		return false, err
 	}
-	n.refs = append(n.refs, nameRef{e.ino, uint32(at)})
 	n.dirs[len(n.dirs)-1].to = uint32(n.blob.size() / nameUnit)
 	return true, nil
 }
 
+// endDir ends the last directory. Names that it has twice are left out but for the
+// first, and told.
+func (n *names) endDir(twice func(name string)) error {
+	if !n.many {
+		return nil
+	}
+	x, err := n.indexDir(len(n.dirs) - 1)
+	if err != nil {
+		return err
+	}
+	defer x.close()
+	var again []uint32
+	var seen map[string]struct{} // names of one hash, of which there are more
+	var last, lastAt uint32
+	first := true
+	each := func(hash, at uint32) error {
+		if first || hash != last {
+			first, last, lastAt, seen = false, hash, at, nil
+			return nil
+		}
+		if seen == nil {
+			e, _, err := n.entry(lastAt)
+			if err != nil {
+				return err
+			}
+			seen = map[string]struct{}{e.name: {}}
+		}
+		e, _, err := n.entry(at)
+		if err != nil {
+			return err
+		}
+		if _, there := seen[e.name]; there {
+			again = append(again, at)
+			twice(e.name)
+		}
+		seen[e.name] = struct{}{}
+		return nil
+	}
+	if err := x.each(each); err != nil {
+		return err
+	}
+	for _, at := range again {
+		if err := n.blob.overwrite(make([]byte, 4), int64(at)*nameUnit); err != nil {
+			return err
+		}
+	}
+	n.bufAt = -1
+	return nil
+}
+
 // index makes everything findable. After it nothing is added.
-func (n *names) index() {
+func (n *names) index() error {
 	n.kept = nil
+	s := n.sorter()
+	for i := range n.dirs {
+		err := n.each(i, func(at uint32, e entry) error { return s.add(uint64(e.ino)<<32 | uint64(at)) })
+		if err != nil {
+			return err
+		}
+	}
 	slices.SortFunc(n.dirs, func(a, b dirRec) int { return cmp.Compare(a.ino, b.ino) })
-	slices.SortFunc(n.refs, func(a, b nameRef) int {
-		return cmp.Or(cmp.Compare(a.ino, b.ino), cmp.Compare(a.at, b.at))
-	})
+	var err error
+	n.refs, err = s.sorted()
+	return err
 }
 
 // dir returns the index of a directory.
@@ -108,23 +185,33 @@ func (n *names) dir(ino uint32) (int, bool) {
 	return slices.BinarySearchFunc(n.dirs, ino, func(d dirRec, ino uint32) int { return cmp.Compare(d.ino, ino) })
 }
 
-// links returns the names of an inode.
-func (n *names) links(ino uint32) []nameRef {
-	from, _ := slices.BinarySearchFunc(n.refs, ino, func(r nameRef, ino uint32) int { return cmp.Compare(r.ino, ino) })
-	to := from
-	for to < len(n.refs) && n.refs[to].ino == ino {
-		to++
-	}
-	return n.refs[from:to]
+// links returns the places of the names of an inode: valid until the next call.
+func (n *names) links(ino uint32) ([]uint32, error) {
+	n.places = n.places[:0]
+	err := n.refs.from(uint64(ino)<<32, func(v uint64) bool {
+		if uint32(v>>32) != ino {
+			return false
+		}
+		n.places = append(n.places, uint32(v))
+		return true
+	})
+	return n.places, err
 }
 
 // entry reads the name at a place, and returns where the next one is.
 func (n *names) entry(at uint32) (e entry, next uint32, err error) {
-	const most = 6 + 255 + nameUnit
+	return n.entryAhead(at, mostEntry)
+}
+
+// mostEntry is the room of the longest name: bytes.
+const mostEntry = 6 + 255 + nameUnit
+
+// entryAhead is entry; it reads so many bytes ahead, if it has to read.
+func (n *names) entryAhead(at uint32, ahead int) (e entry, next uint32, err error) {
 	off := int64(at) * nameUnit
 	i := off - n.bufAt
-	if n.bufAt < 0 || i < 0 || i+most > int64(n.bufLen) {
-		if n.bufLen, err = n.blob.read(n.buf, off); err != nil {
+	if n.bufAt < 0 || i < 0 || i+mostEntry > int64(n.bufLen) {
+		if n.bufLen, err = n.blob.read(n.buf[:ahead], off); err != nil {
 			n.bufAt = -1
 			return e, 0, err
 		}
@@ -142,8 +229,9 @@ func (n *names) entry(at uint32) (e entry, next uint32, err error) {
 // each visits the names of a directory.
 func (n *names) each(dir int, fn func(at uint32, e entry) error) error {
 	for at := n.dirs[dir].from; at < n.dirs[dir].to; {
-		e, next, err := n.entry(at)
-		if err == nil {
+		left := int64(n.dirs[dir].to-at)*nameUnit + mostEntry
+		e, next, err := n.entryAhead(at, int(min(left, int64(len(n.buf)))))
+		if err == nil && e.ino != 0 {
 			err = fn(at, e)
 		}
 		if err != nil {

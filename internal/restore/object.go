@@ -174,7 +174,7 @@ func (a *Archive) linuxXattrs(h *dump.Header) ([]dump.Xattr, []string, error) {
 	var b []byte
 	tooBig := h.Size > maxXattrs
 	lost, _, err := a.data(h, func(off uint64, p []byte) error {
-		if !tooBig {
+		if !tooBig && int(off) >= len(b) { // else it is lost after all
 			b = append(b, make([]byte, int(off)-len(b))...) // a hole
 			b = append(b, p...)
 		}

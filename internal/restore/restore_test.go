@@ -61,11 +61,14 @@ func (s *told) say(m Message) error {
 	return nil
 }
 
+// testMemory is the memory for names, unless 0: see TestSpilled.
+var testMemory int
+
 // do runs an operation on a directory; with goOn behind damage.
 func do(t testing.TB, op Op, dir string, goOn bool, v Volumes, paths ...string) (*told, error) {
 	t.Helper()
 	s := &told{lostPaths: make(map[string]bool)}
-	o := Options{Op: op, GoOn: goOn, Names: true, Say: s.say, Paths: paths}
+	o := Options{Op: op, GoOn: goOn, Names: true, Say: s.say, Paths: paths, memory: testMemory}
 	if dir != "" {
 		root, err := OpenDir(dir, true)
 		if err != nil {
@@ -242,3 +245,7 @@ func TestExtractPaths(t *testing.T) {
 		t.Errorf("names %q", s.names)
 	}
 }
+
+func newNames() *names { return namesWithin(namesMemory) }
+
+func readTable(r io.Reader) (*table, error) { return loadTable(r, namesMemory) }

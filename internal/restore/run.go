@@ -28,6 +28,8 @@ type Options struct {
 	Shallow bool     // not what is below it
 	GoOn    bool     // behind damage
 	Names   bool     // tell the name of each object
+	memory  int      // bound of what grows with the names: bytes; 0: namesMemory
+
 	// Say is told everything, from the calling goroutine. An error that it returns ends
 	// the work.
 	Say func(Message) error
@@ -53,7 +55,10 @@ type restorer struct {
 // archive does not follow the one before it, Exists if a chain was restored here
 // already.
 func Run(ctx context.Context, v Volumes, o Options) (Result, error) {
-	r := &restorer{Options: o, ctx: ctx, names: newNames()}
+	if o.memory == 0 {
+		o.memory = namesMemory
+	}
+	r := &restorer{Options: o, ctx: ctx, names: namesWithin(o.memory), dress: dresses{spool{limit: o.memory}}}
 	defer r.close()
 	a, err := Open(v, o.GoOn, r.damage)
 	if err != nil {
@@ -134,8 +139,17 @@ func (r *restorer) note(format string, args ...any) error {
 	return r.Say(Message{Note: fmt.Sprintf(format, args...)})
 }
 
-// told tells that an object was dealt with.
-func (r *restorer) told(ino uint32, path string) error {
+// told tells that an object was dealt with, in a directory under a name or, with "", the
+// directory itself.
+func (r *restorer) told(ino uint32, dir int, name string) error {
+	path := ""
+	if r.Names { // which takes time to find out
+		path = r.names.path(dir, name)
+	}
+	return r.toldPath(ino, path)
+}
+
+func (r *restorer) toldPath(ino uint32, path string) error {
 	r.out.Files++
 	if r.out.Left > 0 {
 		r.out.Left--
@@ -208,6 +222,12 @@ func (r *restorer) readDir(o *Object) error {
 	if err != nil {
 		return err
 	}
+	if err := r.names.endDir(func(name string) { bad("the name " + quote(name) + " twice") }); err != nil {
+		return err
+	}
+	if said != nil {
+		return said
+	}
 	if len(lost) > 0 {
 		if err := r.lose(o.Ino, nil, lost, "names in directory %d", o.Ino); err != nil {
 			return err
@@ -233,7 +253,9 @@ func (r *restorer) plan() error {
 			return err
 		}
 	}
-	r.names.index()
+	if err := r.names.index(); err != nil {
+		return err
+	}
 	var said error
 	err := r.names.connect(func(ino uint32, what string) {
 		if err := r.lose(ino, nil, nil, "%s", what); err != nil {
@@ -269,13 +291,17 @@ type link struct {
 
 // links returns the names of an inode that are wanted.
 func (r *restorer) links(ino uint32) ([]link, error) {
+	places, err := r.names.links(ino)
+	if err != nil {
+		return nil, err
+	}
 	var list []link
-	for _, ref := range r.names.links(ino) {
-		dir := r.names.holder(ref.at, r.places)
-		if !r.names.placed(dir) || !r.wanted.has(dir, ref.at) {
+	for _, at := range places {
+		dir := r.names.holder(at, r.places)
+		if !r.names.placed(dir) || !r.wanted.has(dir, at) {
 			continue
 		}
-		e, _, err := r.names.entry(ref.at)
+		e, _, err := r.names.entry(at)
 		if err != nil {
 			return nil, err
 		}

@@ -2,48 +2,42 @@ package restore
 
 import (
 	"os"
-
-	"varve/internal/fail"
 )
 
-// spoolMemory is how much of a spool is kept in memory: bytes. What is beyond goes to a
-// temporary file without a name.
-const spoolMemory = 64 << 20
-
-// spool is bytes that are appended and read again. Not for concurrent use.
+// spool is bytes that are appended and read again. Those beyond limit are in a
+// temporary file without a name. Not for concurrent use.
 type spool struct {
-	mem  []byte // all of it, or what is not yet in f
-	f    *os.File
-	done int64 // bytes in f
+	limit int
+	mem   []byte // all of it, or what is not yet in f
+	f     *os.File
+	done  int64 // bytes in f
 }
+
+// spillSize is how much is written to the file at a time: bytes.
+const spillSize = 1 << 20
 
 func (s *spool) size() int64 { return s.done + int64(len(s.mem)) }
 
 func (s *spool) append(p []byte) error {
 	s.mem = append(s.mem, p...)
-	if s.f == nil && len(s.mem) < spoolMemory || s.f != nil && len(s.mem) < 1<<20 {
+	if s.f == nil && len(s.mem) < s.limit || s.f != nil && len(s.mem) < min(spillSize, s.limit) {
 		return nil
 	}
 	return s.spill()
 }
 
-func (s *spool) spill() error {
+func (s *spool) spill() (err error) {
 	if s.f == nil {
-		f, err := os.CreateTemp("", "varve-restore-")
-		if err != nil {
-			return fail.Wrap(fail.IO, err, "make a temporary file for the names of the archive").WithHint("TMPDIR says where")
-		}
-		s.f = f
-		if err := os.Remove(f.Name()); err != nil {
-			return fail.Wrap(fail.IO, err, "temporary file")
+		if s.f, err = tempFile(); err != nil {
+			return err
 		}
 	}
 	if _, err := s.f.WriteAt(s.mem, s.done); err != nil {
-		return fail.Wrap(fail.IO, err, "write the names of the archive to a temporary file").WithHint("TMPDIR says where it is")
+		return tempError(err)
 	}
 	s.done += int64(len(s.mem))
-	if s.mem = s.mem[:0]; cap(s.mem) > 2<<20 {
-		s.mem = make([]byte, 0, 1<<20+64<<10)
+	if s.mem = s.mem[:0]; cap(s.mem) > 2*spillSize {
+		s.mem = make([]byte, 0, spillSize+64<<10)
 	}
 	return nil
 }
@@ -54,7 +48,7 @@ func (s *spool) read(p []byte, off int64) (int, error) {
 	if off < s.done {
 		part := p[:min(int64(len(p)), s.done-off)]
 		if _, err := s.f.ReadAt(part, off); err != nil {
-			return 0, fail.Wrap(fail.IO, err, "read the names of the archive from a temporary file")
+			return 0, tempError(err)
 		}
 		n = len(part)
 		off += int64(n)
@@ -63,6 +57,21 @@ func (s *spool) read(p []byte, off int64) (int, error) {
 		n += copy(p[n:], s.mem[at:])
 	}
 	return n, nil
+}
+
+// overwrite changes bytes that are there.
+func (s *spool) overwrite(p []byte, off int64) error {
+	if off < s.done {
+		part := p[:min(int64(len(p)), s.done-off)]
+		if _, err := s.f.WriteAt(part, off); err != nil {
+			return tempError(err)
+		}
+		p, off = p[len(part):], off+int64(len(part))
+	}
+	if len(p) > 0 {
+		copy(s.mem[off-s.done:], p)
+	}
+	return nil
 }
 
 func (s *spool) close() {

@@ -122,10 +122,21 @@ func (p plain) piece(b []byte) (int, bool, error) {
 	switch {
 	case err == io.EOF || err == io.ErrUnexpectedEOF:
 		err = io.EOF
-	case err != nil:
-		err = fail.Wrap(fail.IO, err, "read the archive")
+	default:
+		err = readingError(err)
 	}
 	return n, false, err
+}
+
+// readingError is the error of a volume, of its own kind if it has one.
+func readingError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case fail.KindOf(err) == fail.Other:
+		return fail.Wrap(fail.IO, err, "read the archive")
+	}
+	return fail.Wrap(fail.Other, err, "read the archive")
 }
 
 // begin reads the first header of a volume, and finds out how the rest has to be

@@ -100,9 +100,9 @@ func (s *summed) full(p []byte) error {
 	return nil
 }
 
-// readTable reads a table. What it takes of memory is bounded by what is there to
+// loadTable reads a table. What it takes of memory is bounded by what is there to
 // read.
-func readTable(r io.Reader) (*table, error) {
+func loadTable(r io.Reader, memory int) (*table, error) {
 	s := &summed{bufio.NewReaderSize(r, 256<<10), crc32.New(castagnoli)}
 	var head [33]byte
 	if err := s.full(head[:len(tableMagic)]); err != nil || string(head[:len(tableMagic)]) != tableMagic {
@@ -112,7 +112,7 @@ func readTable(r io.Reader) (*table, error) {
 	if err := s.full(head[16:33]); err != nil {
 		return nil, err
 	}
-	t := &table{date: int64(binary.LittleEndian.Uint64(head[16:])), level: int32(binary.LittleEndian.Uint32(head[24:])), names: newNames()}
+	t := &table{date: int64(binary.LittleEndian.Uint64(head[16:])), level: int32(binary.LittleEndian.Uint32(head[24:])), names: namesWithin(memory)}
 	fs := make([]byte, head[32])
 	err := s.full(fs)
 	t.filesystem = string(fs)
@@ -130,7 +130,10 @@ func readTable(r io.Reader) (*table, error) {
 		t.names.close()
 		return nil, fail.Wrap(fail.Other, err, "the table of what was restored before").WithHint("restore level 0 anew into an empty directory")
 	}
-	t.names.index()
+	if err := t.names.index(); err != nil {
+		t.names.close()
+		return nil, err
+	}
 	return t, t.names.connect(func(uint32, string) {})
 }
 
@@ -160,5 +163,5 @@ func (n *names) readDir(s *summed) error {
 			return err
 		}
 	}
-	return nil
+	return n.endDir(func(string) {})
 }

@@ -52,7 +52,7 @@ func (r *restorer) chain() error {
 		return fail.New(fail.Exists, "a chain of dumps was restored here already: %s is there", TableName).
 			WithHint("restore level 0 into an empty directory")
 	}
-	if r.old, err = readTable(f); err != nil {
+	if r.old, err = loadTable(f, r.memory); err != nil {
 		return err
 	}
 	if r.old.date != h.DDate {
@@ -83,6 +83,9 @@ func (r *restorer) inherit() error {
 			_, err := r.names.add(e)
 			return err
 		})
+		if err == nil {
+			err = r.names.endDir(func(string) {})
+		}
 		if err != nil {
 			return err
 		}
@@ -205,6 +208,10 @@ func (r *restorer) isDir(ino uint32) bool {
 }
 
 // stays reports whether an inode with unchanged data is in the new tree.
-func (r *restorer) stays(ino uint32) bool {
-	return !r.dumped(ino) && r.a.Used.Has(ino) && !r.isDir(ino) && len(r.names.links(ino)) > 0
+func (r *restorer) stays(ino uint32) (bool, error) {
+	if r.dumped(ino) || !r.a.Used.Has(ino) || r.isDir(ino) {
+		return false, nil
+	}
+	places, err := r.names.links(ino)
+	return len(places) > 0, err
 }

@@ -22,12 +22,13 @@ import (
 // large ones, some names are links. It is the same each time.
 type dumpTree struct {
 	files int
+	most  int // bytes of a file
 	rnd   *rand.Rand
 	noise []byte // that files are cut from
 }
 
 func newDumpTree(files int) *dumpTree {
-	t := &dumpTree{files: files, rnd: rand.New(rand.NewPCG(1, 2)), noise: make([]byte, 64<<20)}
+	t := &dumpTree{files: files, most: 40 << 20, rnd: rand.New(rand.NewPCG(1, 2)), noise: make([]byte, 64<<20)}
 	for i := 0; i < len(t.noise); i += 8 {
 		v := t.rnd.Uint64()
 		for k := range 8 {
@@ -62,7 +63,7 @@ func (t *dumpTree) make(m dumpMaker) error {
 			dirs = append(dirs, d)
 		}
 		path := filepath.Join(dirs[len(dirs)-1], fmt.Sprintf("some-file-%06d.ext", n))
-		size := int(min(math.Exp(8+2.02*t.rnd.NormFloat64()), 40<<20))
+		size := int(min(math.Exp(8+2.02*t.rnd.NormFloat64()), float64(t.most)))
 		at := t.rnd.IntN(len(t.noise) - size)
 		var err error
 		switch n % 50 {

@@ -29,6 +29,11 @@ var frontFaults = []fault{
 		tests: transfers,
 	},
 	{
+		name: "reader-writes-and-waits", what: "the reader of an iSCSI connection waits until the log takes a write",
+		edits: []edit{{"internal/scsi/io.go", "if !c.a.d.TryWriteAt(out, c.offset()) {", "if c.a.d.WriteAt(out, c.offset()) != nil {"}},
+		tests: sessions,
+	},
+	{
 		name: "commands-out-of-order", what: "iSCSI commands are executed as they come, not in the order of CmdSN",
 		edits: []edit{{"internal/iscsi/control.go", "case sn != next:", "case sn != next && h == nil:"}},
 		tests: sessions,
@@ -198,5 +203,20 @@ var frontFaults = []fault{
 		name: "restore-any-base", what: "an archive is restored on whatever was restored before",
 		edits: []edit{{"internal/restore/update.go", "if r.old.date != h.DDate {", "if r.old.date > h.DDate && h.Level < 0 {"}},
 		tests: hostile,
+	},
+	{
+		name: "restore-half-made", what: "a file that was being made when the work ended stays",
+		edits: []edit{{"internal/restore/extract.go", "		r.discard(o.Ino, d, at[0].dir, name)\n", ""}},
+		tests: hostile,
+	},
+	{
+		name: "restore-doubt-stays", what: "data that came before it was known that some are missing stay",
+		edits: []edit{{"internal/restore/data.go", "if err := w.fn(off, zeros[:n]); err != nil {", "if err := w.a.s.end; err != nil && n == 0 {"}},
+		tests: hostile,
+	},
+	{
+		name: "dump-hole-at-end", what: "a file in an archive may end in a hole, which FreeBSD's restore loses",
+		edits: []edit{{"internal/dump/pack.go", "if last && h.Addr[n-1] == 0 {", "if last && n < 0 {"}},
+		tests: dumpBytes,
 	},
 }

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"varve/internal/restore"
+)
+
+// dumpProgress is how far an archive is: an event of --json.
+type dumpProgress struct {
+	Type    string  `json:"message_type"` // progress
+	Bytes   uint64  `json:"bytes"`        // written so far
+	Total   uint64  `json:"total"`        // of the whole archive
+	Exact   bool    `json:"exact"`        // else total is an estimate
+	Seconds float64 `json:"seconds"`      // since the first byte
+	Left    float64 `json:"left"`         // seconds, at the rate so far
+}
+
+// The least time between two lines about progress.
+const (
+	progressShown  = 200 * time.Millisecond // on a terminal
+	progressEvents = time.Second            // in --json
+)
+
+// meter tells how far an archive is: on a terminal, or as events of --json.
+type meter struct {
+	w     io.Writer
+	a     *app
+	every time.Duration // 0: nobody looks
+	total uint64
+	exact bool
+	done  uint64
+	start time.Time
+	last  time.Time
+	err   error // of w
+}
+
+func (a *app) meter(f *archiveFile, total uint64, exact bool) *meter {
+	now := time.Now()
+	m := &meter{w: f.w, a: a, total: total, exact: exact, start: now}
+	switch {
+	case a.json:
+		m.every, m.last = progressEvents, now
+	case isTerminal(a.err):
+		m.every = progressShown
+	}
+	return m
+}
+
+// Write implements io.Writer.
+func (m *meter) Write(p []byte) (int, error) {
+	n, err := m.w.Write(p)
+	m.done += uint64(n)
+	if m.err == nil {
+		m.err = err
+	}
+	if m.every != 0 {
+		if now := time.Now(); now.Sub(m.last) >= m.every {
+			m.last = now
+			m.tell(now)
+		}
+	}
+	return n, err
+}
+
+func (m *meter) tell(now time.Time) {
+	p := m.progress(now.Sub(m.start))
+	if m.a.json {
+		m.a.writeJSON(p)
+		return
+	}
+	fmt.Fprintf(m.a.err, "\r\x1b[K%s", m.line(p))
+}
+
+// progress is how far it is after a time.
+func (m *meter) progress(took time.Duration) dumpProgress {
+	p := dumpProgress{Type: "progress", Bytes: m.done, Total: max(m.total, m.done), Exact: m.exact, Seconds: took.Seconds()}
+	p.Left = timeLeft(p.Bytes, p.Total, took)
+	return p
+}
+
+// timeLeft returns how many seconds something takes on, of which so much of the whole
+// took a time.
+func timeLeft(done, total uint64, took time.Duration) float64 {
+	if done == 0 || total <= done {
+		return 0
+	}
+	return took.Seconds() * float64(total-done) / float64(done)
+}
+
+func (m *meter) line(p dumpProgress) string {
+	about := ""
+	if !p.Exact {
+		about = "about "
+	}
+	rate := uint64(float64(p.Bytes) / max(p.Seconds, 0.001))
+	return fmt.Sprintf("%3d %%  %s of %s%s  %s/s  %s%s left", 100*p.Bytes/max(p.Total, 1), m.a.size(p.Bytes), about, m.a.size(p.Total), m.a.size(rate), about, seconds(p.Left))
+}
+
+func seconds(s float64) time.Duration {
+	return time.Duration(s * float64(time.Second)).Round(time.Second)
+}
+
+// end tells of the whole where nothing failed, and makes room for what else is said.
+func (m *meter) end(err error) {
+	switch {
+	case m.every == 0:
+	case m.a.json && err == nil:
+		m.total, m.exact = m.done, true
+		m.tell(time.Now())
+	case !m.a.json:
+		fmt.Fprint(m.a.err, "\r\x1b[K")
+	}
+}
+
+// archiveMeter counts what is read of the volumes of an archive, by any goroutine.
+type archiveMeter struct {
+	total uint64 // bytes of all of them; 0 if nobody knows
+	read  atomic.Uint64
+}
+
+// count returns volumes whose bytes are counted.
+func (m *archiveMeter) count(v restore.Volumes) restore.Volumes {
+	return func(n int) (restore.Volume, error) {
+		volume, err := v(n)
+		if err == nil {
+			volume.ReadCloser = countedVolume{volume.ReadCloser, m}
+		}
+		return volume, err
+	}
+}
+
+type countedVolume struct {
+	io.ReadCloser
+	m *archiveMeter
+}
+
+// Read implements io.Reader.
+func (c countedVolume) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.m.read.Add(uint64(n))
+	return n, err
+}
+
+// sizeOfFiles adds up files, or returns 0 if one of them has no size.
+func sizeOfFiles(names []string) (total uint64) {
+	for _, name := range names {
+		i, err := os.Stat(name)
+		if err != nil || !i.Mode().IsRegular() {
+			return 0
+		}
+		total += uint64(i.Size())
+	}
+	return total
+}

@@ -15,15 +15,16 @@ import (
 //	clients  --------------------|####|----|####|--|####|-|#####-> go on with the result
 //	undo     catches up, freely      |catches up while they wait|Replace
 //
-// Each wait (#) is short, and what they get between two waits becomes less each
-// time, so the rest shrinks whatever they do.
+// Each wait (#) is short. What they get between two becomes less each time, and the
+// waits slowly longer, so the rest shrinks whatever they do.
 const (
 	catchUp    = 512                   // operations: with so few left the turns begin
 	freeRounds = 8                     // or after so many rounds, each up to the present
-	waitTurn   = 50 * time.Millisecond // clients wait for what is repeated in that, and what was read ahead
+	waitTurn   = 50 * time.Millisecond // clients wait for what is repeated in that, and what was read ahead; at first,
+	mostTurn   = time.Second           // and at last: by a sixteenth more each time
 	firstTurn  = 50 * time.Millisecond // what they get after it, at first;
 	leastTurn  = time.Millisecond      // and in the end
-	maxTurns   = 1000
+	maxTurns   = 200
 )
 
 // follow repeats the operations up to the present and lets clients wait for the
@@ -45,14 +46,14 @@ func (p *player) follow(ctx context.Context, s *stretch, r *engine.OpReader) (la
 	if err := p.a.Flush(); err != nil { // nobody has to wait for that
 		return 0, nil, err
 	}
-	open := firstTurn
+	open, wait := firstTurn, waitTurn
 	for range maxTurns {
 		if last, resume, err = p.a.Pause(); err != nil {
 			return 0, nil, err
 		}
 		begun := time.Now()
 		if last > r.Last() {
-			err = p.run(ctx, s.steps(r, pick, last, begun.Add(waitTurn)))
+			err = p.run(ctx, s.steps(r, pick, last, begun.Add(wait)))
 		}
 		goOn := resume
 		resume = func() {
@@ -68,7 +69,7 @@ func (p *player) follow(ctx context.Context, s *stretch, r *engine.OpReader) (la
 		case <-ctx.Done():
 			return 0, nil, ctx.Err()
 		}
-		open = max(open/2, leastTurn)
+		open, wait = max(open/2, leastTurn), min(wait+wait/16, mostTurn)
 	}
 	return 0, nil, fail.New(fail.Busy, "clients do more on %s than can be repeated meanwhile", p.report.Dataset).
 		WithHint("try again when they do less; nothing was changed")

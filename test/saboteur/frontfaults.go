@@ -181,7 +181,7 @@ var frontFaults = []fault{
 	},
 	{
 		name: "undo-in-one-turn", what: "at its end an undo lets clients wait until all that they were ahead is repeated",
-		edits: []edit{{"internal/redo/follow.go", "begun.Add(waitTurn)", "time.Time{}"}},
+		edits: []edit{{"internal/redo/follow.go", "begun.Add(wait)", "time.Time{}"}},
 		tests: redoTests,
 	},
 	{

@@ -39,10 +39,6 @@ func (m *commits) init(c *conn) {
 // itself, which saves two wake-ups.
 func (c *conn) commit(r request, start time.Time) error {
 	c.spin.flushed()
-	c.habit.flushed()
-	if c.failed != nil {
-		return c.answer(r, c.failed, start)
-	}
 	if c.in.len() == 0 && c.commits.isIdle() {
 		c.flushReplies()
 		return c.answer(r, c.disk.Flush(), start)
@@ -52,14 +48,6 @@ func (c *conn) commit(r request, start time.Time) error {
 	}
 	c.commits.add(commit{r, start})
 	return nil
-}
-
-// flushAhead flushes what the client is about to flush, while its FLUSH is on
-// the way. The reader has nothing else to do.
-func (c *conn) flushAhead() {
-	if c.in.len() == 0 && c.failed == nil && c.commits.isIdle() && c.habit.due() {
-		c.failed = c.disk.Flush()
-	}
 }
 
 func (m *commits) isIdle() bool {

@@ -44,8 +44,6 @@ type conn struct {
 	fixed  bool                          // it has been made
 	spans  []Span
 	spin   spinner
-	habit  habit
-	failed error // of a flush ahead: the answer to every flush from then on
 	out    outbox.Outbox[*outbox.Buffer]
 	own    *semaphore.Weighted // connShare
 	memory *semaphore.Weighted // connMemory

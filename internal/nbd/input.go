@@ -56,7 +56,6 @@ func (c *conn) fill(n int) error {
 	in.r = 0
 	for in.w < n {
 		c.flushReplies()
-		c.flushAhead()
 		free := body[in.w:]
 		if in.bulk {
 			free = free[:min(len(free), max(afterBulk, n-in.w))]

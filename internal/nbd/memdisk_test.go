@@ -34,7 +34,6 @@ type memDisk struct {
 	entered   chan string   // not nil: told of each gated call
 
 	flushes, caches, opens, closes atomic.Int64
-	refused                        atomic.Int64 // flushes that failed
 	volatile                       atomic.Int64 // changes since the last flush
 
 	contextsOpened, contextsClosed atomic.Int64
@@ -177,7 +176,6 @@ func (d *memDisk) Flush() error {
 	n := d.volatile.Load()
 	d.pass("flush", d.flushGate)
 	if err := d.fails("flush"); err != nil {
-		d.refused.Add(1)
 		return err
 	}
 	d.volatile.Add(-n)

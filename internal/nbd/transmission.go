@@ -60,7 +60,6 @@ func (c *conn) execute(r request) error {
 	case cmdWriteZeroes:
 		err = c.disk.Zero(r.off, uint64(r.n), r.flags&flagNoHole != 0)
 	}
-	c.habit.changed()
 	if err == nil && r.flags&flagFUA != 0 {
 		return c.commit(r, start)
 	}

@@ -53,7 +53,8 @@ type conn struct {
 	memory *semaphore.Weighted // connMemory
 	flying *semaphore.Weighted // maxInFlight
 
-	commits commits
+	commits  commits
+	together bool // some wait for the reader to come to the end of what is at hand
 
 	requests, bytesRead, bytesWritten atomic.Uint64
 	active                            atomic.Int64 // when the last call came: Unix nanoseconds

@@ -87,7 +87,7 @@ second WHEN. Columns for -o: what, path, was, as of "varve undo".`,
 		}
 		r, err := a.redoing(&o.Options, func() (*redo.Report, error) { return a.client().Replay(c.Context(), name, o) })
 		if err != nil {
-			return err
+			return a.refused(r, err)
 		}
 		return a.redone(r, func() { a.say("made %s at lsn %d", o.Name, r.LSN) })
 	}
@@ -136,7 +136,7 @@ func (a *app) replayFile(c *cobra.Command, path, address, name string, at when.S
 	}
 	r, err := a.client().ReplayFrom(c.Context(), name, redo.FromOptions{Options: o.Options, At: at, Name: o.Name}, file)
 	if err != nil {
-		return err
+		return a.refused(r, err)
 	}
 	return a.redone(r, func() { a.say("made %s at lsn %d", o.Name, r.LSN) })
 }
@@ -205,13 +205,7 @@ func (a *app) redone(r *redo.Report, did func()) error {
 			return err
 		}
 	}
-	for i, c := range r.Clashes {
-		if i == maxShown {
-			a.say("... and more conflicts: --json shows up to 1000 of them")
-			break
-		}
-		a.say("%s", conflictLine(c))
-	}
+	a.conflicts(r)
 	for _, cause := range slices.Sorted(maps.Keys(r.Causes)) {
 		a.say("%s: %s", plural(r.Causes[cause], "conflict"), cause)
 	}
@@ -226,6 +220,31 @@ func (a *app) redone(r *redo.Report, did func()) error {
 		did()
 	}
 	return partly(r)
+}
+
+// conflicts shows the first conflicts.
+func (a *app) conflicts(r *redo.Report) {
+	for i, c := range r.Clashes {
+		if i == maxShown {
+			a.say("... and more conflicts: --json shows up to 1000 of them")
+			break
+		}
+		a.say("%s", conflictLine(c))
+	}
+}
+
+// refused shows the conflicts for which nothing was done, and returns err.
+func (a *app) refused(r *redo.Report, err error) error {
+	switch {
+	case r == nil:
+	case a.json:
+		if e := a.writeJSON(r); e != nil {
+			return e
+		}
+	default:
+		a.conflicts(r)
+	}
+	return err
 }
 
 func partly(r *redo.Report) error {

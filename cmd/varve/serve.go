@@ -28,6 +28,7 @@ type serveFlags struct {
 	logFormat  string
 	logLevel   string
 	checkpoint time.Duration
+	awake      bool
 	acceptLoss bool
 }
 
@@ -41,6 +42,7 @@ type serveOptions struct {
 	http       []string // endpoints
 	group      string
 	checkpoint time.Duration
+	awake      bool // keep processors from sleeping while clients wait for the disk
 	acceptLoss bool
 	log        *slog.Logger
 	share      string // made first, if there is a
@@ -118,8 +120,9 @@ func (f *serveFlags) register(c *cobra.Command) {
 	fs.StringVar(&f.logFormat, "log-format", "text", "text or json (or VARVE_LOG_FORMAT)")
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error (or VARVE_LOG_LEVEL)")
 	fs.DurationVar(&f.checkpoint, "checkpoint-interval", 5*time.Second, "how often to write a checkpoint while there are changes")
+	fs.BoolVar(&f.awake, "keep-awake", true, "let no processor sleep while clients wait for one flush after the\nother (or VARVE_KEEP_AWAKE)")
 	fs.BoolVar(&f.acceptLoss, "accept-loss", false, "open a pool whose log is damaged, and give up for ever what\nfollows the damage")
-	fromEnvironment(fs, "nfs", "portmap", "nbd", "iscsi", "http", "socket-group", "log-format", "log-level", "checkpoint-interval")
+	fromEnvironment(fs, "nfs", "portmap", "nbd", "iscsi", "http", "socket-group", "log-format", "log-level", "checkpoint-interval", "keep-awake")
 	complete := func(name string, choices ...string) {
 		c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
 	}
@@ -128,7 +131,7 @@ func (f *serveFlags) register(c *cobra.Command) {
 }
 
 func (a *app) serveOptions(f serveFlags, args []string) (serveOptions, error) {
-	o := serveOptions{dir: a.pool, portmap: f.portmap, group: f.group, checkpoint: f.checkpoint, acceptLoss: f.acceptLoss}
+	o := serveOptions{dir: a.pool, portmap: f.portmap, group: f.group, checkpoint: f.checkpoint, awake: f.awake, acceptLoss: f.acceptLoss}
 	if len(args) > 0 {
 		o.dir = args[0]
 	}

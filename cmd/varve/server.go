@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"varve/internal/ask"
+	"varve/internal/awake"
 	"varve/internal/chain"
 	"varve/internal/engine"
 	"varve/internal/fail"
@@ -138,6 +139,7 @@ type server struct {
 	control net.Listener
 	exports []net.Listener
 	watch   watch
+	awake   *awake.Keeper // or nil
 	life    lifecycle
 	ended   chan error // of everything that serves
 }
@@ -174,13 +176,19 @@ func servePool(ctx context.Context, o serveOptions) error {
 		return err
 	}
 	defer s.watch.close()
+	if o.awake {
+		if s.awake, err = awake.Open(awake.Device); err != nil {
+			o.log.Info("processors may sleep while clients wait", "error", err)
+		}
+		defer s.awake.Close()
+	}
 	if s.control, err = httpapi.ListenUnix(httpapi.SocketPath(o.dir), o.group); err != nil {
 		return err
 	}
 	defer s.control.Close()
 	s.engine, err = openEngine(engine.Options{
 		Store: store, Logger: o.log, CheckpointEvery: o.checkpoint, Scratch: scratchIn(o.dir), Digests: digestsIn(o.dir),
-		Progress: s.life.starts, Observe: s.watch.metrics.Observe,
+		Progress: s.life.starts, Observe: s.observe,
 	}, o.acceptLoss)
 	if err != nil {
 		return fail.Wrap(fail.Other, err, "pool %s", o.dir)
@@ -190,6 +198,14 @@ func servePool(ctx context.Context, o serveOptions) error {
 		err = drainErr
 	}
 	return err
+}
+
+// observe is told by the engine of what it did, and how long that took.
+func (s *server) observe(what engine.Timing, took time.Duration) {
+	s.watch.metrics.Observe(what, took)
+	if what == engine.SyncTime {
+		s.awake.Synced()
+	}
 }
 
 // scratchIn makes files for views in the pool's directory that vanish with the

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"varve/internal/engine"
+	"varve/internal/fail"
 	"varve/internal/files"
 	"varve/internal/redo"
 	"varve/internal/when"
@@ -92,7 +93,7 @@ func (a *app) undone(ctx context.Context, name string, o redo.UndoOptions) error
 	}
 	r, err := a.redoing(&o.Options, func() (*redo.Report, error) { return a.client().Undo(ctx, name, o) })
 	if err != nil {
-		return err
+		return a.refused(r, err)
 	}
 	if gap != nil { // o means where history begins since
 		r.Gap, r.Partial = gap, true
@@ -113,6 +114,10 @@ func (a *app) confirmUndo(ctx context.Context, name string, o *redo.UndoOptions)
 			return "", err
 		}
 		a.echoRedo(r)
+		if o.OnConflict == redo.Abort && len(r.Clashes) > 0 {
+			a.conflicts(r)
+			return "", fail.New(fail.Other, "%s; nothing was changed", plural(conflicts(r), "conflict")).WithHint("--on-conflict says what to do about them")
+		}
 		gap = r.Gap
 		o.Since = when.Spec{Kind: when.LSN, LSN: r.From.LSN}
 		o.Until = &when.Spec{Kind: when.LSN, LSN: r.To.LSN}

@@ -84,7 +84,7 @@ func (l *line) gapAt(c *line) []stretch {
 	if !l.endsAt(c) {
 		gaps = append(gaps, stretch{c.forkFrom + 1, c.id})
 	}
-	return slices.DeleteFunc(gaps, func(g stretch) bool {
+	return slices.DeleteFunc(withoutInner(gaps), func(g stretch) bool {
 		for _, p := range []*pinSet{&l.dataPins, &l.nodePins, &c.dataPins, &c.nodePins} {
 			if _, ok := rangeOf(p.at, g.from, g.to); ok {
 				return false
@@ -185,6 +185,7 @@ func (e *Engine) removeLine(c *cut, l *line) {
 		return
 	}
 	c.records[itemKey(tagDataset, d.id, 0)] = nil
+	d.dropStretches(c.records)
 	d.head.tree.Close()
 	delete(e.datasets, d.id)
 }

@@ -245,13 +245,14 @@ func (c *checker) segments() error {
 // is in it.
 const anyKind segment.Kind = 0xff
 
-// slots reads the blocks that were moved together with others: what the trees
-// say of them is compared with what is there.
+// slots reads the tables of slots, and the blocks that were moved together with
+// others: what the trees say of them is compared with what is there.
 func (c *checker) slots(size uint64) error {
 	store, ok := c.e.store.(compactor)
 	if !ok {
 		return nil
 	}
+	store.CheckTables(func(slot uint64, err error) { c.damage(fmt.Sprintf("slot %d", slot), err) })
 	block := make([]byte, BlockSize)
 	for _, seg := range store.Relocated() {
 		if !c.e.space.knows(seg) {

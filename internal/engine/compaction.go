@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"varve/internal/fail"
@@ -18,6 +19,7 @@ type compactor interface {
 	Slots() ([]compact.SlotInfo, error)
 	PunchSlots(least int) (bytes int64, err error)
 	Dead() (bytes int64)
+	CheckTables(visit func(slot uint64, err error))
 	Finish() error
 }
 
@@ -55,6 +57,13 @@ func (e *Engine) tellSlots() error {
 	return nil
 }
 
+// move is what one compaction is to move: what is alive of each segment and, for
+// those in files of their own, what the log says of each block.
+type move struct {
+	victims []compact.Victim
+	sums    map[uint64]map[int]uint32
+}
+
 // compactDead moves what is alive of mostly dead segments and slots together,
 // until enough is free or none is worth it. In a hurry it does not rest.
 func (e *Engine) compactDead(r *CleanReport, below float64, enough func() bool, hurry bool) error {
@@ -65,15 +74,13 @@ func (e *Engine) compactDead(r *CleanReport, below float64, enough func() bool, 
 	tried := map[uint64]bool{}
 	for !enough() {
 		began := time.Now()
-		victims, err := e.victims(store, tried, below, hurry)
-		if err != nil || len(victims) == 0 {
+		m, more, err := e.choose(store, r, tried, below, hurry)
+		if err != nil || !more {
 			return err
 		}
-		slot, err := e.compact(store, r, victims)
-		if err != nil || slot == 0 {
+		if more, err = e.compact(store, r, m, tried); err != nil || !more {
 			return err
 		}
-		tried[slot] = true
 		if !hurry {
 			e.pace(time.Since(began))
 		}
@@ -86,49 +93,61 @@ func (e *Engine) compactDead(r *CleanReport, below float64, enough func() bool, 
 	return nil
 }
 
-// compact moves victims into a slot; 0: nothing was moved.
-func (e *Engine) compact(store compactor, r *CleanReport, victims []compact.Victim) (slot uint64, err error) {
-	sums, moved := map[uint64]map[int]uint32{}, e.relocated()
-	for _, v := range victims {
-		if moved[v.Segment] {
-			continue // the slot that it lies in has checksums
-		}
-		if sums[v.Segment], err = e.blockSums(v.Segment); err != nil {
-			return 0, err
-		}
+// compact moves victims into a slot. more is false where there is no room for one.
+func (e *Engine) compact(store compactor, r *CleanReport, m move, tried map[uint64]bool) (more bool, err error) {
+	if len(m.victims) == 0 {
+		return true, nil // all that were chosen are damaged
 	}
-	res, err := store.Compact(victims, func(seg uint64, block int, data []byte) error {
-		if want, ok := sums[seg][block]; ok && segment.Checksum(data) != want {
-			return fail.New(fail.Corrupt, "segment %d block %d: checksum mismatch", seg, block)
-		}
-		return nil
-	})
+	res, err := store.Compact(m.victims, m.verify)
 	r.Compacted += len(res.Taken)
 	r.CopiedBytes += int64(res.Blocks) * BlockSize
 	for _, d := range res.Damaged {
-		r.Damaged++
-		e.quarantined.Add(1)
-		e.logger.Error("a damaged block was not moved", "segment", d.Segment, "block", d.Block, "err", d.Err)
+		e.unmovable(r, d.Segment, fail.Wrap(fail.Corrupt, d.Err, "segment %d block %d", d.Segment, d.Block))
 	}
+	tried[res.Slot] = true
 	switch {
 	case err != nil && res.Slot != 0:
 		err = store.Finish()
 	case fail.Is(err, fail.NoSpace):
-		return 0, nil // there is no room to move anything
+		return false, nil // there is no room to move anything
 	}
-	return res.Slot, err
+	return true, err
+}
+
+// verify asks whether a block is what the log says. Of a segment that was moved
+// before, the slot says that.
+func (m *move) verify(seg uint64, block int, data []byte) error {
+	sums, own := m.sums[seg]
+	if want, ok := sums[block]; own && (!ok || segment.Checksum(data) != want) {
+		return fail.New(fail.Corrupt, "segment %d block %d: checksum mismatch", seg, block)
+	}
+	return nil
+}
+
+// unmovable notes, once, that a segment is damaged: it stays as it is.
+func (e *Engine) unmovable(r *CleanReport, seg uint64, err error) {
+	r.Damaged++
+	e.stuck[seg] = struct{}{}
+	e.quarantined.Add(1)
+	e.logger.Error("a damaged segment is not compacted: what can be read of it stays where it is", "segment", seg, "err", err)
 }
 
 // aloneGain is the part of a segment that moving one alone has to give: as one
 // of small frames does, whose headers go.
 const aloneGain = 8
 
-// victims chooses segments and slots to compact into one slot, and says what of
-// them is alive: all that the store may not have.
-func (e *Engine) victims(store compactor, tried map[uint64]bool, below float64, short bool) (out []compact.Victim, err error) {
+func (e *Engine) isStuck(seg uint64) bool {
+	_, stuck := e.stuck[seg]
+	return stuck
+}
+
+// choose chooses segments and slots to compact into one slot, and says what of
+// them is alive: all that the store may not have. more is false where none is
+// worth it.
+func (e *Engine) choose(store compactor, r *CleanReport, tried map[uint64]bool, below float64, short bool) (m move, more bool, err error) {
 	all, in, err := e.candidates(store, tried)
 	if err != nil {
-		return nil, err
+		return m, false, err
 	}
 	size := int(e.store.SegmentSize() / BlockSize)
 	room := size - size/16 // the slot's table
@@ -140,25 +159,27 @@ func (e *Engine) victims(store compactor, tried map[uint64]bool, below float64, 
 		}
 	}
 	if len(chosen) == 0 || len(chosen) == 1 && chosen[0].Blocks-chosen[0].Live < size/aloneGain {
-		return nil, nil // a slot is as long as what is in it; but one alone may only move
+		return m, false, nil // a slot is as long as what is in it; but one alone may only move
 	}
+	m.sums = map[uint64]map[int]uint32{}
 	for _, c := range chosen {
 		tried[c.Number] = true
 		if c.Number >= compact.SlotBase {
 			for _, seg := range in[c.Number] {
 				_, live := store.Held(seg)
-				out = append(out, compact.Victim{Segment: seg, Live: live})
+				m.victims = append(m.victims, compact.Victim{Segment: seg, Live: live})
 			}
 			continue
 		}
-		live, err := e.liveRanges(c.Number)
+		live, sums, err := e.alive(c.Number)
 		if err != nil {
-			e.logger.Error("a segment cannot be compacted", "segment", c.Number, "err", err)
+			e.unmovable(r, c.Number, err)
 			continue
 		}
-		out = append(out, compact.Victim{Segment: c.Number, Live: live})
+		m.victims = append(m.victims, compact.Victim{Segment: c.Number, Live: live})
+		m.sums[c.Number] = sums
 	}
-	return out, nil
+	return m, true, nil
 }
 
 // candidates are the segments and slots of which something is dead: what is
@@ -175,12 +196,12 @@ func (e *Engine) candidates(store compactor, tried map[uint64]bool) (all []compa
 	e.space.mu.Lock()
 	defer e.space.mu.Unlock()
 	for n, s := range e.space.segs {
-		if n < floor && !tried[n] && !moved[n] && s.payload > s.dead {
+		if n < floor && !tried[n] && !moved[n] && !e.isStuck(n) && s.payload > s.dead {
 			all = append(all, compact.Candidate{Number: n, Live: s.payload - s.dead, Blocks: size - s.holes, Age: since(s.usage.LastTime)})
 		}
 	}
 	for _, x := range slots {
-		if tried[x.Number] {
+		if tried[x.Number] || slices.ContainsFunc(x.Segments, e.isStuck) {
 			continue
 		}
 		last := int64(0)
@@ -195,49 +216,45 @@ func (e *Engine) candidates(store compactor, tried map[uint64]bool) (all []compa
 	return all, in, nil
 }
 
-// liveRanges returns the payload blocks of a segment that the store may not have.
-func (e *Engine) liveRanges(seg uint64) (out []compact.Range, err error) {
+// alive returns the payload blocks of a segment that the store may not have, and
+// what the log says of them. Corrupt: a header or a summary is damaged, so that
+// there are more than its frames show.
+func (e *Engine) alive(seg uint64) (live []compact.Range, sums map[int]uint32, err error) {
+	ready, want := e.space.needed(seg)
+	sums = map[int]uint32{}
 	err = segment.Inspect(e.store, e.super.pool, seg, func(f segment.Found) error {
-		if f.Err != nil {
+		if f.Err != nil || f.Beyond {
 			return f.Err
 		}
-		if f.Beyond {
-			return nil
-		}
-		e.space.mu.Lock()
-		defer e.space.mu.Unlock()
-		s := e.space.segs[seg]
 		for r := range f.Frame.Runs() {
-			if r.Kind == segment.Super {
-				continue
-			}
-			for i := r.First; i < r.First+r.N; i++ {
+			for i := r.First; r.Kind != segment.Super && i < r.First+r.N; i++ {
 				b := int(f.Frame.PayloadAddr(i).Block())
-				if s == nil || bitOf(s.ready, b) {
+				if bitOf(ready, b) {
 					continue
 				}
-				if k := len(out); k > 0 && out[k-1].Block+out[k-1].Blocks == b {
-					out[k-1].Blocks++
+				sums[b] = f.Frame.CRC(i)
+				if k := len(live); k > 0 && live[k-1].Block+live[k-1].Blocks == b {
+					live[k-1].Blocks++
 					continue
 				}
-				out = append(out, compact.Range{Block: b, Blocks: 1})
+				live = append(live, compact.Range{Block: b, Blocks: 1})
 			}
 		}
 		return nil
 	})
-	return out, err
+	if err == nil && len(sums) != want {
+		err = fail.New(fail.Corrupt, "the frames of segment %d show %d blocks that are needed, of %d: a header is damaged", seg, len(sums), want)
+	}
+	return live, sums, err
 }
 
-// blockSums returns what the log says of the payload blocks of a segment.
-func (e *Engine) blockSums(seg uint64) (map[int]uint32, error) {
-	sums := map[int]uint32{}
-	err := segment.Inspect(e.store, e.super.pool, seg, func(f segment.Found) error {
-		for r := range f.Frame.Runs() {
-			for i := r.First; i < r.First+r.N; i++ {
-				sums[int(f.Frame.PayloadAddr(i).Block())] = f.Frame.CRC(i)
-			}
-		}
-		return nil
-	})
-	return sums, err
+// needed returns which blocks of a segment the store may have, and how many more
+// there are of payload. Nobody changes the bits.
+func (m *freeMap) needed(seg uint64) (ready []uint64, blocks int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.segs[seg]; s != nil {
+		return s.ready, s.payload - s.dead
+	}
+	return nil, 0
 }

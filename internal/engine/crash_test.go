@@ -67,7 +67,7 @@ func TestCrash(t *testing.T) {
 	for _, p := range []string{
 		"write", "large trim", "flush", "checkpoint", "rollback", "snapshot", "clone", "drain", "open", "close",
 		"file create", "file write", "file rename", "rename over", "file remove", "link", "setattr", "truncate",
-		"large remove", "large truncate", "large rename", "prune", "retire", "gone", "bury",
+		"large remove", "large truncate", "large rename", "prune", "retire", "move", "gone", "bury",
 	} {
 		if total.phases[p] == 0 {
 			t.Errorf("no crash in phase %q", p)
@@ -81,6 +81,7 @@ var crashConfigs = []config{
 	{name: "few checkpoints", segment: 1 << 20, checkpoint: 60, drain: 4, reopen: 50},
 	{name: "many checkpoints", segment: 1 << 20, checkpoint: 2, drain: 5},
 	{name: "forgetful", segment: 512 << 10, checkpoint: 8, drain: 4, forget: 5, baseOps: 30},
+	{name: "moved", segment: 512 << 10, checkpoint: 8, drain: 4, forget: 3, baseOps: 20, moves: true},
 }
 
 // crashScript runs one script with n power failures and returns in which

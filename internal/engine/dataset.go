@@ -29,6 +29,7 @@ type dataset struct {
 	deathSeq     uint64              // number of the next run of deaths; under Engine.ckpt
 	resetting    atomic.Bool         // to what it was when it was made
 	lines        []*line             // the last one is the present's
+	stretchItems uint64              // items of what their records have no room for
 	props        map[string]property // never changed in place: others read it
 	propsVersion atomic.Uint64       // the operation that set one last
 	state        []byte              // of a front end; never changed in place

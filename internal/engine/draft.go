@@ -176,8 +176,8 @@ type errPaused struct{ over chan struct{} }
 func (*errPaused) Error() string { return "the dataset is paused" }
 
 // Pause lets operations on the data of what a was cloned from wait until resume is
-// called, which must be soon. It returns the last of them. Busy where another draft
-// has paused it.
+// called, which must be soon. They hold no room of the log meanwhile. It returns the
+// last of them. Busy where another draft has paused it.
 func (a *Draft) Pause() (last uint64, resume func(), err error) {
 	d := a.from
 	d.mu.Lock()

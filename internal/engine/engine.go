@@ -149,7 +149,8 @@ type Engine struct {
 	needy       atomic.Bool    // free space is between the watermarks, and was below the low one
 	warned      map[string]int // threshold last logged, by dataset and limit; the retainer's
 	cleaned     cleanerTotals
-	moreToDo    atomic.Bool // the next checkpoint has something to do though nothing was logged
+	stuck       map[uint64]struct{} // damaged segments, which are not moved; under cleaning
+	moreToDo    atomic.Bool         // the next checkpoint has something to do though nothing was logged
 	closing     chan struct{}
 	closeOnce   sync.Once
 	background  sync.WaitGroup
@@ -163,7 +164,7 @@ func newEngine(o Options) *Engine {
 		opt: o, logger: o.Logger, store: o.Store, started: o.Now(),
 		datasets: make(map[uint64]*dataset), names: make(map[string]*dataset), nextDataset: 1,
 		records: make(map[tree.Key][]byte), fenced: make(map[*dataset]bool),
-		space: newFreeMap(), ends: make(map[*line]struct{}), warned: make(map[string]int), ckptWake: make(chan struct{}, 1), drainWake: make(chan struct{}, 1), retainWake: make(chan struct{}, 1), closing: make(chan struct{}),
+		space: newFreeMap(), ends: make(map[*line]struct{}), warned: make(map[string]int), stuck: make(map[uint64]struct{}), ckptWake: make(chan struct{}, 1), drainWake: make(chan struct{}, 1), retainWake: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 	e.clock = poolclock.New(poolclock.Options{Wall: e.opt.Now, Elapsed: e.opt.Elapsed})
 	e.lastCkpt.Store(checkpointRecord{})
@@ -239,6 +240,7 @@ type opRecord struct {
 func (r *opRecord) AppendRecord(dst []byte, lsn, frame uint64, now int64) []byte {
 	r.op.LSN, r.op.Time = lsn, now
 	r.e.lastTime.Store(now)
+	r.e.digests.open.Add(r.op)
 	return r.e.enc.Append(dst, r.op, frame)
 }
 

@@ -195,6 +195,20 @@ func (e *Engine) Reclaim(force bool) error {
 	return err
 }
 
+// Squeeze gives back all that can be, by every effort of the cleaner, whatever the
+// watermarks say.
+func (e *Engine) Squeeze() (r CleanReport, err error) {
+	e.cleaning.Lock()
+	defer e.cleaning.Unlock()
+	r.Retired, err = e.retireDead()
+	for _, x := range efforts {
+		if err == nil {
+			err = e.exert(&r, x, true, true)
+		}
+	}
+	return r, err
+}
+
 // RecordsFrom is the first segment whose records somebody may need.
 func (e *Engine) RecordsFrom() uint64 { return e.recordsFrom() }
 
@@ -257,4 +271,14 @@ func (e *Engine) FreeData() (blocks int64, err error) {
 		}
 	}
 	return blocks, err
+}
+
+// Gaps returns how many gaps the lines of a dataset have.
+func (e *Engine) Gaps(id uint64) (n int) {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	for _, l := range e.datasets[id].lines {
+		n += len(l.gaps)
+	}
+	return n
 }

@@ -87,7 +87,11 @@ func (s *sim) forget() {
 		s.destroyNow(name)
 	}
 	if s.knob.IntN(2) == 0 {
-		s.reclaim("retire")
+		phase := "retire"
+		if s.conf.moves {
+			phase = "move"
+		}
+		s.reclaim(phase)
 	}
 }
 
@@ -206,7 +210,16 @@ func (s *sim) reclaim(phase string) {
 	}
 	segs, err := s.store.List()
 	s.must(phase, err)
-	s.must(phase, s.e.Reclaim(s.knob.IntN(2) == 0))
+	if s.conf.moves {
+		r, err := s.e.Squeeze()
+		s.must(phase, err)
+		s.stats["segments moved"] += r.Compacted
+		if r.Damaged > 0 {
+			s.t.Fatalf("%d segments count as damaged", r.Damaged)
+		}
+	} else {
+		s.must(phase, s.e.Reclaim(s.knob.IntN(2) == 0))
+	}
 	after, err := s.store.List()
 	s.must(phase, err)
 	if len(segs) > 0 && after[0].Number > segs[0].Number {

@@ -3,7 +3,9 @@ package engine_test
 import (
 	"sync"
 
+	"varve/internal/engine"
 	"varve/internal/segstore"
+	"varve/internal/segstore/compact"
 )
 
 // gatedStore can hold up whatever makes things durable, so that a checkpoint
@@ -94,4 +96,17 @@ func (s *sim) changeQuickly(name string) {
 	}
 	sc.quick = true
 	sc.small()
+}
+
+func (s *sim) openEngine() {
+	s.e, s.beside = nil, nil
+	var store segstore.Store = s.store
+	if s.conf.moves {
+		var err error
+		store, err = compact.Open(s.store)
+		s.must("open", err)
+	}
+	e, err := engine.Open(s.conf.options(store, s.clock))
+	s.must("open", err)
+	s.e = e
 }

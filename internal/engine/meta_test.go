@@ -25,6 +25,8 @@ var configs = []config{
 	{name: "views spill", cache: 1 << 17, checkpoint: 12, drain: 9, spill: true},
 	{name: "no checkpoint but at close", reopen: 60},
 	{name: "forgetful", segment: 512 << 10, checkpoint: 10, drain: 4, forget: 6, baseOps: 30},
+	{name: "moved", segment: 512 << 10, checkpoint: 8, drain: 4, forget: 3, baseOps: 20, moves: true},
+	{name: "moved, everything", segment: 512 << 10, frame: 40, cache: 1 << 17, checkpoint: 5, reopen: 25, drain: 3, forget: 3, baseOps: 15, moves: true},
 	{name: "forgetful, everything", segment: 512 << 10, frame: 40, cache: 1 << 17, checkpoint: 5, reopen: 25, drain: 3, forget: 4, baseOps: 15},
 }
 
@@ -105,7 +107,7 @@ func (x *tried) enough(t *testing.T) {
 		"write", "trim", "large trim", "snapshot", "clone", "rollback", "drain", "checkpoint", "reopen", "set",
 		"file create", "mkdir", "symlink", "mknod", "link", "file remove", "rmdir", "file rename", "rename over",
 		"setattr", "truncate", "xattr", "file write", "large remove", "large truncate", "large rename",
-		"prune", "expire", "gone", "retire", "destroy snapshot", "segments retired at the beginning",
+		"prune", "expire", "gone", "retire", "destroy snapshot", "segments retired at the beginning", "move", "segments moved",
 	} {
 		if x.stats[what] == 0 {
 			t.Errorf("no script did %q", what)
@@ -142,7 +144,7 @@ func TestForgetting(t *testing.T) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
 			defer recoverStop(t)
-			c := config{segment: 512 << 10, checkpoint: 5, drain: 3, forget: 4, baseOps: 15, alone: true, volumes: seed%2 == 0}
+			c := config{segment: 512 << 10, checkpoint: 5, drain: 3, forget: 4, baseOps: 15, alone: true, volumes: seed%2 == 0, moves: seed%4 < 2}
 			s := newSim(t, c, memStore(c), seed)
 			for i := range 150 {
 				s.step()

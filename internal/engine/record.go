@@ -29,7 +29,8 @@ import (
 //	Y dataset  id         root moment u | next key 16 | end key 16 | born u | counts u8
 //	L dataset  at         root moment u | born u | next key 16
 //	N dataset  id         goes on u8 | from aside u8 | parent's dataset u | parent's id u | fork u | fork from u |
-//	                      stretches u | each: from u | to u | gaps u | each: from u | to u
+//	                      stretches u | each: from u | to u | gaps u | each: from u | to u: the first 20 of each
+//	O dataset  i          line's id u | gaps u8 | stretches, or gaps, u | each: from u | to u: the next ones
 //	C 0        number     cut u | time u | age u | base u8 | position 28
 //	M 0        segment<<8|piece  the blocks that are free: a bit each, low bits first, of 4096
 //	G 0        segment    data u | nodes u | deaths u | records u (bytes) | first lsn u | last lsn u |
@@ -48,6 +49,7 @@ const (
 	tagDeaths     = 'X'
 	tagDying      = 'Y'
 	tagLine       = 'N'
+	tagStretches  = 'O' // behind those of the lines
 	tagCheckpoint = 'C'
 	tagSegment    = 'G'
 	tagFree       = 'M'
@@ -205,15 +207,9 @@ func lineRecord(l *line) []byte {
 	if l.parent != nil {
 		dataset, parent = l.parent.d.id, l.parent.id
 	}
-	b := putUvarints(putBool(putBool(nil, l.goesOn), l.fromAside), dataset, parent, l.fork, l.forkFrom, uint64(len(l.spans)))
-	for _, s := range l.spans {
-		b = putUvarints(b, s.from, s.to)
-	}
-	b = putUvarints(b, uint64(len(l.gaps)))
-	for _, s := range l.gaps {
-		b = putUvarints(b, s.from, s.to)
-	}
-	return b
+	b := putUvarints(putBool(putBool(nil, l.goesOn), l.fromAside), dataset, parent, l.fork, l.forkFrom)
+	b = putStretches(b, l.spans[:min(len(l.spans), stretchesInLine)])
+	return putStretches(b, l.gaps[:min(len(l.gaps), stretchesInLine)])
 }
 
 // parseLine returns a line and where its parent is.
@@ -221,13 +217,8 @@ func parseLine(d *dataset, id uint64, v []byte) (l *line, dataset, parent uint64
 	r := varint.Reader{B: v}
 	l = &line{d: d, id: id, goesOn: r.Byte() != 0, fromAside: r.Byte() != 0}
 	dataset, parent, l.fork, l.forkFrom = r.Uvarint(), r.Uvarint(), r.Uvarint(), r.Uvarint()
-	n := r.Uvarint()
-	for r.Bad = r.Bad || n == 0; n > 0 && !r.Bad; n-- {
-		l.spans = append(l.spans, stretch{r.Uvarint(), r.Uvarint()})
-	}
-	for n = r.Uvarint(); n > 0 && !r.Bad; n-- {
-		l.gaps = append(l.gaps, stretch{r.Uvarint(), r.Uvarint()})
-	}
+	l.spans, l.gaps = readStretches(&r), readStretches(&r)
+	r.Bad = r.Bad || len(l.spans) == 0
 	l.led.fork = l.fork
 	l.estate.init()
 	return l, dataset, parent, recordEnd(&r, "line", id)

@@ -29,6 +29,7 @@ func (e *Engine) segmentOptions() segment.Options {
 		Store: e.store, PoolID: e.super.pool, Now: e.clock.Now, Rand: e.opt.Rand,
 		Logger: e.logger, MaxFrame: e.opt.MaxFrame,
 		ObserveCommit: e.timer(CommitTime), ObserveSync: e.timer(SyncTime),
+		Entered: e.digests.entered,
 	}
 	o.LastReserve = e.store.SegmentSize()
 	if sp, err := e.store.Space(); err == nil && sp.Capacity >= smallPool*o.LastReserve {
@@ -346,7 +347,7 @@ func (l *loader) item(k tree.Key, v []byte) error {
 		return l.e.readClock(v)
 	case tagVerifier:
 		return l.e.readVerifier(v)
-	case tagSnapshot, tagRoot, tagDying, tagLeft, tagLine, tagProperty, tagState, tagDeaths:
+	case tagSnapshot, tagRoot, tagDying, tagLeft, tagLine, tagStretches, tagProperty, tagState, tagDeaths:
 		v = append([]byte(nil), v...)
 		l.items = append(l.items, func() error { return l.belongs(tag, dataset, number, v) })
 		return nil
@@ -394,6 +395,8 @@ func (l *loader) belongs(tag byte, dataset, number uint64, v []byte) error {
 		return d.readProperty(number, v)
 	case tagState:
 		return d.readState(number, v)
+	case tagStretches:
+		return d.readStretches(number, v)
 	}
 	return l.line(d, number, v)
 }

@@ -36,6 +36,7 @@ type config struct {
 	reopen     int           // one in so many closes and opens the pool
 	drain      int           // one in so many makes a drain step
 	forget     int           // one in so many lets go of something
+	moves      bool          // what is alive is moved together
 	marker     time.Duration // 0: no markers but by Close
 	spill      bool          // views go to a scratch file
 	volumes    bool          // no shares
@@ -564,13 +565,6 @@ func (s *sim) joinCheckpoint() {
 		s.beside = nil
 		s.must("checkpoint", err)
 	}
-}
-
-func (s *sim) openEngine() {
-	s.e, s.beside = nil, nil
-	e, err := engine.Open(s.conf.options(s.store, s.clock))
-	s.must("open", err)
-	s.e = e
 }
 
 // newSim formats a pool in store and opens it.

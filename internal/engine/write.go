@@ -123,6 +123,27 @@ func (h *Head) Write(off, n uint64, bufs [][]byte, expect []Expect) error {
 	return h.run(r, int(r.cutPieces(off/BlockSize, bufs)), false)
 }
 
+// TryWriteAt is WriteAt of whole blocks for a caller that must not wait, neither for
+// the disk nor for others' bytes to reach it. Where WriteAt would wait or fail it
+// returns false, and nothing has happened.
+func (h *Head) TryWriteAt(p []byte, off uint64) bool {
+	e, room := h.e, len(p)/BlockSize
+	if off%BlockSize != 0 || len(p)%BlockSize != 0 || len(p) > MaxWrite {
+		return false
+	}
+	if e.writable() != nil || e.cache.DirtyBytes() > e.opt.CacheBytes || !e.log.TryAdmit(room) {
+		return false
+	}
+	r := h.newRequest(oplog.Write, off, uint64(len(p)))
+	defer r.put()
+	r.cutPieces(off/BlockSize, [][]byte{p})
+	if h.attempt(r) != nil {
+		e.log.Release(room)
+		return false
+	}
+	return true
+}
+
 // Trim makes a range of whole blocks a hole. As durable as Write. It works on a
 // full pool too, since it will free space.
 func (h *Head) Trim(off, n uint64) error {
@@ -147,12 +168,16 @@ func (h *Head) run(r *request, room int, reserve bool) error {
 		if errors.As(err, &miss) {
 			err = e.cache.Load(miss)
 		}
-		if p, ok := err.(*errPaused); ok {
-			<-p.over
+		if err == nil {
 			continue
 		}
-		if err != nil {
-			e.log.Release(room)
+		e.log.Release(room)
+		p, ok := err.(*errPaused)
+		if !ok {
+			return err
+		}
+		<-p.over // without room: who paused the dataset needs some
+		if err := e.admit(room, reserve); err != nil {
 			return err
 		}
 	}

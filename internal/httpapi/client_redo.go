@@ -76,7 +76,7 @@ func report(r **redo.Report, tell func(redo.Advance)) func(*RedoMessage) (bool, 
 			return true, m.Error.failure()
 		case m.Report != nil:
 			*r = m.Report
-			return true, nil
+			return m.Type == "report", nil // what was refused is followed by why
 		}
 		if m.Progress != nil && tell != nil {
 			tell(*m.Progress)

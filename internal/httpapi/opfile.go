@@ -58,11 +58,12 @@ func (s *Server) operationFiles() {
 	huma.Register(s.api, from, func(_ context.Context, in *FromInput) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: func(hc huma.Context) {
 			r, w := humago.Unwrap(hc)
-			s.stream(r.Context(), w, func(ctx context.Context, _ *lineWriter) (any, error) {
+			s.stream(r.Context(), w, func(ctx context.Context, out *lineWriter) (any, error) {
 				body := newPatient(r.Body, http.NewResponseController(w))
 				defer context.AfterFunc(ctx, body.stop)()
 				report, err := s.replayFrom(ctx, in, body)
 				s.logChange(ctx, "replay-from", *in, err)
+				refused(report, err, func(m RedoMessage) { out.send(m) })
 				return RedoMessage{Type: "report", Report: report}, err
 			})
 		}}, nil

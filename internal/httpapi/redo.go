@@ -22,9 +22,9 @@ type Redo interface {
 }
 
 // RedoMessage is one line of the answer to an undo or a replay. The last one is a
-// report or an error.
+// report or an error; before that may be the report of what was refused.
 type RedoMessage struct {
-	Type     string        `json:"message_type" enum:"progress,report,error"`
+	Type     string        `json:"message_type" enum:"progress,refused,report,error"`
 	Progress *redo.Advance `json:"progress,omitempty"`
 	Report   *redo.Report  `json:"report,omitempty"`
 	Error    *Problem      `json:"error,omitempty"`
@@ -134,6 +134,14 @@ func addRedo[I any](s *Server, path, id, summary string, run func(ctx context.Co
 			}
 		})
 		s.logChange(ctx, id, *in, err)
+		refused(done, err, send)
 		return RedoMessage{Type: "report", Report: done}, err
 	})
+}
+
+// refused sends the report of what was not done for the conflicts that it has.
+func refused(r *redo.Report, err error, send func(RedoMessage)) {
+	if err != nil && r != nil && len(r.Clashes) > 0 {
+		send(RedoMessage{Type: "refused", Report: r})
+	}
 }

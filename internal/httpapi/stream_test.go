@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"varve/internal/ask"
 	"varve/internal/engine"
 	"varve/internal/fail"
@@ -326,3 +328,22 @@ func (b *brokenBody) Read(p []byte) (int, error) {
 }
 
 func (b *brokenBody) Close() error { return nil }
+
+// No request with a body has a deadline of its own for it: that would stay, and end
+// what takes longer than the body may take.
+func TestNoDeadlineStays(t *testing.T) {
+	n := 0
+	for path, item := range New(Options{}).api.OpenAPI().Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
+			if op == nil || op.RequestBody == nil {
+				continue
+			}
+			if n++; op.BodyReadTimeout >= 0 {
+				t.Errorf("%s %s is ended after %v", op.Method, path, op.BodyReadTimeout)
+			}
+		}
+	}
+	if n < 10 {
+		t.Errorf("only %d operations with a body", n)
+	}
+}

@@ -52,9 +52,10 @@ type task struct {
 	buf  *outbox.Buffer // of data-out, or for the reply with data-in
 	in   int            // bytes of data-in that there is room for
 
-	phase    phase // this and the rest: guarded by taskSet.mu once it is in the set
-	flush    bool  // it was executed and is to be flushed
-	aborted  bool  // no response
+	since    time.Time // when its data was first expected, while it is in phaseData and has a buffer
+	phase    phase     // this and the rest: guarded by taskSet.mu once it is in the set
+	flush    bool      // it was executed and is to be flushed
+	aborted  bool      // no response
 	lastData uint32
 }
 
@@ -154,9 +155,6 @@ func (c *conn) executed(t *task) error {
 	case t.cmd.Aborted:
 		c.endAborted(t)
 		return nil
-	case t.cmd.NeedsFlush && c.in.len() == 0 && c.tasks.idle():
-		c.flushReplies()
-		t.cmd.Committed(c.nexus.Flush(t.cmd.LUN))
 	case t.cmd.NeedsFlush:
 		if t.buf != nil { // its data is written
 			c.freeIn(t.buf)

@@ -79,10 +79,12 @@ type conn struct {
 	text      textExchange
 
 	pdus                    atomic.Uint64 // received, for the pinger
+	heard                   atomic.Uint64 // moves with every read that brought something
 	commands                atomic.Uint64
 	bytesRead, bytesWritten atomic.Uint64
 	live                    atomic.Bool // in full feature phase
 	ping                    pinger
+	holding                 holding
 }
 
 func newConn(s *Server, nc net.Conn, p *portal) *conn {
@@ -197,6 +199,9 @@ func (c *conn) linger() {
 	}
 	c.nc.Linger(lingerBytes)
 }
+
+// Drain implements accept.Conn.
+func (c *conn) Drain() { c.nc.Drain() }
 
 // Hangup cuts the connection. It may be called at any time, from anywhere.
 func (c *conn) Hangup() { c.cut(errCut) }

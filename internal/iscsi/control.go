@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"varve/internal/fail"
+	"varve/internal/outbox"
 )
 
 // maxHeld bounds what is kept of commands that came before their turn: bytes.
@@ -208,13 +209,17 @@ type pinger struct {
 }
 
 // look is called once in pingAfter, by one goroutine: a silent initiator is
-// asked, and cut off if it does not answer.
+// asked, and cut off if it does not answer. So is one that does not send the data
+// for which it was given memory, whatever else it says.
 func (c *conn) look() {
 	n := c.pdus.Load()
 	who := c.info.Load()
 	switch {
 	case who != nil && who.Target == "" && time.Since(c.since) > discoveryTime:
 		c.cut(errDiscovered)
+		return
+	case c.tasks.overdue(c.srv.opt.StallTimeout, time.Now()):
+		c.cut(outbox.ErrTooSlow)
 		return
 	case n != c.ping.seen:
 		c.ping = pinger{seen: n}
@@ -224,6 +229,11 @@ func (c *conn) look() {
 		return
 	}
 	c.ping.quiet++
+	c.ask()
+}
+
+// ask sends a ping.
+func (c *conn) ask() {
 	if c.live.Load() {
 		c.sayLate(opNopIn, noTag, snShow, 0, func(h header, _ []byte) int {
 			h.put(20, 1)

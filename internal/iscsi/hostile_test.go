@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -463,6 +464,70 @@ func TestStalls(t *testing.T) {
 	if !h.srv.memory.TryAcquire(h.srv.opt.Memory) {
 		t.Error("memory is lost")
 	}
+}
+
+// An initiator that is there, and does not send the data of a write, does not keep
+// the memory for it for ever.
+func TestDataOverdue(t *testing.T) {
+	h := open(t, Options{StallTimeout: 400 * time.Millisecond}, 1)
+	c := h.login(client.Options{})
+	all := h.srv.opt.Memory
+	h.srv.memory.TryAcquire(all) // what the write takes is the connection's share
+	if err := c.Send(c.PDU(client.Write16(0, filled(16<<10, 1)), c.Tag())); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := c.Recv(); err != nil || r.Opcode() != client.OpR2T {
+		t.Fatal(r, err)
+	}
+	look := func() {
+		for _, c := range h.srv.conns.All() {
+			c.look()
+		}
+	}
+	look()
+	time.Sleep(500 * time.Millisecond) // 16 KiB may take a quarter of a second more
+	look()
+	good(t, c, client.TestUnitReady())
+	conn := h.srv.conns.All()[0]
+	if conn.inBytes.TryAcquire(inShare) {
+		t.Error("it has no memory for the data")
+	}
+	time.Sleep(250 * time.Millisecond)
+	look()
+	select {
+	case <-conn.ended:
+	case <-time.After(5 * time.Second):
+		t.Fatal("it still waits")
+	}
+	if !conn.inBytes.TryAcquire(inShare) {
+		t.Error("the memory is lost")
+	}
+}
+
+// A write that must wait holds up no other command of its connection.
+func TestReaderDoesNotWait(t *testing.T) {
+	h := open(t, Options{}, 1)
+	c := h.login(client.Options{Timeout: 3 * time.Second})
+	goOn := make(chan struct{})
+	var once sync.Once
+	release := func() { once.Do(func() { close(goOn) }) }
+	defer release()
+	h.hooked.set(func(uint64) { <-goOn })
+	h.hooked.mu.Lock()
+	h.hooked.cold = true
+	h.hooked.mu.Unlock()
+	write := client.Write16(0, filled(4096, 1))
+	tag, err := c.Start(write)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good(t, c, client.Read16(64, 8))
+	good(t, c, client.TestUnitReady())
+	release()
+	if r, err := c.Finish(write, tag); err != nil || r.Status != client.Good {
+		t.Fatal(r, err)
+	}
+	expect(t, c, 0, filled(4096, 1))
 }
 
 // Logins that are none.

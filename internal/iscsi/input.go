@@ -71,6 +71,7 @@ func (c *conn) fill(n int) error {
 		if err != nil {
 			return c.nc.EndOf(err)
 		}
+		c.heard.Add(1)
 		in.w += k
 	}
 	return nil
@@ -162,6 +163,7 @@ func (c *conn) receive(p []byte) error {
 	for len(p) > 0 {
 		n, _, err := c.nc.ReadSpin(p, 0)
 		p = p[n:]
+		c.heard.Add(uint64(n))
 		pace.Moved(int64(n))
 		if err = c.nc.EndOf(err); errors.Is(err, os.ErrDeadlineExceeded) {
 			err = pace.Judge(false)

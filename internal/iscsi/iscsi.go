@@ -18,6 +18,7 @@
 package iscsi
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 )
@@ -51,17 +52,11 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	setDefault(&o.MaxConns, 256)
-	setDefault(&o.Workers, 64)
-	setDefault(&o.Memory, 256<<20)
-	setDefault(&o.LoginTimeout, 15*time.Second)
-	setDefault(&o.StallTimeout, 60*time.Second)
+	o.MaxConns = cmp.Or(o.MaxConns, 256)
+	o.Workers = cmp.Or(o.Workers, 64)
+	o.Memory = cmp.Or(o.Memory, 256<<20)
+	o.LoginTimeout = cmp.Or(o.LoginTimeout, 15*time.Second)
+	o.StallTimeout = cmp.Or(o.StallTimeout, 60*time.Second)
 	o.Memory = max(o.Memory, connMemory)
 	return o
-}
-
-func setDefault[T int | int64 | time.Duration](v *T, d T) {
-	if *v == 0 {
-		*v = d
-	}
 }

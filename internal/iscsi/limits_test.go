@@ -58,7 +58,7 @@ func TestQueuedReadWithoutMemory(t *testing.T) {
 	if err != nil || r2t.Opcode() != client.OpR2T {
 		t.Fatalf("no R2T: %+v, %v", r2t, err)
 	}
-	own, all := h.srv.all()[0].outBytes, h.srv.opt.Memory
+	own, all := h.srv.conns.All()[0].outBytes, h.srv.opt.Memory
 	for _, err := range []error{own.Acquire(context.Background(), outShare-bufferSize), h.srv.memory.Acquire(context.Background(), all)} {
 		if err != nil {
 			t.Fatal(err)

@@ -36,6 +36,7 @@ func (s *Server) openNexus(l *login) (*scsi.Nexus, error) {
 		Port:      c.portal.tag,
 		Disks:     disks,
 		Aborted:   c.tasks.mark,
+		Silent:    c.silent,
 	})
 	if err != nil {
 		closeAll()

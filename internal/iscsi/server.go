@@ -2,7 +2,6 @@ package iscsi
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -13,7 +12,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"varve/internal/fail"
+	"varve/internal/accept"
 	"varve/internal/outbox"
 	"varve/internal/scsi"
 	"varve/internal/workers"
@@ -42,12 +41,12 @@ type Server struct {
 	workers  *workers.Pool[workers.Job]
 	sessions sessions
 
-	mu       sync.Mutex
-	closing  bool
-	done     chan struct{} // closed by Shutdown
-	conns    map[*conn]struct{}
-	devices  map[string]*scsi.Target
-	handlers sync.WaitGroup
+	conns  *accept.Conns[*conn]
+	ending sync.Once
+	done   chan struct{} // closed by Shutdown
+
+	mu      sync.Mutex
+	devices map[string]*scsi.Target
 }
 
 // ClientInfo describes a connection, for status.
@@ -73,7 +72,7 @@ func New(t Targets, ls []net.Listener, o Options) *Server {
 		memory:  semaphore.NewWeighted(o.Memory),
 		workers: workers.New[workers.Job](o.Workers),
 		done:    make(chan struct{}),
-		conns:   map[*conn]struct{}{},
+		conns:   accept.New[*conn]("iSCSI", o.Logger),
 		devices: map[string]*scsi.Target{},
 	}
 	s.sessions.init()
@@ -89,7 +88,9 @@ func New(t Targets, ls []net.Listener, o Options) *Server {
 func (s *Server) Serve() error {
 	ended := make(chan error, len(s.portals))
 	for _, p := range s.portals {
-		go func() { ended <- s.accept(p) }()
+		go func() {
+			ended <- s.conns.Serve(p.l, func(nc net.Conn) { s.admit(nc, p) })
+		}()
 	}
 	go s.watch()
 	var first error
@@ -104,27 +105,6 @@ func (s *Server) Serve() error {
 	return first
 }
 
-func (s *Server) accept(p *portal) error {
-	defer p.l.Close()
-	var pause time.Duration
-	for {
-		nc, err := p.l.Accept()
-		switch {
-		case err == nil:
-			pause = 0
-			s.admit(nc, p)
-		case s.isClosing():
-			return nil
-		case isTemporary(err): // out of descriptors: others may close some
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.log.Warn("iscsi: accept", "error", err, "pause", pause)
-			time.Sleep(pause)
-		default:
-			return fail.Wrap(fail.IO, err, "accepting iSCSI connections on %s", p.l.Addr())
-		}
-	}
-}
-
 // watch is the clock.
 func (s *Server) watch() {
 	tick := time.NewTicker(pingAfter)
@@ -135,20 +115,10 @@ func (s *Server) watch() {
 			return
 		case <-tick.C:
 		}
-		for _, c := range s.all() {
+		for _, c := range s.conns.All() {
 			c.look()
 		}
 	}
-}
-
-func (s *Server) all() []*conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
-		list = append(list, c)
-	}
-	return list
 }
 
 // Shutdown stops accepting, lets the commands in flight finish and their
@@ -156,43 +126,20 @@ func (s *Server) all() []*conn {
 // one. When ctx ends first, it cuts them and returns at once with an error;
 // calls of the backend may then still be under way.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	if !s.closing {
-		s.closing = true
+	s.ending.Do(func() {
 		s.units.Ending()
 		close(s.done)
-	}
-	for _, p := range s.portals {
-		p.l.Close()
-	}
-	for c := range s.conns {
-		c.nc.Drain()
-	}
-	s.mu.Unlock()
-
-	done := make(chan struct{})
-	go func() {
-		s.handlers.Wait()
+	})
+	return s.conns.Shutdown(ctx, func() {
 		s.workers.Stop()
 		s.units.Close()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-	}
-	left := s.all()
-	for _, c := range left {
-		c.Hangup()
-	}
-	return fail.Wrap(fail.Canceled, ctx.Err(), "iSCSI: %d connections had not finished", len(left))
+	})
 }
 
 // Clients returns the connections, sorted by address.
 func (s *Server) Clients() []ClientInfo {
 	var list []ClientInfo
-	for _, c := range s.all() {
+	for _, c := range s.conns.All() {
 		i := ClientInfo{
 			Addr: c.addr, Since: c.since,
 			Requests: c.commands.Load(), BytesRead: c.bytesRead.Load(), BytesWritten: c.bytesWritten.Load(),
@@ -208,36 +155,18 @@ func (s *Server) Clients() []ClientInfo {
 
 // admit starts serving a connection, or closes it.
 func (s *Server) admit(nc net.Conn, p *portal) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing || len(s.conns) >= s.opt.MaxConns {
-		s.log.Warn("iscsi: connection refused", "client", nc.RemoteAddr(), "limit", s.opt.MaxConns)
-		nc.Close()
-		return
-	}
-	c := newConn(s, nc, p)
-	s.conns[c] = struct{}{}
-	s.handlers.Go(func() {
-		c.serve()
-		s.forget(c)
+	s.conns.Admit(nc, func(all map[*conn]struct{}) (*conn, func()) {
+		if len(all) >= s.opt.MaxConns {
+			s.log.Warn("iscsi: connection refused", "client", nc.RemoteAddr(), "limit", s.opt.MaxConns)
+			nc.Close()
+			return nil, nil
+		}
+		c := newConn(s, nc, p)
+		return c, func() {
+			c.serve()
+			s.conns.Forget(c)
+		}
 	})
-}
-
-func (s *Server) forget(c *conn) {
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
-}
-
-func (s *Server) isClosing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closing
-}
-
-func isTemporary(err error) bool {
-	var t interface{ Temporary() bool }
-	return errors.As(err, &t) && t.Temporary()
 }
 
 // portalAddresses lists the portals as TargetAddress has them, for an initiator

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,10 +23,9 @@ func TestReinstatementDrains(t *testing.T) {
 		ghost, fresh := filled(4096, 1), filled(4096, 2)
 
 		entered, release := make(chan struct{}), make(chan struct{})
-		first := true
+		var first atomic.Bool
 		h.hooked.set(func(uint64) {
-			if first {
-				first = false
+			if first.CompareAndSwap(false, true) {
 				close(entered)
 				<-release
 			}
@@ -97,6 +97,9 @@ func TestReinstatementIsQuiet(t *testing.T) {
 	defer c.Close()
 	good(t, c, client.TestUnitReady()) // not a unit attention
 	good(t, other, client.TestUnitReady())
+	for deadline := time.Now().Add(5 * time.Second); len(h.srv.Clients()) != 2 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // the old one is about to be forgotten
+	}
 	if n := len(h.srv.Clients()); n != 2 {
 		t.Errorf("%d connections", n)
 	}
@@ -123,7 +126,7 @@ func TestCommandOrder(t *testing.T) {
 	write(base+1, 9)
 	write(base+window+5000, 9)
 	write(base-1, 9)
-	if got := h.srv.all()[0].commands.Load(); got > 1 {
+	if got := h.srv.conns.All()[0].commands.Load(); got > 1 {
 		t.Fatalf("%d commands were executed before their turn", got)
 	}
 	first := write(base, 1)
@@ -352,7 +355,7 @@ func TestPing(t *testing.T) {
 	h := open(t, Options{}, 1)
 	c := h.login(client.Options{})
 	look := func() {
-		for _, c := range h.srv.all() {
+		for _, c := range h.srv.conns.All() {
 			c.look()
 		}
 	}
@@ -531,7 +534,7 @@ func TestDiscovery(t *testing.T) {
 	if string(r.Data) != want {
 		t.Errorf("discovery says %q, not %q", r.Data, want)
 	}
-	for _, s := range h.srv.all() {
+	for _, s := range h.srv.conns.All() {
 		s.since = time.Now().Add(-2 * discoveryTime)
 		s.look()
 	}

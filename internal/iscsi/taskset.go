@@ -3,7 +3,9 @@ package iscsi
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"varve/internal/outbox"
 	"varve/internal/scsi"
 	"varve/internal/workers"
 )
@@ -49,8 +51,28 @@ func (s *taskSet) enter(t *task, p phase) {
 	if p == phaseExecute && t.attr == attrOrdered {
 		s.queued.Add(1)
 	}
+	if p == phaseData && t.since.IsZero() {
+		t.since = time.Now()
+	}
 	t.phase = p
 	s.byTag[t.tag] = t
+}
+
+// overdue reports whether the data of a task has been awaited for longer than it
+// takes a peer that keeps pace to send all that it was asked for: see outbox.Pace.
+func (s *taskSet) overdue(patience time.Duration, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked, oldest := 0, now
+	for _, t := range s.byTag {
+		if t.phase == phaseData && t.buf != nil {
+			asked += max(t.data.want, t.data.most)
+			if t.since.Before(oldest) {
+				oldest = t.since
+			}
+		}
+	}
+	return now.Sub(oldest) > patience+time.Duration(asked)*(time.Second/outbox.StallRate)
 }
 
 // receiving returns the task of that tag if its data is on its way. It stays in.
@@ -147,7 +169,7 @@ func (s *taskSet) goOn(c *conn) {
 		if t.buf = c.takeIn(t.data.want); t.buf == nil {
 			return
 		}
-		s.hungry = s.hungry[1:]
+		s.hungry, t.since = s.hungry[1:], time.Now()
 		for t.mayAsk() {
 			c.sayLate(opR2T, t.tag, snShow, 0, t.buildR2T)
 		}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"varve/internal/fail"
+	"varve/internal/when"
 )
 
 // History says how much of a dataset's past is kept whole, every moment of it:
@@ -34,8 +35,6 @@ type History struct {
 const (
 	// WholePool is 100 %, in the unit of History.Share.
 	WholePool = 10000
-	// MaxAge bounds an age, so that a moment minus it is a time still.
-	MaxAge = 100 * 365 * 24 * time.Hour
 	// maxLen bounds what a parser looks at, and so what an error repeats.
 	maxLen = 96
 )
@@ -111,51 +110,28 @@ func (h History) ByteLimit(capacity int64) (int64, bool) {
 	return int64(n), true
 }
 
-// The units of an age, from large to small. A week is written in days.
-var units = []struct {
-	letter byte
-	length time.Duration
-}{
-	{'w', 7 * 24 * time.Hour},
-	{'d', 24 * time.Hour},
-	{'h', time.Hour},
-	{'m', time.Minute},
-	{'s', time.Second},
-}
-
-// parseAge reads "7d12h". Each unit comes at most once and after the larger
-// ones, so "5m3m" is a slip, not eight minutes.
+// parseAge reads "7d12h".
 func parseAge(s string) (time.Duration, error) {
-	rest := s
-	var sum time.Duration
-	for _, u := range units {
-		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
-		if digits == 0 || digits == len(rest) || rest[digits] != u.letter {
-			continue
-		}
-		n, err := strconv.ParseInt(rest[:digits], 10, 64)
-		if err != nil || n > int64(MaxAge/u.length) || sum+time.Duration(n)*u.length > MaxAge {
-			return 0, fail.New(fail.Invalid, "the age %q is more than 100 years", s).WithHint("all has no limit")
-		}
-		sum += time.Duration(n) * u.length
-		rest = rest[digits+1:]
-	}
-	if s == "" || rest != "" {
+	d, ok := when.ParseAge(s)
+	switch {
+	case d > when.MaxAge:
+		return 0, fail.New(fail.Invalid, "the age %q is more than 100 years", s).WithHint("all has no limit")
+	case !ok:
 		return 0, fail.New(fail.Invalid, "%q is no age", s).
 			WithHint("write numbers with w, d, h, m, s, the larger unit first: 24h or 7d12h; %s", historyForms)
 	}
-	return sum, nil
+	return d, nil
 }
 
 // formatAge writes days from two on only: 24h is how people say it.
 func formatAge(d time.Duration) string {
 	var b strings.Builder
 	hours := d < 48*time.Hour
-	for _, u := range units[1:] {
-		if n := d / u.length; n > 0 && !(hours && u.letter == 'd') {
+	for _, u := range when.Units[1:] {
+		if n := d / u.Length; n > 0 && !(hours && u.Letter == 'd') {
 			b.WriteString(strconv.FormatInt(int64(n), 10))
-			b.WriteByte(u.letter)
-			d -= n * u.length
+			b.WriteByte(u.Letter)
+			d -= n * u.Length
 		}
 	}
 	return b.String()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"varve/internal/fail"
+	"varve/internal/when"
 )
 
 const day = 24 * time.Hour
@@ -28,7 +29,7 @@ func TestParseHistory(t *testing.T) {
 		{"49h", History{Age: 49 * time.Hour}, "2d1h"},
 		{"90m", History{Age: 90 * time.Minute}, "1h30m"},
 		{"1d1s", History{Age: day + time.Second}, "24h1s"},
-		{"36500d,99.99%", History{Age: MaxAge, Share: 9999}, "36500d,99.99%"},
+		{"36500d,99.99%", History{Age: when.MaxAge, Share: 9999}, "36500d,99.99%"},
 		{"0.5%", History{Share: 50}, "0.5%"},
 		{"0.05%", History{Share: 5}, "0.05%"},
 		{"12.30%", History{Share: 1230}, "12.3%"},
@@ -144,7 +145,7 @@ func FuzzHistory(f *testing.F) {
 			return
 		}
 		again, err := ParseHistory(h.String())
-		if err != nil || again != h || h.Age < 0 || h.Age > MaxAge || h.Share < 0 || h.Share >= WholePool || h.None && h != (History{None: true}) {
+		if err != nil || again != h || h.Age < 0 || h.Age > when.MaxAge || h.Share < 0 || h.Share >= WholePool || h.None && h != (History{None: true}) {
 			t.Fatalf("%q: %+v is written %s: %+v, %v", s, h, h, again, err)
 		}
 	})

@@ -121,6 +121,9 @@ func (c *conn) linger() {
 	c.nc.Linger(lingerBytes)
 }
 
+// Drain implements accept.Conn.
+func (c *conn) Drain() { c.nc.Drain() }
+
 // Hangup cuts the connection. It may be called at any time, from anywhere.
 func (c *conn) Hangup() {
 	c.cancel()

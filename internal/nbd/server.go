@@ -1,8 +1,8 @@
 package nbd
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"varve/internal/fail"
+	"varve/internal/accept"
 	"varve/internal/outbox"
 	"varve/internal/workers"
 )
@@ -55,20 +55,14 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	setDefault(&o.MaxConns, 256)
-	setDefault(&o.Workers, 64)
-	setDefault(&o.Memory, 512<<20)
-	setDefault(&o.Spin, 20*time.Microsecond)
-	setDefault(&o.HandshakeTimeout, 10*time.Second)
-	setDefault(&o.StallTimeout, 60*time.Second)
+	o.MaxConns = cmp.Or(o.MaxConns, 256)
+	o.Workers = cmp.Or(o.Workers, 64)
+	o.Memory = cmp.Or(o.Memory, 512<<20)
+	o.Spin = cmp.Or(o.Spin, 20*time.Microsecond)
+	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, 10*time.Second)
+	o.StallTimeout = cmp.Or(o.StallTimeout, 60*time.Second)
 	o.Memory = max(o.Memory, connMemory)
 	return o
-}
-
-func setDefault[T int | int64 | time.Duration](v *T, d T) {
-	if *v == 0 {
-		*v = d
-	}
 }
 
 // maxRefusals bounds the connections over the limit that are told so, at a
@@ -86,12 +80,8 @@ type Server struct {
 	workers *workers.Pool[*job]
 	jobs    sync.Pool
 
-	mu        sync.Mutex
-	closing   bool
-	listeners map[net.Listener]struct{}
-	conns     map[*conn]struct{}
-	refusals  int
-	handlers  sync.WaitGroup
+	conns    *accept.Conns[*conn]
+	refusals atomic.Int32
 }
 
 // ClientInfo describes a connection, for status.
@@ -108,84 +98,30 @@ type ClientInfo struct {
 func New(b Backend, o Options) *Server {
 	o = o.withDefaults()
 	return &Server{
-		backend:   b,
-		opt:       o,
-		log:       o.Logger,
-		memory:    semaphore.NewWeighted(o.Memory),
-		workers:   workers.New[*job](o.Workers),
-		listeners: map[net.Listener]struct{}{},
-		conns:     map[*conn]struct{}{},
+		backend: b,
+		opt:     o,
+		log:     o.Logger,
+		memory:  semaphore.NewWeighted(o.Memory),
+		workers: workers.New[*job](o.Workers),
+		conns:   accept.New[*conn]("NBD", o.Logger),
 	}
 }
 
 // Serve accepts connections until Shutdown, when it returns nil, or until the
 // listener fails. It may be called for several listeners at once, and closes
 // its own when it returns.
-func (s *Server) Serve(l net.Listener) error {
-	defer l.Close()
-	if !s.listen(l) {
-		return fail.New(fail.Canceled, "the NBD server is shut down")
-	}
-	defer s.unlisten(l)
-	var pause time.Duration
-	for {
-		nc, err := l.Accept()
-		switch {
-		case err == nil:
-			pause = 0
-			s.admit(nc)
-		case s.isClosing():
-			return nil
-		case isTemporary(err): // out of descriptors: others may close some
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.log.Warn("nbd: accept", "error", err, "pause", pause)
-			time.Sleep(pause)
-		default:
-			return fail.Wrap(fail.IO, err, "accepting NBD connections on %s", l.Addr())
-		}
-	}
-}
+func (s *Server) Serve(l net.Listener) error { return s.conns.Serve(l, s.admit) }
 
 // Shutdown stops accepting, lets the requests in flight finish and their
 // replies go out, and closes every connection. When ctx ends first, it cuts
 // the connections and returns at once with an error; calls of the backend may
 // then still be under way. No Serve is possible afterwards.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.closing = true
-	for l := range s.listeners {
-		l.Close()
-	}
-	for c := range s.conns {
-		c.nc.Drain()
-	}
-	s.mu.Unlock()
-
-	done := make(chan struct{})
-	go func() {
-		s.handlers.Wait()
-		s.workers.Stop()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		c.Hangup()
-	}
-	return fail.Wrap(fail.Canceled, ctx.Err(), "NBD: %d connections had not finished", len(s.conns))
-}
+func (s *Server) Shutdown(ctx context.Context) error { return s.conns.Shutdown(ctx, s.workers.Stop) }
 
 // Clients returns the connections, sorted by address.
 func (s *Server) Clients() []ClientInfo {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make([]ClientInfo, 0, len(s.conns))
-	for c := range s.conns {
+	var list []ClientInfo
+	for _, c := range s.conns.All() {
 		list = append(list, c.status())
 	}
 	slices.SortFunc(list, func(a, b ClientInfo) int { return strings.Compare(a.Addr, b.Addr) })
@@ -194,61 +130,29 @@ func (s *Server) Clients() []ClientInfo {
 
 // admit starts serving a connection, or refuses it.
 func (s *Server) admit(nc net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closing:
-		nc.Close()
-	case len(s.conns) < s.opt.MaxConns:
+	s.conns.Admit(nc, func(all map[*conn]struct{}) (*conn, func()) {
+		if len(all) >= s.opt.MaxConns {
+			s.refuse(nc)
+			return nil, nil
+		}
 		c := newConn(s, nc)
-		s.conns[c] = struct{}{}
-		s.handlers.Go(func() {
+		return c, func() {
 			c.serve()
-			s.forget(c)
-		})
-	case s.refusals < maxRefusals:
-		s.refusals++
-		s.log.Warn("nbd: connection refused", "client", peerName(nc), "limit", s.opt.MaxConns)
-		s.handlers.Go(func() {
-			refuse(nc, fmt.Sprintf("the server is at its limit of %d connections", s.opt.MaxConns))
-			s.mu.Lock()
-			s.refusals--
-			s.mu.Unlock()
-		})
-	default:
+			s.conns.Forget(c)
+		}
+	})
+}
+
+// refuse tells a client that there are too many, unless many are told already.
+func (s *Server) refuse(nc net.Conn) {
+	if s.refusals.Add(1) > maxRefusals {
+		s.refusals.Add(-1)
 		nc.Close()
+		return
 	}
-}
-
-func (s *Server) forget(c *conn) {
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
-}
-
-func (s *Server) listen(l net.Listener) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		return false
-	}
-	s.listeners[l] = struct{}{}
-	return true
-}
-
-func (s *Server) unlisten(l net.Listener) {
-	s.mu.Lock()
-	delete(s.listeners, l)
-	s.mu.Unlock()
-}
-
-func (s *Server) isClosing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closing
-}
-
-func isTemporary(err error) bool {
-	var t interface{ Temporary() bool }
-	return errors.As(err, &t) && t.Temporary()
+	s.log.Warn("nbd: connection refused", "client", peerName(nc), "limit", s.opt.MaxConns)
+	s.conns.Go(func() {
+		refuse(nc, fmt.Sprintf("the server is at its limit of %d connections", s.opt.MaxConns))
+		s.refusals.Add(-1)
+	})
 }

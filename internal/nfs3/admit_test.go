@@ -7,9 +7,7 @@ import (
 
 // idle makes the connection of a client one that has been idle for long.
 func (s *Server) idle(c *client) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for x := range s.conns {
+	for _, x := range s.conns.All() {
 		if x.addr == c.nc.LocalAddr().String() {
 			x.active.Store(time.Now().Add(-2 * idleTime).UnixNano())
 		}

@@ -43,11 +43,21 @@ func (m *commits) endAlone() {
 	m.alone = false
 }
 
-// add queues a task that flies. It does not wait.
+// add queues a task that flies, for when somebody wakes the goroutine. It does
+// not wait.
 func (m *commits) add(t *task) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.waiting = append(m.waiting, t)
+}
+
+// begin wakes the goroutine if there is something for it to do.
+func (m *commits) begin() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.waiting) == 0 {
+		return
+	}
 	if !m.running {
 		m.running = true
 		m.done = make(chan struct{})

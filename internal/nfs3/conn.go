@@ -53,7 +53,8 @@ type conn struct {
 	memory *semaphore.Weighted // connMemory
 	flying *semaphore.Weighted // maxInFlight
 
-	commits commits
+	commits  commits
+	together bool // some wait for the reader to come to the end of what is at hand
 
 	requests, bytesRead, bytesWritten atomic.Uint64
 	active                            atomic.Int64 // when the last call came: Unix nanoseconds
@@ -129,7 +130,7 @@ func (c *conn) finish(err error) {
 		c.srv.buffers.put(b)
 	}
 	c.srv.log.Info("nfs: disconnected", "client", c.addr, "reason", err)
-	c.srv.forget(c)
+	c.srv.conns.Forget(c)
 }
 
 // linger lets the client take the last replies.
@@ -139,6 +140,9 @@ func (c *conn) linger() {
 	}
 	c.nc.Linger(lingerBytes)
 }
+
+// Drain implements accept.Conn.
+func (c *conn) Drain() { c.nc.Drain() }
 
 // Hangup cuts the connection. It may be called at any time, from anywhere.
 func (c *conn) Hangup() {

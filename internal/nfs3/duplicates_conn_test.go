@@ -30,15 +30,13 @@ func TestExecutedWithoutRoom(t *testing.T) {
 	w := newWorld(t)
 	s, addr := w.serve(Options{})
 	near, far := net.Pipe()
-	c := newConn(s, deafConn{far})
-	s.mu.Lock()
-	s.conns[c] = struct{}{}
-	s.handlers.Add(1)
-	s.mu.Unlock()
-	for _, err := range []error{c.own.Acquire(context.Background(), connShare), c.memory.Acquire(context.Background(), connMemory)} {
-		w.ok(err)
-	}
-	go c.serve()
+	s.conns.Admit(deafConn{far}, func(map[*conn]struct{}) (*conn, func()) {
+		c := newConn(s, deafConn{far})
+		for _, err := range []error{c.own.Acquire(context.Background(), connShare), c.memory.Acquire(context.Background(), connMemory)} {
+			w.ok(err)
+		}
+		return c, c.serve
+	})
 	deaf := &client{t: t, nc: near, cred: sysCred(0, 0)}
 	deaf.send(procGetattr, fh(w.root)) // its reply occupies the fixed buffer
 	lsn := w.e.Status().LastLSN

@@ -123,6 +123,7 @@ func (c *conn) executeCommit(t *task) error {
 	alone := c.in.len() == 0 && c.commits.tryAlone()
 	if !alone && c.tryFly() {
 		c.commits.add(t)
+		c.together = true
 		return nil
 	}
 	c.flushReplies()
@@ -208,6 +209,7 @@ func (c *conn) work(t *task) {
 func (c *conn) goOn(t *task) {
 	if t.sync != syncNone {
 		c.commits.add(t)
+		c.commits.begin()
 		return
 	}
 	if t.out == nil {
@@ -330,8 +332,14 @@ func (c *conn) newReply() (err error) {
 	return nil
 }
 
-// flushReplies sends the replies at hand, as far as that goes without waiting.
+// flushReplies sends the replies at hand, as far as that goes without waiting,
+// and lets the commits begin that the calls at hand have come to: one for all.
+// The reader calls it before whatever may wait.
 func (c *conn) flushReplies() {
+	if c.together {
+		c.together = false
+		c.commits.begin()
+	}
 	b := c.reply
 	switch {
 	case b == nil:

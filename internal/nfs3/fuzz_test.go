@@ -81,11 +81,8 @@ func FuzzConnection(f *testing.F) {
 		s.seen = duplicates{}
 		s.seen.init()
 		sc := &script{in: bytes.NewReader(in)}
-		c := newConn(s, sc)
-		s.conns[c] = struct{}{}
-		s.handlers.Add(1)
-		c.serve()
-		s.handlers.Wait()
+		s.admit(sc)
+		s.conns.Wait()
 		sent := xidsOf(in)
 		out := sc.out.Bytes()
 		for len(out) > 0 {
@@ -98,7 +95,7 @@ func FuzzConnection(f *testing.F) {
 			}
 			out = out[4+be.Uint32(out)&^lastFragment:]
 		}
-		if len(s.mounts.set) > maxMounts || len(s.conns) > 0 || !s.flying.TryAcquire(int64(s.opt.MaxRequests)) {
+		if len(s.mounts.set) > maxMounts || len(s.conns.All()) > 0 || !s.flying.TryAcquire(int64(s.opt.MaxRequests)) {
 			t.Fatal("something is left")
 		}
 		s.flying.Release(int64(s.opt.MaxRequests))

@@ -23,6 +23,7 @@
 package nfs3
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -64,18 +65,12 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	setDefault(&o.MaxConns, 256)
-	setDefault(&o.Workers, 64)
-	setDefault(&o.MaxRequests, 8192)
-	setDefault(&o.Memory, 256<<20)
-	setDefault(&o.StallTimeout, 60*time.Second)
+	o.MaxConns = cmp.Or(o.MaxConns, 256)
+	o.Workers = cmp.Or(o.Workers, 64)
+	o.MaxRequests = cmp.Or(o.MaxRequests, 8192)
+	o.Memory = cmp.Or(o.Memory, 256<<20)
+	o.StallTimeout = cmp.Or(o.StallTimeout, 60*time.Second)
 	return o
-}
-
-func setDefault[T int | int64 | time.Duration](v *T, d T) {
-	if *v == 0 {
-		*v = d
-	}
 }
 
 // files is what the server needs of *fs.FS.

@@ -267,9 +267,7 @@ func TestSlowReader(t *testing.T) {
 
 // anyConn returns the connection that a server has.
 func anyConn(s *Server) (c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c = range s.conns {
+	for _, c = range s.conns.All() {
 	}
 	return c
 }
@@ -355,13 +353,7 @@ func TestMaxConns(t *testing.T) {
 		c.call(progNFS, versNFS, procNull, nil)
 	}
 	dial(t, addr).expectEnd()
-	s.mu.Lock()
-	for c := range s.conns {
-		if c.addr == a.nc.LocalAddr().String() {
-			c.active.Store(time.Now().Add(-2 * idleTime).UnixNano())
-		}
-	}
-	s.mu.Unlock()
+	s.idle(a)
 	dial(t, addr).call(progNFS, versNFS, procNull, nil)
 	a.expectEnd()
 	b.call(progNFS, versNFS, procNull, nil)

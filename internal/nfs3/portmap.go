@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"varve/internal/accept"
 	"varve/internal/fail"
 )
 
@@ -72,7 +73,7 @@ func (m *Portmap) Serve(l net.Listener) error {
 			go m.talk(nc)
 		case m.isClosing():
 			return nil
-		case isTemporary(err):
+		case accept.IsTemporary(err):
 			time.Sleep(100 * time.Millisecond)
 		default:
 			return fail.Wrap(fail.IO, err, "accepting portmapper connections on %s", l.Addr())
@@ -98,7 +99,7 @@ func (m *Portmap) ServePacket(pc net.PacketConn) error {
 			}
 		case m.isClosing():
 			return nil
-		case isTemporary(err):
+		case accept.IsTemporary(err):
 			time.Sleep(100 * time.Millisecond)
 		default:
 			return fail.Wrap(fail.IO, err, "receiving portmapper calls on %s", pc.LocalAddr())

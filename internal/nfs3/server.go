@@ -2,7 +2,6 @@ package nfs3
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -13,8 +12,8 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"varve/internal/accept"
 	"varve/internal/engine"
-	"varve/internal/fail"
 	"varve/internal/fs"
 )
 
@@ -36,12 +35,7 @@ type Server struct {
 	seen    duplicates
 	exports exports
 	mounts  mounts
-
-	mu        sync.Mutex
-	closing   bool
-	listeners map[net.Listener]struct{}
-	conns     map[*conn]struct{}
-	handlers  sync.WaitGroup // one for each connection
+	conns   *accept.Conns[*conn]
 }
 
 // ClientInfo describes a connection, for status.
@@ -66,13 +60,12 @@ func New(f *fs.FS, e *engine.Engine, o Options) *Server {
 func newServer(f files, o Options) *Server {
 	o = o.withDefaults()
 	s := &Server{
-		files:     f,
-		opt:       o,
-		log:       o.Logger,
-		memory:    semaphore.NewWeighted(o.Memory),
-		flying:    semaphore.NewWeighted(int64(o.MaxRequests)),
-		listeners: map[net.Listener]struct{}{},
-		conns:     map[*conn]struct{}{},
+		files:  f,
+		opt:    o,
+		log:    o.Logger,
+		memory: semaphore.NewWeighted(o.Memory),
+		flying: semaphore.NewWeighted(int64(o.MaxRequests)),
+		conns:  accept.New[*conn]("NFS", o.Logger),
 	}
 	s.workers.init(o.Workers)
 	s.seen.init()
@@ -82,71 +75,18 @@ func newServer(f files, o Options) *Server {
 // Serve accepts connections until Shutdown, when it returns nil, or until the
 // listener fails. It may be called for several listeners at once, and closes
 // its own when it returns.
-func (s *Server) Serve(l net.Listener) error {
-	defer l.Close()
-	if !s.listen(l) {
-		return fail.New(fail.Canceled, "the NFS server is shut down")
-	}
-	defer s.unlisten(l)
-	var pause time.Duration
-	for {
-		nc, err := l.Accept()
-		switch {
-		case err == nil:
-			pause = 0
-			s.admit(nc)
-		case s.isClosing():
-			return nil
-		case isTemporary(err): // out of descriptors: others may close some
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.log.Warn("nfs: accept", "error", err, "pause", pause)
-			time.Sleep(pause)
-		default:
-			return fail.Wrap(fail.IO, err, "accepting NFS connections on %s", l.Addr())
-		}
-	}
-}
+func (s *Server) Serve(l net.Listener) error { return s.conns.Serve(l, s.admit) }
 
 // Shutdown stops accepting, lets the calls in flight finish and their replies
 // go out, and closes every connection. When ctx ends first, it cuts the
 // connections and returns at once with an error; calls of fs may then still be
 // under way. No Serve is possible afterwards.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.closing = true
-	for l := range s.listeners {
-		l.Close()
-	}
-	for c := range s.conns {
-		c.nc.Drain()
-	}
-	s.mu.Unlock()
-
-	done := make(chan struct{})
-	go func() {
-		s.handlers.Wait()
-		s.workers.stop()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		c.Hangup()
-	}
-	return fail.Wrap(fail.Canceled, ctx.Err(), "NFS: %d connections had not finished", len(s.conns))
-}
+func (s *Server) Shutdown(ctx context.Context) error { return s.conns.Shutdown(ctx, s.workers.stop) }
 
 // Clients returns the connections, sorted by address.
 func (s *Server) Clients() []ClientInfo {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make([]ClientInfo, 0, len(s.conns))
-	for c := range s.conns {
+	var list []ClientInfo
+	for _, c := range s.conns.All() {
 		list = append(list, c.status())
 	}
 	slices.SortFunc(list, func(a, b ClientInfo) int { return strings.Compare(a.Addr, b.Addr) })
@@ -156,36 +96,30 @@ func (s *Server) Clients() []ClientInfo {
 // admit starts serving a connection, or closes it.
 func (s *Server) admit(nc net.Conn) {
 	stranger := !s.knows(addrOf(nc.RemoteAddr().String()))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		nc.Close()
-		return
-	}
-	if len(s.conns) >= s.opt.MaxConns {
-		out := s.dispensable(stranger)
-		if out == nil || len(s.conns) > s.opt.MaxConns {
-			s.log.Warn("nfs: connection refused", "client", nc.RemoteAddr(), "limit", s.opt.MaxConns)
-			nc.Close()
-			return
+	s.conns.Admit(nc, func(all map[*conn]struct{}) (*conn, func()) {
+		if len(all) >= s.opt.MaxConns {
+			out := dispensable(all, stranger)
+			if out == nil || len(all) > s.opt.MaxConns {
+				s.log.Warn("nfs: connection refused", "client", nc.RemoteAddr(), "limit", s.opt.MaxConns)
+				nc.Close()
+				return nil, nil
+			}
+			out.evicted.Store(true)
+			out.Hangup()
 		}
-		out.evicted.Store(true)
-		out.Hangup()
-	}
-	c := newConn(s, nc)
-	c.stranger = stranger
-	s.conns[c] = struct{}{}
-	s.handlers.Add(1)
-	go c.serve()
+		c := newConn(s, nc)
+		c.stranger = stranger
+		return c, c.serve
+	})
 }
 
 // dispensable returns the connection that gives way to a new one, or nil: the
 // one that has been idle for the longest time, and for long enough to be closed.
 // A stranger takes no place but that of another; and of strangers one gives way,
-// busy or not, to who is none. s.mu is held.
-func (s *Server) dispensable(toStranger bool) (out *conn) {
+// busy or not, to who is none.
+func dispensable(all map[*conn]struct{}, toStranger bool) (out *conn) {
 	idle := time.Now().Add(-idleTime).UnixNano()
-	for c := range s.conns {
+	for c := range all {
 		at := c.active.Load()
 		switch {
 		case c.evicted.Load() || toStranger && !c.stranger:
@@ -202,39 +136,4 @@ func (s *Server) knows(ip netip.Addr) bool {
 	return slices.ContainsFunc(s.files.Shares(), func(share fs.Share) bool {
 		return ruleOf(share.Properties).allows(ip)
 	})
-}
-
-// forget is told of the end of a connection.
-func (s *Server) forget(c *conn) {
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
-	s.handlers.Done()
-}
-
-func (s *Server) listen(l net.Listener) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		return false
-	}
-	s.listeners[l] = struct{}{}
-	return true
-}
-
-func (s *Server) unlisten(l net.Listener) {
-	s.mu.Lock()
-	delete(s.listeners, l)
-	s.mu.Unlock()
-}
-
-func (s *Server) isClosing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closing
-}
-
-func isTemporary(err error) bool {
-	var t interface{ Temporary() bool }
-	return errors.As(err, &t) && t.Temporary()
 }

@@ -112,7 +112,13 @@ func TestHistoryStays(t *testing.T) {
 // fromOps repeats operations on "home" whose objects are at the path /f.
 func (w *world) fromOps(name string, ops ...*oplog.Op) *redo.Report {
 	w.t.Helper()
-	r, err := redo.From(context.Background(), w.e, caller, "home", redo.FromOptions{
+	r, err := w.tryOps(name, ops...)
+	w.ok(err)
+	return r
+}
+
+func (w *world) tryOps(name string, ops ...*oplog.Op) (*redo.Report, error) {
+	return redo.From(context.Background(), w.e, caller, "home", redo.FromOptions{
 		At: when.Spec{Kind: when.Now}, Name: name,
 		Source: func(_ context.Context, fn func(*redo.Step) error) error {
 			for i, op := range ops {
@@ -128,8 +134,6 @@ func (w *world) fromOps(name string, ops ...*oplog.Op) *redo.Report {
 			return nil
 		},
 	})
-	w.ok(err)
-	return r
 }
 
 // What was not at its path is not what has that path later.

@@ -39,10 +39,11 @@ type object struct {
 }
 
 // Limits on what is remembered. Bytes become coarser; the rest has an end.
-const (
-	maxRanges = 1 << 20
-	maxLeft   = 4 << 20
-)
+const maxRanges = 1 << 20
+
+// maxLeft bounds objects, names, attributes and clients that operations left out
+// concern, and names and objects of those that are repeated; less in tests.
+var maxLeft = 4 << 20
 
 func newLeftOut() leftOut {
 	return leftOut{
@@ -78,12 +79,12 @@ func (l *leftOut) note(op *oplog.Op) error {
 
 // object remembers the object of an operation on files that is left out.
 func (l *leftOut) object(op *oplog.Op) error {
-	if !op.Kind.OnFile() {
-		return nil
-	}
-	if len(l.attrs)+len(l.names)+len(l.objects) > maxLeft {
+	if len(l.attrs)+len(l.names)+len(l.objects)+len(l.clients) > maxLeft {
 		return fail.New(fail.TooBig, "more than %d objects, names and attributes were changed by what is left out", maxLeft).
 			WithHint("choose a smaller range")
+	}
+	if !op.Kind.OnFile() {
+		return nil
 	}
 	o := l.objects[op.Ino]
 	o.lsn = op.LSN

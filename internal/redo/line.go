@@ -2,6 +2,7 @@ package redo
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"varve/internal/ask"
@@ -51,10 +52,10 @@ func (p *picking) out(op *oplog.Op) (out bool, err error) {
 	if op.LSN > p.until {
 		return false, nil
 	}
-	if turnsBack(op.Kind) && !names(p.exclude, op.Kind) {
+	if op.Kind.TurnsBack() && !names(p.exclude, op.Kind) {
 		return false, p.apply(op)
 	}
-	if p.only != nil && !turnsBack(op.Kind) {
+	if p.only != nil && !op.Kind.TurnsBack() {
 		in, err := p.match(p.only, op)
 		if out = !in; err != nil {
 			return false, err
@@ -96,10 +97,8 @@ func (p *picking) match(f *oplog.Filter, op *oplog.Op) (bool, error) {
 
 // concerns reports whether an operation changes what the dataset holds.
 func concerns(k oplog.Kind) bool {
-	return k.OnFile() || k == oplog.Write || k == oplog.Trim || k == oplog.Resize || turnsBack(k)
+	return k.OnData() || k == oplog.Resize || k.TurnsBack()
 }
-
-func turnsBack(k oplog.Kind) bool { return k == oplog.Rollback || k == oplog.Undo }
 
 // survey counts the operations up to a moment and how many are left out. Where the
 // dataset was rolled back in between and that stands, all begins there: what was
@@ -122,10 +121,10 @@ func (s *stretch) survey(ctx context.Context, to uint64) (total, out uint64, err
 			return err
 		case left:
 			out++
-		case turnsBack(op.Kind) && out > 0:
+		case op.Kind.TurnsBack() && out > 0:
 			return fail.New(fail.Invalid, "it was rolled back at lsn %d, after operations that are to be left out", op.LSN).
 				WithHint("begin at @lsn:%d or later, or roll back to @lsn:%d first", op.LSN, op.LSN-1)
-		case turnsBack(op.Kind):
+		case op.Kind.TurnsBack():
 			s.from, total = op.LSN, 0
 			return nil
 		}
@@ -135,83 +134,48 @@ func (s *stretch) survey(ctx context.Context, to uint64) (total, out uint64, err
 	return total, out, err
 }
 
+// errLate ends the reading of operations when its time is over.
+var errLate = errors.New("the time is over")
+
 // steps reads operations from where r is up to a moment, in batches, with their
-// payload.
-func (s *stretch) steps(r *engine.OpReader, pick *picking, to uint64) source {
+// payload; not all of them where it gets later than by, if that is not zero.
+func (s *stretch) steps(r *engine.OpReader, pick *picking, to uint64, by time.Time) source {
 	return func(ctx context.Context, send func(*batch) error) error {
-		b := spare.Get().(*batch)
-		flush := func() error {
-			if len(b.steps) == 0 {
-				return nil
-			}
-			err := send(b)
-			b = spare.Get().(*batch)
-			return err
-		}
+		f := newFiller(send)
 		err := r.To(ctx, s.id, to, func(op *oplog.Op) error {
 			if !concerns(op.Kind) {
 				return nil
+			}
+			if !by.IsZero() && time.Now().After(by) {
+				return errLate
 			}
 			out, err := pick.out(op)
 			if err != nil {
 				return err
 			}
-			n := engine.PayloadLen(op)
-			if len(b.steps) == batchOps || len(b.data)+n > cap(b.data) || b.values > batchValue {
-				if err := flush(); err != nil {
-					return err
-				}
+			n := 0
+			if !out && op.Kind.Writes() {
+				n = engine.PayloadLen(op)
 			}
-			step := Step{Out: out}
-			if !out && (op.Kind == oplog.Write || op.Kind == oplog.WriteFile) {
-				start := len(b.data)
-				if n > cap(b.data)-start || int(op.Off%engine.BlockSize)+int(op.Len) > n {
-					return fail.New(fail.Corrupt, "%v has %d bytes of payload", op, n)
-				}
-				b.data = b.data[:start+n]
-				if err := s.e.Payload(op, b.data[start:]); err != nil {
-					return err
-				}
-				in := start + int(op.Off%engine.BlockSize)
-				step.Data = b.data[in : in+int(op.Len)]
+			step, payload, err := f.add(op, n)
+			if err != nil {
+				return err
 			}
-			own := *op
-			own.Extents = nil
-			step.Op = &own
-			b.steps = append(b.steps, step)
-			b.values += len(op.Value)
-			return nil
+			if step.Out = out; n == 0 {
+				return nil
+			}
+			in := int(op.Off % engine.BlockSize)
+			if in+int(op.Len) > n {
+				return fail.New(fail.Corrupt, "%v has %d bytes of payload", op, n)
+			}
+			step.Data = payload[in : in+int(op.Len)]
+			return s.e.Payload(op, payload)
 		})
-		if err != nil {
+		if err != nil && err != errLate {
 			return err
 		}
-		return flush()
+		return f.flush()
 	}
-}
-
-// catchUp is how many operations may be left when the dataset is paused.
-const catchUp = 512
-
-// follow repeats the operations up to the present, until few are left; then the
-// dataset pauses, and the rest follows. It returns the last operation, and what
-// lets the dataset go on.
-func (p *player) follow(ctx context.Context, s *stretch, r *engine.OpReader) (last uint64, resume func(), err error) {
-	pick := s.picking()
-	defer pick.close()
-	for round, n := 0, uint64(catchUp+1); round < 8 && n > catchUp; round++ {
-		was := p.report.Ops
-		if err := p.run(ctx, s.steps(r, pick, s.e.Status().LastLSN)); err != nil {
-			return 0, nil, err
-		}
-		n = p.report.Ops - was
-	}
-	if last, resume, err = p.a.Pause(); err != nil {
-		return 0, nil, err
-	}
-	if last > r.Last() {
-		err = p.run(ctx, s.steps(r, pick, last))
-	}
-	return max(last, r.Last()), resume, err
 }
 
 func took(since time.Time) float64 { return time.Since(since).Seconds() }

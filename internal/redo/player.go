@@ -57,7 +57,7 @@ func (p *player) step(s *Step) error {
 		p.report.OutBytes += payload(s.Op)
 		return p.left.note(s.Op)
 	}
-	if turnsBack(s.Op.Kind) {
+	if s.Op.Kind.TurnsBack() {
 		return fail.New(fail.Busy, "%s was rolled back meanwhile, at lsn %d", p.report.Dataset, s.Op.LSN).WithHint("begin again")
 	}
 	p.again(s.Op)
@@ -88,12 +88,11 @@ func (p *player) step(s *Step) error {
 	p.report.Repeated++
 	p.report.Bytes += payload(s.Op)
 	p.left.repeated(s.Op)
-	p.renamed(s.Op)
-	return nil
+	return p.renamed(s.Op)
 }
 
 func payload(op *oplog.Op) uint64 {
-	if op.Kind == oplog.Write || op.Kind == oplog.WriteFile {
+	if op.Kind.Writes() {
 		return op.Len
 	}
 	return 0
@@ -145,14 +144,10 @@ func (p *player) do(s *Step) error {
 }
 
 func (p *player) judge(r inode.Reader) error {
-	if p.inos != nil && makes(p.op.Kind) {
+	if p.inos != nil && p.op.Kind.Makes() {
 		p.op.Ino = p.a.NextIno()
 	}
 	return fits(r, p.a.Seed(), &p.op)
-}
-
-func makes(k oplog.Kind) bool {
-	return k == oplog.Create || k == oplog.Mkdir || k == oplog.Symlink || k == oplog.Mknod
 }
 
 // meets reports whether the operation finds its object.
@@ -190,9 +185,12 @@ func (p *player) resolve(s *Step, c *clash, tries int) (again bool, err error) {
 
 // skip leaves out an operation that depends on one left out.
 func (p *player) skip(op *oplog.Op, cause string, with uint64) error {
-	if p.opt.OnConflict == Abort {
+	if p.opt.OnConflict == Abort && !p.opt.DryRun {
+		if err := p.tell(op, cause, with, "refused", ""); err != nil {
+			return err
+		}
 		return fail.New(fail.Other, "%s at lsn %d depends on what is left out: %s", op.Kind, op.LSN, cause).
-			WithHint("nothing was changed; --dry-run shows all conflicts, --on-conflict what to do about them")
+			WithHint("nothing was changed; --dry-run shows all conflicts, --on-conflict says what to do about them")
 	}
 	p.report.Skipped++
 	p.report.OutBytes += payload(op)
@@ -238,8 +236,9 @@ func (p *player) takeOver(op *oplog.Op, c *clash) (bool, error) {
 	return true, p.tell(op, nameTaken, p.left.with(op), "took over", "")
 }
 
-// renamed follows the names that were changed.
-func (p *player) renamed(op *oplog.Op) {
+// renamed follows the names that were changed, and the numbers of what was made.
+// TooBig where they are too many.
+func (p *player) renamed(op *oplog.Op) error {
 	was := named{place{op.Dir, op.Name}, op.Ino}
 	switch op.Kind {
 	case oplog.Create, oplog.Mkdir, oplog.Symlink, oplog.Mknod, oplog.Link:
@@ -261,9 +260,18 @@ func (p *player) renamed(op *oplog.Op) {
 	if p.op.Kind == oplog.Move || p.op.Kind == oplog.Mkdir {
 		p.paths.forget(p.op.Ino)
 	}
-	if p.inos != nil && makes(op.Kind) {
+	if p.inos != nil && op.Kind.Makes() {
 		p.inos[op.Ino] = p.op.Ino
 	}
+	return p.bounded()
+}
+
+// bounded refuses to remember more.
+func (p *player) bounded() error {
+	if len(p.aside)+len(p.inos) <= maxLeft {
+		return nil
+	}
+	return fail.New(fail.TooBig, "more than %d objects were made or renamed by what is repeated", maxLeft).WithHint("choose a smaller range")
 }
 
 // tell counts a conflict, and lists it among the first.

@@ -55,7 +55,7 @@ func Replay(ctx context.Context, e *engine.Engine, c engine.Caller, dataset stri
 	p.total = total
 	pick := s.picking()
 	defer pick.close()
-	if err := p.run(ctx, s.steps(ops, pick, r.To.LSN)); err != nil {
+	if err := p.run(ctx, s.steps(ops, pick, r.To.LSN, time.Time{})); err != nil {
 		return r, err
 	}
 	if err := r.finish(p, e, info.ID, r.To.LSN, begun); err != nil {

@@ -76,7 +76,7 @@ func (r *Report) undo(ctx context.Context, e *engine.Engine, c engine.Caller, s 
 	if o.DryRun {
 		pick := s.picking()
 		defer pick.close()
-		if err := p.run(ctx, s.steps(ops, pick, e.Status().LastLSN)); err != nil {
+		if err := p.run(ctx, s.steps(ops, pick, e.Status().LastLSN, time.Time{})); err != nil {
 			return err
 		}
 		return r.finish(p, e, s.id, ops.Last(), begun)

@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/fs"
+	"varve/internal/inode"
 	"varve/internal/oplog"
 	"varve/internal/redo"
 	"varve/internal/when"
@@ -300,13 +303,48 @@ func TestAbort(t *testing.T) {
 	begin := w.last()
 	takeName(w)
 	now := w.items("home", w.last())
-	_, err := redo.Undo(context.Background(), w.e, caller, "home", redo.UndoOptions{Since: at(begin), Match: of("one"), Options: redo.Options{OnConflict: redo.Abort}})
+	o := redo.UndoOptions{Since: at(begin), Match: of("one"), Options: redo.Options{OnConflict: redo.Abort}}
+	r, err := redo.Undo(context.Background(), w.e, caller, "home", o)
 	if err == nil || !strings.Contains(err.Error(), "the name is taken") {
 		t.Fatal(err)
+	}
+	if len(r.Clashes) != 1 || r.Clashes[0].Path != "/a" || r.Clashes[0].With != begin+1 || r.Clashes[0].Action != "refused" {
+		t.Errorf("the conflict is told as %+v", r.Clashes)
+	}
+	o.DryRun = true // shows all that is in the way
+	if r = w.undo("home", o); len(r.Clashes) != 2 || r.Causes["the object is missing"] != 1 || !r.Partial {
+		t.Errorf("a dry run: %+v", r)
 	}
 	w.same("after an abort", w.items("home", w.last()), now)
 	if n := len(w.e.Datasets(false)) + len(w.e.Datasets(true)); n != 2 {
 		t.Fatalf("%d datasets", n)
+	}
+}
+
+// What has to be remembered is bounded: then nothing is done, and why is told.
+func TestTooMuchToRemember(t *testing.T) {
+	w := &clashWorld{newWorld(t), by("one"), by("three")}
+	begin := w.last()
+	for i := range 12 {
+		w.file(w.one, fmt.Sprint("a", i), "x")
+		w.file(w.three, fmt.Sprint("b", i), "x")
+	}
+	now := w.items("home", w.last())
+	defer redo.LimitLeft(20)()
+	_, err := redo.Undo(context.Background(), w.e, caller, "home", redo.UndoOptions{Since: at(begin), Match: of("one")})
+	if !fail.Is(err, fail.TooBig) {
+		t.Errorf("an undo: %v", err)
+	}
+	var made []*oplog.Op
+	for i := range 30 {
+		made = append(made, &oplog.Op{Kind: oplog.Create, Ino: uint64(100 + i), Dir: inode.Root, Name: fmt.Sprint("c", i), Attr: oplog.Attr{Mask: oplog.SetMode, Mode: inode.ModeFile}})
+	}
+	if _, err = w.tryOps("copy", made...); !fail.Is(err, fail.TooBig) {
+		t.Errorf("operations of a file: %v", err)
+	}
+	w.same("afterwards", w.items("home", w.last()), now)
+	if _, err := w.e.Dataset("copy"); !fail.Is(err, fail.NotFound) {
+		t.Errorf("there is a copy: %v", err)
 	}
 }
 
@@ -378,6 +416,66 @@ func undoUnderWriter(t *testing.T) {
 		if strings.HasPrefix(path, "/one/") {
 			t.Fatalf("%s is there", path)
 		}
+	}
+}
+
+// Clients that are faster than what is repeated do not keep an undo from ending, nor
+// does it keep them waiting until it has: they take turns.
+func TestUndoUnderFasterWriters(t *testing.T) {
+	w := newWorld(t)
+	one, _ := scene(w, 3)
+	begin := w.last()
+	for range 1000 {
+		one.step()
+	}
+	var stop atomic.Bool
+	var files atomic.Int64
+	var writers sync.WaitGroup
+	for hand := range 3 {
+		writers.Go(func() {
+			for n := 0; !stop.Load(); n++ {
+				if _, err := w.f.Create(by("three"), w.root, fmt.Sprintf("h%d-%d", hand, n), fs.SetAttr{}, true, nil); err != nil {
+					t.Error(err)
+					return
+				}
+				files.Add(1)
+			}
+		})
+	}
+	grow := func(was, by int64, within time.Duration) bool {
+		for begun := time.Now(); files.Load() < was+by; time.Sleep(time.Millisecond) {
+			if time.Since(begun) > within {
+				return false
+			}
+		}
+		return true
+	}
+	// While 256 operations are repeated the clients do 600, but where they wait.
+	waits, most, last := 0, 0, int64(0)
+	tell := func(redo.Advance) {
+		was := files.Load()
+		if waits++; was > last || grow(was, 1, 20*time.Millisecond) && grow(was, 600, 2*time.Second) {
+			waits = 0
+		}
+		most, last = max(most, waits), files.Load()
+	}
+	r := w.undo("home", redo.UndoOptions{Since: at(begin), Match: of("one"), Options: redo.Options{Tell: tell}})
+	stop.Store(true)
+	writers.Wait()
+	if most > 16 || r.Waited == 0 {
+		t.Errorf("%d times 256 operations were repeated while clients waited, in %.3f s", most, r.Waited)
+	}
+	n := 0
+	for path := range w.paths("home", w.last()) {
+		if strings.HasPrefix(path, "/one/") {
+			t.Fatalf("%s is there", path)
+		}
+		if strings.HasPrefix(path, "/h") {
+			n++
+		}
+	}
+	if t.Logf("%d files, in %.1f s; clients waited for %.3f s at most", n, r.Took, r.Waited); r.Partial || int64(n) != files.Load() {
+		t.Errorf("%d of %d files: %+v", n, files.Load(), r)
 	}
 }
 

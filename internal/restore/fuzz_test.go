@@ -3,6 +3,7 @@ package restore
 import (
 	"bytes"
 	"encoding/binary"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,6 +87,7 @@ func FuzzRestore(f *testing.F) {
 			v = inMemory(b[:len(b)/2048*1024], b[len(b)/2048*1024:])
 		}
 		root := filepath.Join(t.TempDir(), "root")
+		defer unflag(root)
 		op := []Op{Extract, Update}[n>>7]
 		s, err := do(t, op, root, true, v)
 		if s.Bytes > 2<<20 {
@@ -99,6 +101,21 @@ func FuzzRestore(f *testing.F) {
 			t.Fatalf("beside the target is %v, %v", list, err)
 		}
 		do(t, List, "", true, v)
+	})
+}
+
+// unflag takes away the flags that an archive may ask for and that would keep a
+// tree from being removed.
+func unflag(root string) {
+	filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.IsDir() && !e.Type().IsRegular() {
+			return nil
+		}
+		if f, err := os.Open(path); err == nil {
+			setFlags(int(f.Fd()), 0, fsFrozen)
+			f.Close()
+		}
+		return nil
 	})
 }
 

@@ -118,12 +118,20 @@ func (c *Command) execute(in, out []byte, wait bool) bool {
 		return c.fail(c.refused)
 	}
 	gate := a.u.gate.Load()
+	if gate&gateReserved != 0 {
+		kept, known := c.keptOut(wait)
+		if !known {
+			return false
+		}
+		if kept {
+			c.Status = ReservationConflict
+			return true
+		}
+		gate = a.u.gate.Load() // it may have waited
+	}
 	if gate != 0 || a.n.cfg.Target.restricted.Load() {
 		if s := c.barred(gate); s.is() {
 			return c.fail(s)
-		}
-		if c.Status != Good {
-			return true
 		}
 	}
 	if c.refused.is() {
@@ -144,14 +152,10 @@ func (c *Command) execute(in, out []byte, wait bool) bool {
 	return true
 }
 
-// barred looks at everything that may keep a command from a unit: reservations,
-// states, protection. It returns sense, or sets a Status that is not Good.
+// barred looks at everything but reservations that may keep a command from a unit:
+// states, protection.
 func (c *Command) barred(gate uint32) sense {
 	op, u := c.op, c.a.u
-	if gate&gateReserved != 0 && u.conflicts(c) {
-		c.Status = ReservationConflict
-		return sense{}
-	}
 	if gate&gateSanitize != 0 && op.traits&sanitized == 0 {
 		return u.sanitizing()
 	}

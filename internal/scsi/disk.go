@@ -39,8 +39,11 @@ type Disk interface {
 	ReadAt(p []byte, off uint64, spans *[]Span) error
 	TryReadAt(p []byte, off uint64, spans *[]Span) (bool, error)
 
-	// WriteAt returns when p is readable; it is durable after Flush.
+	// WriteAt returns when p is readable; it is durable after Flush. TryWriteAt does
+	// not wait, neither for the disk nor for room: false where WriteAt would have to,
+	// or would fail, and nothing has happened.
 	WriteAt(p []byte, off uint64) error
+	TryWriteAt(p []byte, off uint64) bool
 
 	// Update replaces the bytes [off, off+n), at most MaxAtomic whatever the
 	// alignment, by what change makes of them: in one step of which nobody

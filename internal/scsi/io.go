@@ -78,10 +78,13 @@ func runRead(c *Command, in, _ []byte, wait bool) bool {
 // runWrite writes the whole blocks that came.
 func runWrite(c *Command, _, out []byte, wait bool) bool {
 	out = c.wholeBlocks(out)
-	if !wait && (c.offset()%physicalBlock != 0 || len(out)%physicalBlock != 0) {
-		return false // its edges may have to be read
-	}
-	if len(out) > 0 {
+	switch {
+	case len(out) == 0:
+	case !wait:
+		if !c.a.d.TryWriteAt(out, c.offset()) {
+			return false
+		}
+	default:
 		if err := c.a.d.WriteAt(out, c.offset()); err != nil {
 			return c.fail(of(err))
 		}

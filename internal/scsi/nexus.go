@@ -23,6 +23,13 @@ type NexusConfig struct {
 	// one aborted: every task for lun that is not answered now gets no response,
 	// and Execute of it tells Aborted. It must not wait, nor call the Nexus.
 	Aborted func(lun uint64)
+
+	// Silent, where not nil, is called, from any goroutine, when a command of
+	// another nexus meets what RESERVE(6) reserved for this one. The transport asks
+	// the initiator whether it is there, and reports whether that is in doubt: it
+	// was asked before and has not answered. It must either answer or lose the
+	// nexus within a few seconds. It must not wait, nor call the Nexus.
+	Silent func() bool
 }
 
 // Nexus is one initiator port at one target port. Safe for concurrent use.
@@ -58,8 +65,8 @@ func (s *Server) OpenNexus(cfg NexusConfig) (*Nexus, error) {
 		}
 		a := newAttachment(n, u, lun, d)
 		u.attach(a)
-		if s.isNew(cfg.Initiator, u) {
-			a.attend(attnPowerOn)
+		if x, ok := s.greeting(cfg.Initiator, u); ok {
+			a.attend(x)
 		}
 		n.byLUN[lun] = a
 		n.luns = append(n.luns, lun)
@@ -80,7 +87,9 @@ func (n *Nexus) Close() {
 	for _, lun := range n.luns {
 		a := n.byLUN[lun]
 		a.abort(true)
-		a.u.detach(a)
+		if a.u.detach(a) {
+			n.s.lost(n.cfg.Initiator, a.u)
+		}
 	}
 	n.s.mu.Lock()
 	first := !n.closed

@@ -89,8 +89,9 @@ func (p *persistent) allows(r registrant, cl class) bool {
 	return cl == readClass && !excludes(p.kind)
 }
 
-// conflicts reports whether a reservation keeps a command from being executed.
-func (u *unit) conflicts(c *Command) bool {
+// conflicts reports whether a reservation keeps a command from being executed, and
+// where that is RESERVE(6)'s, whose.
+func (u *unit) conflicts(c *Command) (yes bool, holder *attachment) {
 	cl := c.op.class
 	if cl == refined {
 		cl = refine(c.CDB)
@@ -98,9 +99,9 @@ func (u *unit) conflicts(c *Command) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.holder != nil && u.holder != c.a && cl != always {
-		return true
+		return true, u.holder
 	}
-	return u.pr.kind != 0 && !u.pr.allows(c.n.registrant(), cl)
+	return u.pr.kind != 0 && !u.pr.allows(c.n.registrant(), cl), nil
 }
 
 // encode appends what outlives restarts:

@@ -117,6 +117,8 @@ type slowDisk struct {
 	late        atomic.Bool // a write came after Close
 }
 
+func (d *slowDisk) TryWriteAt([]byte, uint64) bool { return false }
+
 func (d *slowDisk) WriteAt(p []byte, off uint64) error {
 	d.begun <- struct{}{}
 	<-d.goOn

@@ -2,7 +2,9 @@ package scsi
 
 import (
 	"bytes"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // pr is a PERSISTENT RESERVE OUT with its list.
@@ -73,6 +75,11 @@ func TestReservationTypes(t *testing.T) {
 			}
 			if may != who.may {
 				t.Errorf("type %d, %s: may %d, want %d", x.kind, who.name, may, who.may)
+			}
+			for _, cdb := range [][]byte{{0x1a, 0, 0x3f, 0, 96, 0}, {0xa3, 0x0c, 0, 0, 0, 0, 0, 0, 0, 96, 0, 0}} { // as reads
+				if a := who.n.do(cdb, nil); (a.status == Good) != (may&read != 0) {
+					t.Errorf("type %d, %s: command %#x: %#x", x.kind, who.name, cdb[0], a.status)
+				}
 			}
 			for _, cdb := range [][]byte{{0x12, 0, 0, 0, 96, 0}, tur, prIn(0), cdb10(0x25, 0, 0, 0)} {
 				if a := who.n.do(cdb, nil); a.status != Good {
@@ -208,13 +215,13 @@ func TestReserve6(t *testing.T) {
 		"release": func(a *Nexus) { a.do(release, nil) },
 		"logout":  func(a *Nexus) { a.Close() },
 		"reset":   func(a *Nexus) { b.ResetUnit(0) },
-		"lost":    func(a *Nexus) { a.Lost() },
 	} {
 		a := r.login(portA, 1)
 		if x := a.do(reserve, nil); x.status != Good {
 			t.Fatal(x)
 		}
-		b.do(release, nil) // not its own: no error, and nothing happens
+		a.mustPR(t, ReservationConflict, prRegister, 0, 0, 1, 0) // the two ways exclude each other
+		b.do(release, nil)                                       // not its own: no error, and nothing happens
 		for _, cdb := range [][]byte{tur, reserve, cdb10(0x28, 0, 0, 1), prIn(0)} {
 			if x := b.do(cdb, nil); x.status != ReservationConflict {
 				t.Errorf("%s: command %#x of another: %#x", name, cdb[0], x.status)
@@ -230,4 +237,74 @@ func TestReserve6(t *testing.T) {
 		b.quiet(t)
 		a.Close()
 	}
+}
+
+// Whoever meets the reservation of a nexus that does not answer waits until it
+// answers or ends, and an abort ends the wait.
+func TestReserve6Silent(t *testing.T) {
+	r := newRig(t)
+	a, b := r.login(portA, 1), r.login(portB, 1)
+	var silent atomic.Bool
+	silent.Store(true)
+	a.cfg.Silent = silent.Load
+	reserve := func() {
+		if x := a.do([]byte{0x16, 0, 0, 0, 0, 0}, nil); x.status != Good {
+			t.Fatal(x)
+		}
+	}
+	reserve()
+	meet := func() (*Command, chan Status) {
+		c := &Command{CDB: tur}
+		b.Begin(c)
+		if c.Execute(nil, nil, false) {
+			t.Fatalf("answered at once: %#x", c.Status)
+		}
+		met := make(chan Status, 1)
+		go func() {
+			c.Execute(nil, nil, true)
+			if c.Aborted {
+				c.Status = TaskAborted
+			}
+			met <- c.Status
+		}()
+		select {
+		case s := <-met:
+			t.Fatalf("it did not wait: %#x", s)
+		case <-time.After(5 * holderLook):
+		}
+		return c, met
+	}
+	ends := func(met chan Status, want Status) {
+		t.Helper()
+		select {
+		case s := <-met:
+			if s != want {
+				t.Errorf("status %#x, want %#x", s, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("it waits for ever")
+		}
+	}
+	c, met := meet()
+	c.Abort()
+	ends(met, TaskAborted)
+	_, met = meet()
+	b.Fence(0)
+	b.AbortTaskSet(0) // does not wait for it for long
+	ends(met, TaskAborted)
+	_, met = meet()
+	silent.Store(false)
+	ends(met, ReservationConflict)
+	silent.Store(true)
+	_, met = meet()
+	a.Close()
+	ends(met, Good)
+
+	// It is told that it lost something, and once.
+	a = r.nexus(portA, 1)
+	a.attention(t, attnNexusLoss)
+	a.quiet(t)
+	a.Close()
+	a = r.nexus(portA, 1)
+	a.quiet(t)
 }

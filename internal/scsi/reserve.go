@@ -1,11 +1,42 @@
 package scsi
 
+import "time"
+
 // RESERVE(6) and RELEASE(6) (SPC-2): the unit belongs to one nexus until that
 // releases it, ends, or a reset comes.
 
-// runReserve is refused while anybody is registered for persistent reservations.
+// holderLook is how often a command that waits for the holder looks again.
+const holderLook = 10 * time.Millisecond
+
+// keptOut reports whether a reservation keeps a command out. Where the holder of
+// RESERVE(6) does not answer, that is known only when it has answered or its nexus
+// has ended; without wait it is then not known.
+func (c *Command) keptOut(wait bool) (kept, known bool) {
+	for {
+		kept, holder := c.a.u.conflicts(c)
+		if holder == nil || holder.n.cfg.Silent == nil || !holder.n.cfg.Silent() {
+			return kept, true
+		}
+		if !wait {
+			return false, false
+		}
+		c.pause()
+		time.Sleep(holderLook)
+		c.resume()
+		if c.stopped() {
+			return true, true
+		}
+	}
+}
+
+// runReserve is refused while anybody is registered for persistent reservations, or
+// is about to be.
 func runReserve(c *Command, _, _ []byte, _ bool) bool {
 	u := c.a.u
+	if !c.lockSaving() {
+		return c.fail(sense{key: keyAbortedCommand})
+	}
+	defer u.saving.Unlock()
 	u.mu.Lock()
 	if len(u.pr.registered) > 0 || u.holder != nil && u.holder != c.a {
 		u.mu.Unlock()

@@ -29,7 +29,7 @@ type Server struct {
 	mu    sync.Mutex
 	units map[Identity]*unit
 	seed  maphash.Seed
-	seen  map[uint64]struct{} // hashes of initiator port and unit, that a power-on attention was for
+	seen  map[uint64]bool // hashes of initiator port and unit, that a power-on attention was for; whether it lost a reservation since
 }
 
 // maxSeen bounds Server.seen. When it is full all are told anew.
@@ -48,7 +48,7 @@ func NewServer(o Options) *Server {
 		eraseRate: o.EraseRate,
 		units:     make(map[Identity]*unit),
 		seed:      maphash.MakeSeed(),
-		seen:      make(map[uint64]struct{}),
+		seen:      make(map[uint64]bool),
 	}
 }
 
@@ -97,22 +97,45 @@ func (s *Server) release(u *unit) {
 // of whichever unit, and throws away what it has in its caches. It does not wait.
 func (s *Server) Replaced() { s.era.Add(1) }
 
-// isNew reports whether an initiator port comes to a unit for the first time
-// since the server began, or since Replaced.
-func (s *Server) isNew(port string, u *unit) bool {
+// greeting is the unit attention with which a nexus begins: POWER ON for an
+// initiator port that comes to a unit for the first time since the server began, or
+// since Replaced; I_T NEXUS LOSS for one whose reservation ended with its nexus
+// before. A session that is made again without such a loss is told nothing.
+func (s *Server) greeting(port string, u *unit) (x attention, ok bool) {
+	key := s.visitor(port, u)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lost, was := s.seen[key]
+	switch {
+	case lost:
+		x = attnNexusLoss
+	case !was:
+		x = attnPowerOn
+	default:
+		return x, false
+	}
+	if len(s.seen) >= maxSeen {
+		clear(s.seen)
+	}
+	s.seen[key] = false
+	return x, true
+}
+
+// lost notes that an initiator port lost a reservation with its nexus.
+func (s *Server) lost(port string, u *unit) {
+	key := s.visitor(port, u)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.seen[key]; ok {
+		s.seen[key] = true
+	}
+}
+
+func (s *Server) visitor(port string, u *unit) uint64 {
 	var h maphash.Hash
 	h.SetSeed(s.seed)
 	maphash.WriteComparable(&h, u.id)
 	maphash.WriteComparable(&h, s.era.Load())
 	h.WriteString(port)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.seen[h.Sum64()]; ok {
-		return false
-	}
-	if len(s.seen) >= maxSeen {
-		clear(s.seen)
-	}
-	s.seen[h.Sum64()] = struct{}{}
-	return true
+	return h.Sum64()
 }

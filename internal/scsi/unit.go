@@ -95,12 +95,15 @@ func (u *unit) attach(a *attachment) {
 	u.attached[a] = struct{}{}
 }
 
-// detach forgets an attachment and undoes what is bound to it.
-func (u *unit) detach(a *attachment) {
+// detach forgets an attachment and undoes what is bound to it. It reports whether
+// a reservation ended with it.
+func (u *unit) detach(a *attachment) (held bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.attached, a)
+	held = u.holder == a
 	u.releaseHolder(a)
+	return held
 }
 
 // releaseHolder ends the reservation of RESERVE(6), if it is a's. u.mu is held.

@@ -178,8 +178,15 @@ func TestAdmissionWaitsForPressure(t *testing.T) {
 			if most := map[string]int64{"write": 64, "sync": 128}[op]; n > most || n < most/2 {
 				t.Errorf("%s held: %d blocks appended, the limit is %d", op, n, most)
 			}
+			if l.TryAdmit(10) {
+				t.Errorf("%s held: admitted by who must not wait", op)
+			}
 			release()
 			synctest.Wait()
+			if !l.TryAdmit(10) {
+				t.Errorf("%s released: not admitted", op)
+			}
+			l.Release(10)
 			if n := admitted.Load(); n != 1000 {
 				t.Errorf("%s released: %d blocks appended", op, n)
 			}

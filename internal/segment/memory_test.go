@@ -109,7 +109,7 @@ func TestAppendIn(t *testing.T) {
 	if len(ops) != 6*18 {
 		t.Errorf("%d operations in the log, not %d", len(ops), 6*18)
 	}
-	if l.buffers.all != 0 {
-		t.Errorf("%d buffers are left", l.buffers.all)
+	if n := len(l.buffers.arenas); n != 0 {
+		t.Errorf("%d runs of buffers are left", n)
 	}
 }

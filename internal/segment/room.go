@@ -66,6 +66,19 @@ func (l *Log) Admit(blocks int, reserve bool) error {
 	return l.admit(blocks, l.opts.Reserve)
 }
 
+// TryAdmit is Admit of what may not use the reserve, for a caller that must not
+// wait: false where Admit would wait, or fail.
+func (l *Log) TryAdmit(blocks int) bool {
+	n := max(1, blocks)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.refusal() != nil || l.pressed(n) || !l.hasRoom(n, l.opts.Reserve) {
+		return false
+	}
+	l.room.held += n
+	return true
+}
+
 // AdmitLast is Admit that may use all of the store's space: for checkpoints,
 // without which nothing can be freed.
 func (l *Log) AdmitLast(blocks int) error { return l.admit(blocks, 0) }
@@ -181,6 +194,9 @@ func (l *Log) enterSegment() {
 	}
 	r.ready = append(r.ready[:0], r.ready[1:]...)
 	r.wanted.Signal()
+	if l.opts.Entered != nil {
+		l.opts.Entered(l.openSeg, l.last)
+	}
 }
 
 // provisioner makes segments: those that somebody asks for, and one ahead when

@@ -106,6 +106,12 @@ func (v *Volume) WriteAt(p []byte, off uint64) error {
 	return nil
 }
 
+// TryWriteAt is WriteAt for a caller that must not wait. Where WriteAt would wait, or
+// fail, or take several operations, it returns false, and nothing has happened.
+func (v *Volume) TryWriteAt(p []byte, off uint64) bool {
+	return v.head != nil && off%engine.MaxWrite+uint64(len(p)) <= engine.MaxWrite && v.head.TryWriteAt(p, off)
+}
+
 // Trim makes the whole blocks inside a range a hole; the edges stay as they
 // are.
 func (v *Volume) Trim(off, n uint64) error {

@@ -47,8 +47,6 @@ type Spec struct {
 const (
 	// maxLen bounds what Parse looks at, and so what an error repeats.
 	maxLen = 96
-	// maxAgo keeps "now minus Ago" inside the years that a time may have.
-	maxAgo = 100 * 365 * 24 * time.Hour
 	// Nanoseconds since 1970 are what the log records; these years fit.
 	firstYear, lastYear = 1970, 2261
 )
@@ -116,49 +114,26 @@ func parseNumber(w, prefix string) (uint64, error) {
 	return n, nil
 }
 
-// The units of an Ago, from large to small. A week is written in days.
-var units = []struct {
-	letter byte
-	length time.Duration
-}{
-	{'w', 7 * 24 * time.Hour},
-	{'d', 24 * time.Hour},
-	{'h', time.Hour},
-	{'m', time.Minute},
-	{'s', time.Second},
-}
-
-// parseAgo reads "1d2h-ago", which has agoShape. Each unit comes at most once
-// and after the larger ones, so "5m3m-ago" is a slip, not eight minutes.
+// parseAgo reads "1d2h-ago", which has agoShape.
 func parseAgo(w string) (time.Duration, error) {
-	rest := strings.TrimSuffix(w, "-ago")
-	var sum time.Duration
-	for _, u := range units {
-		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
-		if digits == 0 || digits == len(rest) || rest[digits] != u.letter {
-			continue
-		}
-		n, err := strconv.ParseInt(rest[:digits], 10, 64)
-		if err != nil || n > int64(maxAgo/u.length) || sum+time.Duration(n)*u.length > maxAgo {
-			return 0, fail.New(fail.Invalid, "%q is more than 100 years", w)
-		}
-		sum += time.Duration(n) * u.length
-		rest = rest[digits+1:]
-	}
-	if rest != "" {
+	d, ok := ParseAge(strings.TrimSuffix(w, "-ago"))
+	switch {
+	case d > MaxAge:
+		return 0, fail.New(fail.Invalid, "%q is more than 100 years", w)
+	case !ok:
 		return 0, fail.New(fail.Invalid, "%q reads as a time ago, but is none", w).
 			WithHint("write numbers with w, d, h, m, s, the larger unit first: 1d2h-ago")
 	}
-	return sum, nil
+	return d, nil
 }
 
 func formatAgo(d time.Duration) string {
 	var b strings.Builder
-	for _, u := range units[1:] {
-		if n := d / u.length; n > 0 {
+	for _, u := range Units[1:] {
+		if n := d / u.Length; n > 0 {
 			b.WriteString(strconv.FormatInt(int64(n), 10))
-			b.WriteByte(u.letter)
-			d -= n * u.length
+			b.WriteByte(u.Letter)
+			d -= n * u.Length
 		}
 	}
 	if b.Len() == 0 {

@@ -32,6 +32,7 @@ func newShore(t *testing.T, args ...string) *shore {
 	}
 	s := &shore{lake: newLake(t, append([]string{"--nfs", addr}, args...)...), addr: addr}
 	s.varve("share", "create", "home")
+	s.set("home", "keep=none") // a full hour may begin meanwhile
 	return s
 }
 

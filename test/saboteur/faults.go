@@ -23,19 +23,20 @@ var (
 	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
 	dumpChains   = suite{pkg: "./test/interop", run: "^TestDump(ShareLevels|BaseMissing)$"}
 	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails|FreeBSDRestores)$"}
-	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|CommandOrder|CHAP)$"}
+	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|ReaderDoesNotWait|CommandOrder|CHAP)$"}
 	transfers    = suite{pkg: "./internal/iscsi", run: "^TestTransfers$"}
 	hostile      = suite{pkg: "./internal/restore", run: "^Test(Hostile|Planted|MissingRecords|ChainRefused|HalfMade|RunsDamaged)$"}
 	scsiTests    = suite{pkg: "./internal/scsi", run: "^Test(CloseFences|PreemptWaits|ReservationsPersist)$"}
 	updates      = suite{pkg: "./internal/engine", run: "^TestUpdatesAreWhole$"}
-	slotTests    = suite{pkg: "./internal/segstore/compact", run: "^Test(HigherSlotWins|RotIsNotSpread|DamagedSlot|Pending|HalfMadeSlotHoldsRemoval|ReadMeetsMove)$"}
+	slotTests    = suite{pkg: "./internal/segstore/compact", run: "^Test(HigherSlotWins|RotIsNotSpread|SpoiltSlot|DamagedSlot|Pending|HalfMadeSlotHoldsRemoval|ReadMeetsMove)$"}
 	extCorners   = suite{pkg: "./internal/extfs", run: "^TestExtents$"}
 	extJournals  = suite{pkg: "./internal/extfs", run: "^(TestTornJournal|TestDirtyJournal)$/^(|v1|none)$"}
 	extDamage    = suite{pkg: "./internal/extfs", run: "^TestFlippedBits$"}
 	ufsHoles     = suite{pkg: "./internal/ufs", run: "^TestHoles$"}
-	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Draft|HistoryStays)"}
+	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Draft|HistoryStays|ExportImport|TooMuch|Abort)"}
 	askTests     = suite{pkg: "./internal/ask", run: "^Test(AskFindsWhatWasDone|SegmentsThatCannotMatchAreLeftOut)$"}
 	opfileTests  = suite{pkg: "./internal/opfile", run: "^TestRoundTrip$"}
+	unmoved      = suite{pkg: "./internal/engine", run: "^TestDamagedFrameIsNotMoved$"}
 	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}
 )
 
@@ -454,8 +455,18 @@ var poolFaults = []fault{
 	},
 	{
 		name: "lost-slot-removed", what: "a slot that lost its header is taken for one that a crash left",
-		edits: []edit{{"internal/segstore/compact/compact.go", "		if l.lostHeader(t) {\n", "		if false {\n"}},
+		edits: []edit{{"internal/segstore/compact/compact.go", "case !x.sealed && !l.lostHeader(x.t):", "case !x.sealed:"}},
 		tests: slotTests,
+	},
+	{
+		name: "slot-end-unread", what: "a slot with a damaged front is refused though its end is whole",
+		edits: []edit{{"internal/segstore/compact/slot.go", "readTable(base, h, h.copyAt(segBlocks)); !fail", "readTable(base, h, 1); !fail"}},
+		tests: slotTests,
+	},
+	{
+		name: "damaged-frame-moved", what: "a segment is moved without what lies in frames of which the header is damaged",
+		edits: []edit{{"internal/engine/compaction.go", "if err == nil && len(sums) != want {", "if false {"}},
+		tests: unmoved,
 	},
 	{
 		name: "finish-unverified", what: "the last whole copy goes though that in the slot is damaged",

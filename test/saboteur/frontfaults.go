@@ -29,6 +29,11 @@ var frontFaults = []fault{
 		tests: transfers,
 	},
 	{
+		name: "reader-writes-and-waits", what: "the reader of an iSCSI connection waits until the log takes a write",
+		edits: []edit{{"internal/scsi/io.go", "if !c.a.d.TryWriteAt(out, c.offset()) {", "if c.a.d.WriteAt(out, c.offset()) != nil {"}},
+		tests: sessions,
+	},
+	{
 		name: "commands-out-of-order", what: "iSCSI commands are executed as they come, not in the order of CmdSN",
 		edits: []edit{{"internal/iscsi/control.go", "case sn != next:", "case sn != next && h == nil:"}},
 		tests: sessions,
@@ -40,8 +45,18 @@ var frontFaults = []fault{
 	},
 	{
 		name: "removed-name-forgotten", what: "who follows names takes a file for gone with one of its names",
-		edits: []edit{{"internal/ask/follower.go", "		f.changed[ino] = place{unsure: true}", "		delete(f.changed, ino)"}},
+		edits: []edit{{"internal/ask/follower.go", "		f.changed.set(ino, place{unsure: true, made: p.made})", "		f.changed.delete(ino)"}},
 		tests: askTests,
+	},
+	{
+		name: "name-made-by-moving", what: "who follows names takes what got another name for what was made",
+		edits: []edit{{"internal/ask/follower.go", "name: strings.Clone(name), made: p.made}", "name: strings.Clone(name), made: p.made || name != \"\"}"}},
+		tests: askTests,
+	},
+	{
+		name: "import-replaces-strangers", what: "what a move of a file of operations replaces keeps its number of the other pool",
+		edits: []edit{{"internal/redo/from.go", "&p.op.Dir2, &p.op.Ino2} {", "&p.op.Dir2} {"}},
+		tests: redoTests,
 	},
 	{
 		name: "opfile-checksum-ignored", what: "a block of a file of operations counts whatever its checksum",
@@ -136,8 +151,8 @@ var frontFaults = []fault{
 	{
 		name: "replay-takes-whole-blocks", what: "of an unaligned write the merged blocks are repeated, with what is undone in them",
 		edits: []edit{
-			{"internal/redo/line.go", "step.Data = b.data[in : in+int(op.Len)]", "step.Data, _ = b.data[start:start+n], in"},
-			{"internal/redo/line.go", "own.Extents = nil", "if own.Extents = nil; step.Data != nil {\n				own.Off, own.Len = op.Off/engine.BlockSize*engine.BlockSize, uint64(n)\n			}"},
+			{"internal/redo/line.go", "step.Data = payload[in : in+int(op.Len)]", "step.Data = payload"},
+			{"internal/redo/line.go", "return s.e.Payload(op, payload)", "step.Op.Off, step.Op.Len = op.Off-uint64(in), uint64(n)\n			return s.e.Payload(op, payload)"},
 		},
 		tests: redoTests,
 	},
@@ -158,7 +173,15 @@ var frontFaults = []fault{
 	},
 	{
 		name: "undo-without-the-rest", what: "what happened while an undo ran is lost",
-		edits: []edit{{"internal/redo/line.go", "if last > r.Last() {", "if last > r.Last()+1<<40 {"}},
+		edits: []edit{
+			{"internal/redo/follow.go", "if last > r.Last() {", "if last > r.Last()+1<<40 {"},
+			{"internal/redo/follow.go", "r.Last() >= last {", "r.Last()+1<<40 >= last {"},
+		},
+		tests: redoTests,
+	},
+	{
+		name: "undo-in-one-turn", what: "at its end an undo lets clients wait until all that they were ahead is repeated",
+		edits: []edit{{"internal/redo/follow.go", "begun.Add(waitTurn)", "time.Time{}"}},
 		tests: redoTests,
 	},
 	{

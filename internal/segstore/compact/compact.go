@@ -59,9 +59,10 @@ type Store struct {
 var _ segstore.Store = (*Store)(nil)
 
 // Open finds the slots of a store, and removes those that a crash left
-// half-made or empty, unless base is open read-only. It owns base from then on:
-// Close closes it. Corrupt: a slot is damaged; the error names it, and the
-// segments that may have been in it. On any error base is left open.
+// half-made or empty, and mends those of which one end is damaged, unless base is
+// open read-only. It owns base from then on: Close closes it. Corrupt: both ends of
+// a slot are damaged; the error names it, and the segments that may have been in
+// it. On any error base is left open.
 func Open(base segstore.Store) (*Store, error) {
 	s := &Store{
 		base: base, segBlocks: int(base.SegmentSize() / blockSize),
@@ -77,10 +78,11 @@ func Open(base segstore.Store) (*Store, error) {
 	for _, seg := range list {
 		if seg.Number < SlotBase {
 			l.files[seg.Number] = true
-		} else if err := l.load(seg.Number); err != nil {
+		} else if err := l.read(seg.Number); err != nil {
 			return nil, err
 		}
 	}
+	l.adopt()
 	if err := l.judge(); err != nil {
 		return nil, err
 	}
@@ -93,6 +95,9 @@ func Open(base segstore.Store) (*Store, error) {
 		return s, nil
 	}
 	if err == nil {
+		err = l.mend()
+	}
+	if err == nil {
 		err = s.sweep()
 	}
 	if err != nil {
@@ -103,77 +108,90 @@ func Open(base segstore.Store) (*Store, error) {
 
 // loader is Open at work.
 type loader struct {
-	s          *Store
-	files      map[uint64]bool
-	incomplete []*table // that never got a header, or lost it
-	damaged    []damagedSlot
+	s       *Store
+	files   map[uint64]bool
+	slots   []foundSlot // by ascending number
+	damaged []foundSlot // whose table cannot be read
 }
 
-// damagedSlot is a slot whose table cannot be read.
-type damagedSlot struct {
+// foundSlot is a slot below, and what is wrong with it, if anything is.
+type foundSlot struct {
+	found
 	number uint64
-	header *header // what is known of it, or nil
 	err    error
 }
 
-// load takes one slot in. They come by ascending number: the last one that
-// names a segment has it.
-func (l *loader) load(n uint64) error {
-	s := l.s
-	s.last = n
-	t, h, err := loadTable(s.base, n)
-	switch {
-	case err == errIncomplete:
-		s.doom(n)
-		if t != nil {
-			l.incomplete = append(l.incomplete, t)
-		}
-		return nil
-	case fail.Is(err, fail.Corrupt):
-		l.damaged = append(l.damaged, damagedSlot{n, h, err})
-		return nil
-	case err != nil:
+// read takes a look at one slot.
+func (l *loader) read(n uint64) error {
+	l.s.last = n
+	f, err := loadTable(l.s.base, n)
+	if err != nil && !fail.Is(err, fail.Corrupt) {
 		return err
 	}
-	sl := newSlot(&t.header)
-	s.slots[n] = sl
-	for _, e := range t.entries {
-		if old := s.homes[e.segment]; old != nil {
-			s.discard(old.slot, old.runs)
-		}
-		s.homes[e.segment] = &home{slot: sl, runs: e.runs, file: l.files[e.segment]}
+	x := foundSlot{f, n, err}
+	if l.slots = append(l.slots, x); err != nil {
+		l.damaged = append(l.damaged, x)
 	}
 	return nil
 }
 
-// judge returns what is wrong with the slots, if anything is.
-func (l *loader) judge() error {
-	for _, t := range l.incomplete {
-		if l.lostHeader(t) {
-			l.damaged = append(l.damaged, damagedSlot{t.number, &t.header, fail.New(fail.Corrupt, "slot %d has lost its header", t.number)})
+// adopt takes the complete slots in: the last one that names a segment has it.
+func (l *loader) adopt() {
+	s := l.s
+	for _, x := range l.slots {
+		switch {
+		case x.err != nil:
+			continue
+		case !x.sealed && !l.lostHeader(x.t):
+			s.doom(x.number)
+			continue
+		}
+		sl := newSlot(&x.t.header)
+		s.slots[x.number] = sl
+		for _, e := range x.t.entries {
+			if old := s.homes[e.segment]; old != nil {
+				s.discard(old.slot, old.runs)
+			}
+			s.homes[e.segment] = &home{slot: sl, runs: e.runs, file: l.files[e.segment]}
 		}
 	}
+}
+
+// lostHeader reports whether a slot whose block 0 is zeros once had a header:
+// nothing that it names goes before that is durable, and what is half-made goes
+// before anything else does.
+func (l *loader) lostHeader(t *table) bool {
+	return t != nil && slices.ContainsFunc(t.entries, func(e entry) bool {
+		return !l.files[e.segment] && !slices.ContainsFunc(l.slots, func(x foundSlot) bool {
+			return x.sealed && x.t != nil && x.t.names(e.segment)
+		})
+	})
+}
+
+// judge returns what is wrong with the slots, if something is lost by it.
+func (l *loader) judge() error {
 	if len(l.damaged) == 0 {
 		return nil
 	}
 	d := l.damaged[0]
 	low, high := uint64(1), l.highest()
-	if d.header != nil {
-		low, high = d.header.low, min(d.header.high, SlotBase-1)
+	if d.h != nil {
+		low, high = d.h.low, min(d.h.high, SlotBase-1)
 	}
-	return fail.Wrap(fail.Corrupt, d.err, "slot %d is damaged; of the segments %d to %d these may have been in it: %s", d.number, low, high, l.missing(low, high)).
+	return fail.Wrap(fail.Corrupt, d.err, "slot %d is damaged at both ends; of the segments %d to %d these may have been in it: %s", d.number, low, high, l.missing(low, high)).
 		WithHint("restore the file of that slot from a copy of the pool")
 }
 
-// lostHeader reports whether a slot without a header, but with a whole table,
-// once had one: nothing that it names goes before its header is durable.
-func (l *loader) lostHeader(t *table) bool {
-	for _, e := range t.entries {
-		if !l.files[e.segment] && l.s.homes[e.segment] == nil {
-			return true
+// mend repairs the slots of which only one end is whole.
+func (l *loader) mend() error {
+	for _, x := range l.slots {
+		if (x.spoilt || !x.sealed) && l.s.slots[x.number] != nil {
+			if err := l.s.mend(x.t); err != nil {
+				return err
+			}
 		}
 	}
-	return false
+	return nil
 }
 
 func (l *loader) highest() (high uint64) {
@@ -289,7 +307,7 @@ type SlotInfo struct {
 	Blocks    int      // that were copied into it
 	Live      int      // of them, those that were not freed
 	Holes     int      // of them, those that were given back to the store below
-	Overhead  int      // blocks besides: of the header and the table
+	Overhead  int      // blocks besides: of the headers and the tables
 	Allocated int64    // bytes on the disk
 	Segments  []uint64 // of which it holds blocks, ascending
 }
@@ -314,7 +332,7 @@ func (s *Store) Slots() ([]SlotInfo, error) {
 	for _, seg := range list {
 		if sl := s.slots[seg.Number]; sl != nil {
 			slices.Sort(in[sl.number])
-			infos = append(infos, SlotInfo{sl.number, sl.blocks, sl.live, sl.holes, sl.first, seg.Allocated, in[sl.number]})
+			infos = append(infos, SlotInfo{sl.number, sl.blocks, sl.live, sl.holes, sl.overhead, seg.Allocated, in[sl.number]})
 		}
 	}
 	return infos, nil

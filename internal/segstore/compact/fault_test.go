@@ -93,7 +93,7 @@ func faultInCompact(t *testing.T, name string, rule vfs.Rule) (hit bool) {
 // one of them gone, it would seem, after a crash, to have been complete.
 func TestHalfMadeSlotHoldsRemoval(t *testing.T) {
 	faulty, disk, s, victims := faultySetting(t)
-	write := faulty.Add(vfs.Rule{Op: vfs.OpWrite, After: 2, Err: syscall.EIO}) // the header
+	write := faulty.Add(vfs.Rule{Op: vfs.OpWrite, After: 3, Err: syscall.EIO}) // the header
 	remove := faulty.Add(vfs.Rule{Op: vfs.OpRemove, Err: syscall.EIO})
 	r, err := s.Compact(victims, genuine)
 	if wantKind(t, err, fail.IO); r.Slot != 0 || write.Hits() == 0 || remove.Hits() == 0 {

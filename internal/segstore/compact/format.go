@@ -2,8 +2,10 @@ package compact
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 
 	"varve/internal/fail"
 	"varve/internal/segstore"
@@ -14,6 +16,8 @@ import (
 //	block 0          header, 64 bytes | zeros     written last, by itself
 //	blocks 1 .. T    the same header | table | zeros
 //	blocks 1+T ..    B copied blocks, in the order of the table
+//	...              a hole
+//	last T blocks    blocks 1 .. T once more
 //
 // header:
 //
@@ -45,8 +49,9 @@ import (
 // The header in block 0 lies in one sector, so that a crash leaves all of it or
 // nothing. It is written when all else is durable. While block 0 is all zeros
 // the slot is incomplete and of no meaning; anything else there that is no
-// header is damage. The second header tells a slot that never had its first
-// from one that lost it: see Store.lostHeader.
+// header is damage. Where something of the front is damaged, the end serves; and
+// it tells a slot that never had its block 0 from one that lost it: see
+// loader.lostHeader.
 const (
 	slotMagic   = "varvslot"
 	slotVersion = 1
@@ -79,6 +84,12 @@ type table struct {
 	crcs    []uint32 // of each copied block
 }
 
+// names reports whether a segment is in the slot.
+func (t *table) names(segment uint64) bool {
+	_, ok := slices.BinarySearchFunc(t.entries, segment, func(e entry, n uint64) int { return cmp.Compare(e.segment, n) })
+	return ok
+}
+
 // entry is one victim in a slot.
 type entry struct {
 	segment uint64
@@ -102,6 +113,15 @@ func tableBytes(victims, ranges, blocks int) int {
 func tableBlocks(victims, ranges, blocks int) int {
 	return (headerSize + tableBytes(victims, ranges, blocks) + blockSize - 1) / blockSize
 }
+
+// copyAt is the block of a slot where the table is once more.
+func (h *header) copyAt(segBlocks int) int { return segBlocks - h.tableBlocks }
+
+// overhead is how many blocks are not copied ones.
+func (h *header) overhead() int { return overheadBlocks(h.tableBlocks) }
+
+// overheadBlocks are a header and two tables of so many blocks each.
+func overheadBlocks(tableBlocks int) int { return 1 + 2*tableBlocks }
 
 // first is the block of a slot where copied blocks begin.
 func (h *header) first() int { return 1 + h.tableBlocks }
@@ -183,7 +203,7 @@ func decodeHeader(n uint64, b []byte, segBlocks int, alone bool) (header, error)
 	switch {
 	case h.number != n:
 		return h, fail.New(fail.Corrupt, "slot %d says that it is slot %d", n, h.number)
-	case h.tableBlocks > segBlocks-2 || h.blocks > segBlocks-1-h.tableBlocks ||
+	case h.tableBlocks > segBlocks/2 || h.blocks > segBlocks-h.overhead() ||
 		h.victims == 0 || h.ranges < h.victims || h.blocks < h.ranges ||
 		tableBlocks(h.victims, h.ranges, h.blocks) > h.tableBlocks ||
 		h.low == 0 || h.low > h.high || h.high >= SlotBase:

@@ -143,7 +143,7 @@ func (s *Store) fitting(victims []Victim) (fit []Victim, left []uint64) {
 	ranges, blocks := 0, 0
 	for _, v := range victims {
 		n := v.blocks()
-		if 1+tableBlocks(len(fit)+1, ranges+len(v.Live), blocks+n)+blocks+n > s.segBlocks {
+		if overheadBlocks(tableBlocks(len(fit)+1, ranges+len(v.Live), blocks+n))+blocks+n > s.segBlocks {
 			left = append(left, v.Segment)
 			continue
 		}
@@ -194,8 +194,11 @@ func (s *Store) fill(slot uint64, victims []Victim, verify func(uint64, int, []b
 	if err := s.base.WriteAt(slot, rest, blockSize); err != nil {
 		return t, damaged, err
 	}
-	end := int64(t.first()+len(t.crcs)) * blockSize // the slot is as long as what is in it
-	if err := s.base.PunchHole(slot, end, s.SegmentSize()-end); err != nil {
+	end, again := int64(t.first()+len(t.crcs))*blockSize, int64(t.copyAt(s.segBlocks))*blockSize
+	if err := s.base.WriteAt(slot, rest, again); err != nil {
+		return t, damaged, err
+	}
+	if err := s.base.PunchHole(slot, end, again-end); err != nil { // the slot takes no more than what is in it
 		return t, damaged, err
 	}
 	if err := s.base.Sync(slot); err != nil {

@@ -1,6 +1,7 @@
 package compact
 
 import (
+	"maps"
 	"slices"
 
 	"varve/internal/fail"
@@ -16,13 +17,14 @@ const minPunch = 16
 type slot struct {
 	number        uint64
 	first, blocks int // of the copied blocks
+	overhead      int // blocks besides
 	live          int // how many of them nobody has freed
 	holes         int // how many were given back to the store below
 	dead, punched bitmap
 }
 
 func newSlot(h *header) *slot {
-	s := &slot{number: h.number, first: h.first(), blocks: h.blocks, live: h.blocks}
+	s := &slot{number: h.number, first: h.first(), blocks: h.blocks, overhead: h.overhead(), live: h.blocks}
 	s.dead, s.punched = newBitmap(h.blocks), newBitmap(h.blocks)
 	return s
 }
@@ -192,43 +194,119 @@ func (s *Store) sweep() error {
 	return nil
 }
 
-// loadTable reads the table of a complete slot, or tells why it is none:
-// errIncomplete if it has no header. With that, or Corrupt, h is what can be
-// known of its header, or nil.
-func loadTable(base segstore.Store, n uint64) (t *table, h *header, err error) {
+// found is what a slot says of itself.
+type found struct {
+	t      *table  // nil where it cannot be read
+	h      *header // what is known of its header, or nil
+	sealed bool    // block 0 was written: so the slot was complete
+	spoilt bool    // something of its front is damaged, but not of its end
+}
+
+// loadTable reads the table of a slot: from its front or, where that is damaged,
+// from its end. Errors: Corrupt where it was sealed and neither will do,
+// Unsupported, those of the store below.
+func loadTable(base segstore.Store, n uint64) (f found, err error) {
 	segBlocks := int(base.SegmentSize() / blockSize)
 	b := make([]byte, 2*blockSize)
 	if err := base.ReadAt(n, b, 0); err != nil {
-		return nil, nil, err
+		return f, err
 	}
-	head, err := decodeHeader(n, b[:blockSize], segBlocks, true)
-	incomplete := zero(b[:blockSize])
-	if fail.Is(err, fail.Corrupt) { // the other one at least says which segments this is about
-		second, e := decodeHeader(n, b[blockSize:], segBlocks, false)
-		switch {
-		case e != nil && incomplete:
-			return nil, nil, errIncomplete
-		case e != nil:
-			return nil, nil, err
-		case !incomplete:
-			return nil, &second, err
+	f.sealed = !zero(b[:blockSize])
+	h, bad := decodeHeader(n, b[:blockSize], segBlocks, true)
+	f.spoilt = bad != nil
+	if err = bad; fail.Is(err, fail.Corrupt) {
+		h, err = decodeHeader(n, b[blockSize:], segBlocks, false)
+	}
+	if fail.Is(err, fail.Corrupt) {
+		h, err = headerAtEnd(base, n, b[:blockSize])
+	}
+	if err != nil {
+		if fail.Is(err, fail.Corrupt) {
+			if err = bad; !f.sealed {
+				err = nil
+			}
 		}
-		head = second
-	} else if err != nil {
-		return nil, nil, err
+		return f, err
 	}
-	b = make([]byte, head.tableBlocks*blockSize)
-	if err := base.ReadAt(n, b, blockSize); err != nil {
-		return nil, &head, err
+	f.h = &h
+	f.t, err = readTable(base, h, 1)
+	if fail.Is(err, fail.Corrupt) {
+		f.spoilt = true
+		if t, e := readTable(base, h, h.copyAt(segBlocks)); !fail.Is(e, fail.Corrupt) {
+			f.t, err = t, e
+		}
 	}
-	t, err = decodeTable(head, b, segBlocks)
+	if fail.Is(err, fail.Corrupt) && !f.sealed {
+		err = nil
+	}
+	return f, err
+}
+
+// headerAtEnd looks for the header of the table at the end, from there on: it says
+// itself how far that is.
+func headerAtEnd(base segstore.Store, n uint64, b []byte) (h header, err error) {
+	segBlocks := int(base.SegmentSize() / blockSize)
+	for blocks := 1; blocks <= segBlocks/2; blocks++ {
+		if err := base.ReadAt(n, b, int64(segBlocks-blocks)*blockSize); err != nil {
+			return h, err
+		}
+		if h, err = decodeHeader(n, b, segBlocks, false); err == nil && h.tableBlocks == blocks {
+			return h, nil
+		}
+	}
+	return h, fail.New(fail.Corrupt, "slot %d has no header", n)
+}
+
+// readTable reads the table that h announces, which begins with a block of the
+// slot.
+func readTable(base segstore.Store, h header, at int) (*table, error) {
+	b := make([]byte, h.tableBlocks*blockSize)
+	if err := base.ReadAt(h.number, b, int64(at)*blockSize); err != nil {
+		return nil, err
+	}
+	return decodeTable(h, b, int(base.SegmentSize()/blockSize))
+}
+
+// mend writes the front of a slot anew, of which only the end is whole. A crash
+// meanwhile leaves that.
+func (s *Store) mend(t *table) error {
+	head, rest := t.encode()
+	if err := s.base.WriteAt(t.number, rest, blockSize); err != nil {
+		return err
+	}
+	if err := s.base.Sync(t.number); err != nil {
+		return err
+	}
+	return s.base.WriteDurableAt(t.number, head, 0)
+}
+
+// CheckTables reads front and end of every slot, and tells visit what is wrong
+// with either: Corrupt, or what the store below said. The data in a slot is not
+// looked at.
+func (s *Store) CheckTables(visit func(slot uint64, err error)) {
+	s.mu.RLock()
+	numbers := slices.Sorted(maps.Keys(s.slots))
+	s.mu.RUnlock()
+	for _, n := range numbers {
+		if err := s.checkTable(n); err != nil && !fail.Is(err, fail.NotFound) { // emptied since
+			visit(n, err)
+		}
+	}
+}
+
+func (s *Store) checkTable(n uint64) error {
+	f, err := loadTable(s.base, n)
 	switch {
-	case incomplete && err != nil:
-		return nil, nil, errIncomplete
-	case incomplete:
-		return t, &head, errIncomplete
+	case err != nil:
+		return err
+	case f.spoilt:
+		return fail.New(fail.Corrupt, "the front of slot %d is damaged; its end is whole", n)
 	}
-	return t, &head, err
+	_, err = readTable(s.base, *f.h, f.h.copyAt(s.segBlocks))
+	if fail.Is(err, fail.Corrupt) {
+		return fail.Wrap(fail.Corrupt, err, "the end of slot %d is damaged; its front is whole", n)
+	}
+	return err
 }
 
 // tableOf returns the table of a slot, which is not kept in memory.
@@ -236,13 +314,15 @@ func (s *Store) tableOf(sl *slot, known map[*slot]*table) (*table, error) {
 	if t := known[sl]; t != nil {
 		return t, nil
 	}
-	t, _, err := loadTable(s.base, sl.number)
-	if err == nil {
-		known[sl] = t
-	} else if err == errIncomplete {
+	f, err := loadTable(s.base, sl.number)
+	if err == nil && f.t == nil {
 		err = fail.New(fail.Corrupt, "slot %d has lost its header", sl.number)
 	}
-	return t, err
+	if err != nil {
+		return nil, err
+	}
+	known[sl] = f.t
+	return f.t, nil
 }
 
 // check verifies the content of a block of the slot.
@@ -252,9 +332,6 @@ func (t *table) check(at int, data []byte) error {
 	}
 	return nil
 }
-
-// errIncomplete is the verdict on a slot that a crash left half-made.
-var errIncomplete = fail.New(fail.NotFound, "the slot is incomplete")
 
 // bitmap is a set of small numbers.
 type bitmap []uint64

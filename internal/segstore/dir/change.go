@@ -182,9 +182,7 @@ func (s *Store) PunchHole(n uint64, off, length int64) error {
 		return err
 	}
 	defer h.release()
-	err = h.file.PunchHole(off, length)
-	h.written.Add(1)
-	if err != nil {
+	if err := h.file.PunchHole(off, length); err != nil { // no write, of which the kernel could tell later: the file need not stay open
 		return err
 	}
 	return s.measure(seg)

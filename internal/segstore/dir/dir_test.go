@@ -544,6 +544,19 @@ func TestUnsyncedFilesStayOpen(t *testing.T) {
 	check(t, s.Close())
 }
 
+// What is old is punched, and nobody ever syncs it again: that keeps no file open.
+func TestPunchedFilesClose(t *testing.T) {
+	const bound, count = 256, 300
+	s, disk := manySegments(t, count)
+	for n := uint64(1); n <= count; n++ {
+		check(t, s.PunchHole(n, 0, 4096))
+	}
+	if got := disk.open.Load(); got > bound {
+		t.Errorf("%d files stay open", got)
+	}
+	check(t, s.Close())
+}
+
 func TestHotPathOnDiskAllocatesNothing(t *testing.T) {
 	s := makeAndOpen(t, vfs.OS(), filepath.Join(t.TempDir(), "pool"))
 	defer s.Close()

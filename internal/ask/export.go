@@ -22,10 +22,6 @@ type Exported struct {
 // maxKnown bounds how many objects an export is about.
 const maxKnown = 4 << 20
 
-// exported kinds are what is done to the data of a volume or share; the rest of its
-// log is about the dataset itself.
-func exported(k oplog.Kind) bool { return k.OnFile() || k == oplog.Write || k == oplog.Trim }
-
 // Export writes the operations on the data of a dataset that are wanted, with their
 // data, as a file of package opfile. Invalid where the dataset was rolled back in
 // between: what came after does not follow from what was before. Corrupt where data
@@ -62,11 +58,11 @@ func (a *Asker) Export(ctx context.Context, q Query, out io.Writer) (Exported, e
 		return Exported{}, err
 	}
 	err = a.e.Log(ctx, lq, func(op *oplog.Op, wanted bool) error {
-		if op.Dataset == info.ID && (op.Kind == oplog.Rollback || op.Kind == oplog.Undo) {
+		if op.Dataset == info.ID && op.Kind.TurnsBack() {
 			return fail.New(fail.Invalid, "lsn %d (%s) is in the way: what follows does not come from what is before", op.LSN, op.Kind).
 				WithHint("export up to lsn:%d, or since lsn:%d", op.LSN-1, op.LSN)
 		}
-		return x.v.op(op, wanted && exported(op.Kind), x.add)
+		return x.v.op(op, wanted && op.Kind.OnData(), x.add)
 	})
 	if err == nil {
 		err = x.w.Close()
@@ -91,7 +87,7 @@ func (x *exporter) add(op *oplog.Op, _, _ string) error {
 		}
 	}
 	var data []byte
-	if op.Kind == oplog.Write || op.Kind == oplog.WriteFile {
+	if op.Kind.Writes() {
 		n := engine.PayloadLen(op)
 		if cap(x.buf) < n {
 			x.buf = make([]byte, n)
@@ -115,7 +111,7 @@ func (x *exporter) tell(op *oplog.Op) error {
 			return fail.New(fail.TooBig, "the operations are about more than %d objects", maxKnown).WithHint("export shorter ranges")
 		}
 		x.known[ino] = struct{}{}
-		if i == 0 && makesObject(op.Kind) {
+		if i == 0 && op.Kind.Makes() {
 			continue
 		}
 		path, err := f.Path(ino, op.LSN)
@@ -127,8 +123,4 @@ func (x *exporter) tell(op *oplog.Op) error {
 		}
 	}
 	return nil
-}
-
-func makesObject(k oplog.Kind) bool {
-	return k == oplog.Create || k == oplog.Mkdir || k == oplog.Symlink || k == oplog.Mknod
 }

@@ -30,9 +30,9 @@ type Follower struct {
 	at      uint64       // the last operation given, or the moment of the view
 	bases   []uint64     // cuts of checkpoints that views start from, ascending
 
-	changed map[uint64]place    // newest names that came since the view
+	changed places              // newest names that came since the view
 	linked  map[uint64]struct{} // inodes that got another name beside theirs since the view
-	base    map[uint64]place    // names in the view, as far as they were looked up
+	base    places              // names in the view, as far as they were looked up
 	many    bool                // lookEverywhere was there
 	dirs    map[uint64]string   // paths of directories now; "" the root's
 
@@ -46,6 +46,7 @@ type place struct {
 	name   string
 	unsure bool
 	newest bool // of a name in the view: it is known to be the newest
+	made   bool // of a name that came since the view: the object came too
 }
 
 // Bounds of a Follower: how many changed names it notes before it begins anew at
@@ -72,7 +73,7 @@ func (f *Follower) forget() {
 	if f.view != nil {
 		f.view.Close()
 	}
-	f.view, f.changed, f.linked, f.base, f.dirs, f.many = nil, nil, nil, nil, nil, false
+	f.view, f.changed, f.linked, f.base, f.dirs, f.many = nil, places{}, nil, places{}, nil, false
 }
 
 // begin opens the view of a moment.
@@ -83,7 +84,7 @@ func (f *Follower) begin(lsn uint64) error {
 		return err
 	}
 	f.view, f.at = v, lsn
-	f.changed, f.linked, f.base = make(map[uint64]place), make(map[uint64]struct{}), make(map[uint64]place)
+	f.changed, f.linked, f.base = newPlaces(), make(map[uint64]struct{}), newPlaces()
 	f.dirs = map[uint64]string{inode.Root: ""}
 	f.bases = f.bases[:0]
 	for _, c := range f.e.Checkpoints() {
@@ -97,11 +98,11 @@ func (f *Follower) begin(lsn uint64) error {
 // advance begins anew where too much was noted, if the moment before lsn is a
 // good one.
 func (f *Follower) advance(lsn uint64) error {
-	if f.view == nil || len(f.changed) < maxChanged {
+	if f.view == nil || f.changed.size() < maxChanged {
 		return nil
 	}
 	i, _ := slices.BinarySearch(f.bases, lsn)
-	if len(f.changed) < mustRebase && (i == 0 || f.bases[i-1] <= f.at) {
+	if f.changed.size() < mustRebase && (i == 0 || f.bases[i-1] <= f.at) {
 		return nil
 	}
 	return f.begin(lsn - 1)
@@ -119,8 +120,9 @@ func (f *Follower) Before(op *oplog.Op) (path, path2 string, err error) {
 // interest: others may come out as "".
 func (f *Follower) BeforeOnly(op *oplog.Op, only []oplog.Literal) (path, path2 string, err error) {
 	f.only = only
-	defer func() { f.only = nil }()
-	return f.before(op)
+	path, path2, err = f.before(op)
+	f.only = nil
+	return path, path2, err
 }
 
 func (f *Follower) before(op *oplog.Op) (path, path2 string, err error) {
@@ -157,35 +159,41 @@ func (f *Follower) Apply(op *oplog.Op) error {
 		f.left(op.Ino, op.Dir, op.Name)
 	case oplog.Link:
 		f.linked[op.Ino] = struct{}{}
-		f.changed[op.Ino] = place{dir: op.Dir, name: op.Name}
+		f.rebind(op.Ino, op.Dir, op.Name)
 	case oplog.Move:
 		if op.Ino2 != 0 && op.Ino2 != op.Ino {
 			f.left(op.Ino2, op.Dir2, op.Name2)
 		}
-		f.changed[op.Ino] = place{dir: op.Dir2, name: op.Name2}
+		f.rebind(op.Ino, op.Dir2, op.Name2)
 		if _, ok := f.dirs[op.Ino]; ok {
 			f.dirs = map[uint64]string{inode.Root: ""}
 		}
 	case oplog.Create, oplog.Mkdir, oplog.Symlink, oplog.Mknod:
-		f.changed[op.Ino] = place{dir: op.Dir, name: op.Name}
+		f.changed.set(op.Ino, place{dir: op.Dir, name: strings.Clone(op.Name), made: true})
 	default: // the whole share is elsewhere
 		f.forget()
 	}
 	return nil
 }
 
+// rebind gives an object that is there a newer name.
+func (f *Follower) rebind(ino, dir uint64, name string) {
+	p, _ := f.changed.get(ino)
+	f.changed.set(ino, place{dir: dir, name: strings.Clone(name), made: p.made})
+}
+
 // left takes a name away. What came since the view and had no other name is
 // gone; of everything else another name may be left.
 func (f *Follower) left(ino, dir uint64, name string) {
 	delete(f.dirs, ino)
-	p, changed := f.changed[ino]
+	p, changed := f.changed.get(ino)
 	_, linked := f.linked[ino]
 	switch {
 	case changed && (p.dir != dir || p.name != name): // an older one
-	case changed && !linked && !f.inView(ino):
-		delete(f.changed, ino)
+	case changed && !linked && (p.made || !f.inView(ino)):
+		f.changed.delete(ino)
 	default:
-		f.changed[ino] = place{unsure: true}
+		f.changed.set(ino, place{unsure: true, made: p.made})
 	}
 }
 
@@ -223,6 +231,9 @@ func (f *Follower) Path(ino, lsn uint64) (string, error) {
 
 // named returns the path of a name in a directory; "" if that has no path.
 func (f *Follower) named(dir uint64, name string, lsn uint64) (string, error) {
+	if !f.mayEnd(name) {
+		return "", nil
+	}
 	d, ok, err := f.dir(dir, lsn)
 	if err != nil || !ok {
 		return "", err
@@ -235,6 +246,15 @@ func (f *Follower) named(dir uint64, name string, lsn uint64) (string, error) {
 		return "", nil
 	}
 	return d + "/" + name, nil
+}
+
+// mayEnd reports whether a path that is of interest may end with a name.
+func (f *Follower) mayEnd(name string) bool {
+	may := f.only == nil
+	for i := range f.only {
+		may = may || f.only[i].MayEnd(name)
+	}
+	return may
 }
 
 // dir returns the path of a directory, without the slash at its end.
@@ -265,7 +285,7 @@ func (f *Follower) dir(ino, lsn uint64) (string, bool, error) {
 
 // place finds the newest name of an inode.
 func (f *Follower) place(ino, lsn uint64) (place, bool, error) {
-	p, ok := f.changed[ino]
+	p, ok := f.changed.get(ino)
 	if ok && p.unsure {
 		if err := f.begin(lsn - 1); err != nil {
 			return p, false, err
@@ -275,7 +295,7 @@ func (f *Follower) place(ino, lsn uint64) (place, bool, error) {
 	if ok {
 		return p, true, nil
 	}
-	if p, ok = f.base[ino]; ok && p.newest {
+	if p, ok = f.base.get(ino); ok && p.newest {
 		return p, true, nil
 	}
 	return f.look(ino, p)
@@ -294,8 +314,8 @@ func (f *Follower) look(ino uint64, known place) (place, bool, error) {
 	}
 	found, ok := known, known.dir == i.Parent
 	if !ok {
-		if len(f.base) >= maxLooked {
-			f.base, f.many = make(map[uint64]place), false
+		if f.base.size() >= maxLooked {
+			f.base, f.many = newPlaces(), false
 		}
 		if found, ok, err = f.list(i.Parent, ino); err != nil {
 			return found, false, err
@@ -307,11 +327,11 @@ func (f *Follower) look(ino uint64, known place) (place, bool, error) {
 				return place{}, false, err
 			}
 		}
-		found, ok = f.base[ino]
+		found, ok = f.base.get(ino)
 	}
 	if ok {
 		found.newest = true
-		f.base[ino] = found
+		f.base.set(ino, found)
 	}
 	return found, ok, nil
 }
@@ -326,8 +346,8 @@ func (f *Follower) list(dir, ino uint64) (found place, ok bool, err error) {
 		if e.Ino == ino && !ok {
 			found, ok = p, true
 		}
-		if _, known := f.base[e.Ino]; !known && (len(f.base) < maxLooked || e.Ino == ino) {
-			f.base[e.Ino] = p
+		if _, known := f.base.get(e.Ino); !known && (f.base.size() < maxLooked || e.Ino == ino) {
+			f.base.set(e.Ino, p)
 		}
 		return nil
 	})
@@ -373,7 +393,7 @@ func (f *Follower) lookEverywhere() error {
 			}
 			i, err := f.load(e.Ino)
 			if err == nil && (i.Nlink > 1 || i.Parent != dir) {
-				f.base[e.Ino] = place{dir: dir, name: e.Name}
+				f.base.set(e.Ino, place{dir: dir, name: e.Name})
 			}
 			return err
 		})

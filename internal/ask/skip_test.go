@@ -66,8 +66,8 @@ func (w *world) clientTwo() (paths []string, read int64) {
 	return paths, w.reads.Load() - before
 }
 
-// Segments that cannot match are left out the second time, also after the server
-// was started again; names that changed there are right all the same; and a file
+// Segments that cannot match are left out, by what was found when they were written,
+// or else by the query before, also after the server was started again; names that changed there are right all the same; and a file
 // of digests that is damaged, of another pool or cut off costs time only.
 func TestSegmentsThatCannotMatchAreLeftOut(t *testing.T) {
 	w := newWorld(t, 1)
@@ -78,8 +78,9 @@ func TestSegmentsThatCannotMatchAreLeftOut(t *testing.T) {
 	mode := uint32(0o777)
 	_, _, err := w.fs.Setattr(asRoot, w.root, fs.SetAttr{Mode: &mode})
 	w.ok(err)
-	w.long()
 	again := func() { w.close(); w.open(); w.attach("home") }
+	again() // with the file
+	w.long()
 	again()
 	want := []string{"/f0s", "/f1ns", "/f2ns", "/f397ns", "/f398ns", "/f399ns", "/moved"}
 	check := func(what string, few bool, whole int64) int64 {
@@ -101,12 +102,24 @@ func TestSegmentsThatCannotMatchAreLeftOut(t *testing.T) {
 		}
 		return read
 	}
-	whole := check("the first time", false, 0)
+	made := check("with what writing made", false, 0)
+	forget := func() { w.close(); w.ok(os.WriteFile(file, nil, 0o600)); w.open(); w.attach("home") }
+	forget()
+	whole := check("without any", false, 0)
+	if made > whole/2 {
+		t.Errorf("with what writing made, %d bytes were read, of the whole log %d", made, whole)
+	}
 	check("the second time", true, whole)
 	again()
 	check("after a start", true, whole)
 	good, err := os.ReadFile(file)
 	w.ok(err)
+	for range 3 {
+		check("once more", true, whole)
+	}
+	if more, err := os.ReadFile(file); err != nil || len(more) != len(good) {
+		t.Errorf("queries that learn nothing make the file of %d bytes %d long: %v", len(good), len(more), err)
+	}
 	for _, x := range []struct {
 		what   string
 		few    bool

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 
 	"varve/internal/dump"
 	"varve/internal/engine"
@@ -135,15 +134,10 @@ func scanInodes(ctx context.Context, v *engine.View, fn func(ino uint64, i *inod
 	}
 }
 
-func timeOf(ns int64) dump.Time {
-	t := time.Unix(0, ns)
-	return dump.Time{Sec: t.Unix(), Nsec: uint32(t.Nanosecond())}
-}
-
 func (s *share) inode(n uint32, i *inode.Inode, xattrs bool) *dump.Inode {
 	d := &dump.Inode{
 		Ino: n, Mode: i.Mode, Nlink: i.Nlink, UID: i.UID, GID: i.GID, Size: i.Size, Blocks: i.Blocks * (engine.BlockSize / 512),
-		Atime: timeOf(i.Atime), Mtime: timeOf(i.Mtime), Ctime: timeOf(max(i.Ctime, s.view.Floor())), Birth: timeOf(i.Btime),
+		Atime: dump.TimeOf(i.Atime), Mtime: dump.TimeOf(i.Mtime), Ctime: dump.TimeOf(max(i.Ctime, s.view.Floor())), Birth: dump.TimeOf(i.Btime),
 		HasXattrs: xattrs,
 	}
 	if i.Flags&inode.FlagNodump != 0 {

@@ -1,6 +1,9 @@
 package dump
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // Map is a set of inode numbers as an archive has it: inode n is bit n-1, the
 // least significant bit of a byte first. Not safe for concurrent changes.
@@ -32,12 +35,17 @@ func (m *Map) Clear(ino uint32) {
 	}
 }
 
-// Next returns the first number in m that is at least ino, or 0.
+// Next returns the first number in m that is at least ino, or 0. It passes 64 numbers
+// that are not in m at a time: a level looks through maps of all there is.
 func (m *Map) Next(ino uint32) uint32 {
 	if ino == 0 {
 		ino = 1
 	}
 	for at := uint64(ino - 1); at < uint64(m.max); {
+		if at%8 == 0 && at/8+8 <= uint64(len(m.bits)) && binary.LittleEndian.Uint64(m.bits[at/8:]) == 0 {
+			at += 64
+			continue
+		}
 		if b := m.bits[at/8] >> (at % 8); b != 0 {
 			return uint32(at) + uint32(bits.TrailingZeros8(b)) + 1
 		}
@@ -48,9 +56,12 @@ func (m *Map) Next(ino uint32) uint32 {
 
 // Count returns how many numbers are in m.
 func (m *Map) Count() uint64 {
-	n := 0
-	for _, b := range m.bits {
-		n += bits.OnesCount8(b)
+	n, b := 0, m.bits
+	for ; len(b) >= 8; b = b[8:] {
+		n += bits.OnesCount64(binary.LittleEndian.Uint64(b))
+	}
+	for _, x := range b {
+		n += bits.OnesCount8(x)
 	}
 	return uint64(n)
 }

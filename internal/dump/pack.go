@@ -126,23 +126,9 @@ func (p *packer) header(i *Inode) Header {
 		h.Rdev, _ = Rdev(i.Major, i.Minor)
 	}
 	if p.o.Profile == Linux {
-		h.FileFlags = extFlags(i.Flags)
+		h.FileFlags = ExtFlags.Write(i.Flags)
 	}
 	return h
-}
-
-// extFlags are flags as the inodes of ext have them.
-func extFlags(f Flags) uint32 {
-	var out uint32
-	for _, x := range [...]struct {
-		flag Flags
-		ext  uint32
-	}{{Immutable, 0x10}, {Append, 0x20}, {Nodump, 0x40}} {
-		if f&x.flag != 0 {
-			out |= x.ext
-		}
-	}
-	return out
 }
 
 // grow makes room for n records at the end of b, zeroed, and returns it.
@@ -218,6 +204,7 @@ func (p *packer) piece(b *batch, h *Header, it *item, ext []byte) error {
 		}
 		if last && h.Addr[n-1] == 0 { // see docs/dump.md: the last block is no hole
 			h.Addr[n-1] = 1
+			h.Special |= TailHole
 			b.grow(1)
 		}
 	}

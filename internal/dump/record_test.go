@@ -2,6 +2,7 @@ package dump
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"reflect"
 	"testing"
 
@@ -71,6 +72,11 @@ func FuzzHeader(f *testing.F) {
 		h.Encode(b[:], binary.BigEndian)
 		f.Add(b[:])
 	}
+	runs := sample(MagicNew)
+	runs.Count = int32(copy(runs.Addr[:], []byte{0x7f, 0xff, 0xff, 0, 1, 0x81, 0}))
+	var b [RecordSize]byte
+	runs.Encode(b[:], binary.LittleEndian)
+	f.Add(b[:])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= RecordSize { // make the checksum hold, so that what is behind it is reached
 			binary.LittleEndian.PutUint32(b[28:], 0)
@@ -80,6 +86,9 @@ func FuzzHeader(f *testing.F) {
 		o, err := h.Decode(b)
 		if err != nil {
 			return
+		}
+		if data, all := h.Records(); h.hasRuns() && (data < 0 || data > all || all < int(h.Count)/2 || all > 256*16448) {
+			t.Fatalf("%d addresses are %d records of %d", h.Count, data, all)
 		}
 		var again Header
 		var c [RecordSize]byte
@@ -103,5 +112,23 @@ func TestMap(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, []uint32{2, 64, 70}) || m.Count() != 3 || m.Has(9) || !m.Has(70) || m.Has(71) || m.Has(0) {
 		t.Errorf("%v of %d", got, m.Count())
+	}
+	for _, max := range []uint32{1, 7, 64, 65, 700} { // against a look at each
+		r := rand.New(rand.NewPCG(uint64(max), 1))
+		m := NewMap(max)
+		var want []uint32
+		for n := uint32(1); n <= max; n++ {
+			if r.IntN(50) == 0 || n == max {
+				m.Set(n)
+				want = append(want, n)
+			}
+		}
+		var got []uint32
+		for n := m.Next(0); n != 0; n = m.Next(n + 1) {
+			got = append(got, n)
+		}
+		if !reflect.DeepEqual(got, want) || m.Count() != uint64(len(want)) {
+			t.Errorf("%v of %d; not %v", got, m.Count(), want)
+		}
 	}
 }

@@ -128,6 +128,10 @@ const (
 	Immutable                   // ext's i, UFS's schg and uchg
 	Append                      // ext's a, UFS's sappnd and uappnd
 	Snapshot                    // a snapshot file of UFS: dumped with size 0
+
+	// TailHole is in headers alone: the last record of the file's data is a hole, though
+	// it is written.
+	TailHole
 )
 
 // Entry is a name in a directory.

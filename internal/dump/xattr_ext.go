@@ -27,15 +27,6 @@ const (
 	maxExt   = 64 << 10 // what Debian's restore has room for; offsets have 16 bits
 )
 
-// extPrefixes are the prefixes of names, which entries have as numbers.
-var extPrefixes = []struct {
-	index  byte
-	prefix string
-}{
-	{2, "system.posix_acl_access"}, {3, "system.posix_acl_default"},
-	{1, "user."}, {4, "trusted."}, {6, "security."}, {7, "system."},
-}
-
 type extEntry struct {
 	index byte
 	name  string
@@ -64,9 +55,9 @@ func extEntries(xs []Xattr) (list []extEntry, bytes, lost int) {
 }
 
 func extEntryOf(x Xattr) (extEntry, bool) {
-	for _, p := range extPrefixes {
-		name, ok := strings.CutPrefix(x.Name, p.prefix)
-		isACL := p.index == 2 || p.index == 3
+	for _, index := range [...]byte{ExtACL, ExtDefaultACL, 1, 4, 6, 7} {
+		name, ok := strings.CutPrefix(x.Name, ExtPrefixes[index])
+		isACL := index == ExtACL || index == ExtDefaultACL
 		if !ok || isACL != (name == "") || len(name) > 255 {
 			continue
 		}
@@ -76,7 +67,7 @@ func extEntryOf(x Xattr) (extEntry, bool) {
 				return extEntry{}, false
 			}
 		}
-		return extEntry{p.index, name, value}, true
+		return extEntry{index, name, value}, true
 	}
 	return extEntry{}, false
 }
@@ -152,6 +143,7 @@ func (p *packer) linuxXattrs(b *batch, h *Header, i *Inode) error {
 	}
 	block := extBlock(list, size)
 	h.Type, h.Size, h.Flags, h.Xattr = TypeInode, uint64(len(block)), h.Flags|FlagXattrs, XattrsExt
+	h.Special &^= TailHole
 	p.bytes(b, h, block, nil)
 	return nil
 }

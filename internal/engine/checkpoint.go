@@ -64,8 +64,11 @@ func (e *Engine) Checkpoint() error { return e.checkpoint(false) }
 func (e *Engine) checkpoint(always bool) error {
 	e.ckpt.Lock()
 	defer e.ckpt.Unlock()
+	full := e.digests.full()
 	err := e.takeCheckpoint(always)
-	e.noteCheckpoint(err)
+	if e.noteCheckpoint(err); err == nil {
+		e.digests.keep(e, full) // its super root is behind them
+	}
 	return err
 }
 

@@ -7,13 +7,25 @@ import (
 	"varve/internal/segment"
 )
 
-// digests are what queries found in the segments that they read, so that later
-// ones can leave segments out. They cost writing nothing. One is believed only
-// together with the frame that it ends at (segment.ReadPast).
+// digests are what segments have in them, so that queries can leave them out. They
+// are made while a segment is written, and by queries of those that have none, as
+// after a crash. One is believed only together with the frame that it ends at
+// (segment.ReadPast).
 type digests struct {
 	mu   sync.Mutex
 	of   map[uint64]segmentDigest // by segment
 	file digestFile
+
+	open    oplog.Digest // of the segment that is being written; under the log's lock
+	openSeg uint64       // its number; 0: it is not written from its beginning; the same
+
+	doneMu sync.Mutex
+	done   []closedSegment // written, and not in of yet
+}
+
+type closedSegment struct {
+	seg uint64
+	segmentDigest
 }
 
 type segmentDigest struct {
@@ -23,6 +35,45 @@ type segmentDigest struct {
 
 // maxDigests bounds how many are kept, each of about 2.5 KiB.
 const maxDigests = 16384
+
+// entered takes the digest of a segment that is full: the log goes on in another.
+// The log's lock is held.
+func (d *digests) entered(seg uint64, last segment.Position) {
+	if d.openSeg != 0 && d.openSeg == last.Addr.Segment() {
+		d.doneMu.Lock()
+		if len(d.done) < maxDone {
+			d.done = append(d.done, closedSegment{d.openSeg, segmentDigest{last, d.open}})
+		}
+		d.doneMu.Unlock()
+	}
+	d.openSeg, d.open = seg, oplog.Digest{}
+}
+
+// maxDone bounds how many wait to be kept: those that come between two checkpoints.
+const maxDone = 1024
+
+// full takes the digests of segments that are full.
+func (d *digests) full() []closedSegment {
+	d.doneMu.Lock()
+	defer d.doneMu.Unlock()
+	done := d.done
+	d.done = nil
+	return done
+}
+
+// keep keeps digests, also in the file. Their segments are durable: else a crash might
+// leave the digest, and of its segment the last frame alone.
+func (d *digests) keep(e *Engine, done []closedSegment) {
+	if len(done) == 0 {
+		return
+	}
+	d.load(e)
+	d.forget(e.recordsFrom())
+	for i := range done {
+		d.put(done[i].seg, done[i].segmentDigest)
+	}
+	d.save(e)
+}
 
 func (d *digests) get(seg uint64) (segmentDigest, bool) {
 	d.mu.Lock()
@@ -37,7 +88,7 @@ func (d *digests) put(seg uint64, x segmentDigest) {
 	if d.of == nil {
 		d.of = make(map[uint64]segmentDigest)
 	}
-	if _, known := d.of[seg]; !known && len(d.of) >= maxDigests {
+	if was, known := d.of[seg]; known && was.last == x.last || !known && len(d.of) >= maxDigests {
 		return
 	}
 	d.of[seg] = x
@@ -70,6 +121,9 @@ func (s *segmentSum) add(b *logBatch) {
 			s.e.digests.put(s.seg, s.segmentDigest)
 		}
 		s.seg, s.segmentDigest = b.seg, segmentDigest{}
+	}
+	if b.known {
+		s.seg = 0
 	}
 	if b.seg != s.seg {
 		s.seg = 0

@@ -240,6 +240,7 @@ type opRecord struct {
 func (r *opRecord) AppendRecord(dst []byte, lsn, frame uint64, now int64) []byte {
 	r.op.LSN, r.op.Time = lsn, now
 	r.e.lastTime.Store(now)
+	r.e.digests.open.Add(r.op)
 	return r.e.enc.Append(dst, r.op, frame)
 }
 

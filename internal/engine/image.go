@@ -150,7 +150,7 @@ func (im *image) apply(op *oplog.Op) (dead span, err error) {
 	}
 	switch op.Kind {
 	case oplog.Write:
-		if err := im.cut(span{0, b, e}, op.LSN); err != nil {
+		if err := im.cut(span{0, b, e}, op.LSN, len(op.Extents) > 0); err != nil {
 			return dead, err
 		}
 		return dead, im.put(0, b, op)
@@ -180,7 +180,7 @@ func (im *image) applyFile(op *oplog.Op) (dead span, err error) {
 			b = op.Attr.Size / BlockSize
 			e = b + 1
 		}
-		if err := im.cut(span{op.Ino, b, e}, op.LSN); err != nil {
+		if err := im.cut(span{op.Ino, b, e}, op.LSN, true); err != nil {
 			return dead, err
 		}
 		if err := im.put(op.Ino, b, op); err != nil {
@@ -201,12 +201,12 @@ func (im *image) applyFile(op *oplog.Op) (dead span, err error) {
 // cutLarge is cut, but for the part that goes to a dying list whole.
 func (im *image) cutLarge(s, dead span, lsn uint64) error {
 	if dead.empty() {
-		return im.cut(s, lsn)
+		return im.cut(s, lsn, false)
 	}
-	if err := im.cut(span{s.ino, s.from, dead.from}, lsn); err != nil {
+	if err := im.cut(span{s.ino, s.from, dead.from}, lsn, false); err != nil {
 		return err
 	}
-	if err := im.cut(span{s.ino, dead.to, s.to}, lsn); err != nil {
+	if err := im.cut(span{s.ino, dead.to, s.to}, lsn, false); err != nil {
 		return err
 	}
 	im.tree.DeleteRange(blockKey(s.ino, dead.from), blockKey(s.ino, dead.to))
@@ -239,8 +239,10 @@ func (im *image) insert(x extent) {
 }
 
 // cut removes the blocks of s from the tree and notes the deaths; extents that
-// overlap an end keep their other part.
-func (im *image) cut(s span, lsn uint64) error {
+// overlap an end keep their other part. Where put follows at once, an extent that
+// begins where s does and ends in it is left for it to replace: entries of one size
+// that take each other's places cost the leaf no room, and never a rebuild.
+func (im *image) cut(s span, lsn uint64, putFollows bool) error {
 	if s.empty() {
 		return nil
 	}
@@ -249,14 +251,22 @@ func (im *image) cut(s span, lsn uint64) error {
 	}
 	for _, x := range im.found {
 		from, to := max(x.block, s.from), min(x.end(), s.to)
-		if x.block >= s.from && !im.tree.Delete(x.key()) {
-			return fail.New(fail.Corrupt, "block %d vanished from its tree", x.block)
-		}
-		if x.block < from {
+		there := true
+		switch {
+		case x.block < from:
 			im.insert(x.part(x.block, from))
+			if to < x.end() {
+				im.insert(x.part(to, x.end()))
+			}
+		case to < x.end():
+			rest := x.part(to, x.end())
+			im.value = rest.appendValue(im.value[:0])
+			there = im.tree.Move(x.key(), rest.key(), im.value)
+		case !putFollows || x.block > s.from:
+			there = im.tree.Delete(x.key())
 		}
-		if to < x.end() {
-			im.insert(x.part(to, x.end()))
+		if !there {
+			return fail.New(fail.Corrupt, "block %d vanished from its tree", x.block)
 		}
 		im.mapped -= int64(to - from)
 		if x.birth >= im.since {

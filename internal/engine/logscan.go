@@ -29,7 +29,8 @@ type logScan struct {
 
 	free, work, order chan *logBatch
 	naming            atomic.Bool // paths are followed: what binds names may not be left out lightly
-	reading           *logBatch   // the reader's
+	reading           *logBatch   // the reader's,
+	known             bool        // and whether the segment that it reads has a digest
 	leap              leaper
 }
 
@@ -52,6 +53,7 @@ type logBatch struct {
 	err     error
 	last    segment.Position // of the last frame
 	first   bool             // begins with the segment's first frame
+	known   bool             // the segment has a digest
 	left    bool             // nothing here, but what binds names was left out before the next
 	done    chan struct{}
 }
@@ -79,7 +81,7 @@ func (s *logScan) run(ctx context.Context, from segment.Position) error {
 	decoders := max(1, min(4, runtime.GOMAXPROCS(0)))
 	for range decoders {
 		go func() {
-			var dec oplog.Decoder
+			dec := oplog.Decoder{NoRequests: true}
 			for b := range s.work {
 				b.err = s.decode(&dec, b)
 				b.done <- struct{}{}
@@ -140,7 +142,10 @@ func (s *logScan) room(ctx context.Context, at segment.Addr) error {
 	select {
 	case b := <-s.free:
 		b.reset()
-		b.seg, b.first = at.Segment(), at.Block() == 0
+		if b.seg, b.first = at.Segment(), at.Block() == 0; b.first {
+			_, s.known = s.e.digests.get(b.seg)
+		}
+		b.known = s.known
 		s.reading = b
 		return nil
 	case <-ctx.Done():
@@ -179,20 +184,23 @@ func (s *logScan) pass(ctx context.Context, seg uint64) (segment.Position, bool)
 // decode reads the records of a batch and keeps what may be wanted.
 func (s *logScan) decode(dec *oplog.Decoder, b *logBatch) error {
 	var op oplog.Op
+	text := string(b.records) // one copy for all names
 	for _, f := range b.frames {
 		dec.Reset()
-		rest := b.records[f.start:f.end]
+		rest, at := b.records[f.start:f.end], f.start
 		for i := range f.ops {
 			n, k := binary.Uvarint(rest)
 			if k <= 0 || n > uint64(len(rest)-k) {
 				return fail.New(fail.Corrupt, "the records from lsn %d on make no sense", f.firstLSN)
 			}
 			lsn := f.firstLSN + uint64(i)
-			if err := dec.Decode(rest[k:k+int(n)], lsn, &op); err != nil {
+			if err := dec.DecodeText(rest[k:k+int(n)], text[at+k:at+k+int(n)], lsn, &op); err != nil {
 				return err
 			}
-			rest = rest[k+int(n):]
-			b.digest.Add(&op)
+			rest, at = rest[k+int(n):], at+k+int(n)
+			if !b.known {
+				b.digest.Add(&op)
+			}
 			s.keep(b, &op)
 		}
 	}
@@ -250,7 +258,7 @@ func (s *logScan) take(ctx context.Context, b *logBatch) error {
 		return nil
 	}
 	for i := range b.ops {
-		if b.wanted[i] && s.q.Names {
+		if b.wanted[i] && s.q.Names && !s.naming.Load() {
 			s.naming.Store(true)
 		}
 		if err := s.q.visit(&b.ops[i], b.wanted[i]); err != nil {

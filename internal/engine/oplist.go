@@ -59,8 +59,9 @@ type LogQuery struct {
 // followEvery is how often a query that follows looks for more.
 const followEvery = 250 * time.Millisecond
 
-// Log visits the operations that a query wants, oldest first. op is valid during
-// the call only. fn's error ends it. OutsideHistory where the log does not
+// Log visits the operations that a query wants, oldest first, without their requests.
+// op is valid during the call only; its strings are parts of longer ones, so who keeps
+// one clones it. fn's error ends it. OutsideHistory where the log does not
 // reach back that far.
 func (e *Engine) Log(ctx context.Context, q LogQuery, fn func(op *oplog.Op, wanted bool) error) error {
 	id, from, to, err := e.logRange(&q)

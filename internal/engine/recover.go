@@ -29,6 +29,7 @@ func (e *Engine) segmentOptions() segment.Options {
 		Store: e.store, PoolID: e.super.pool, Now: e.clock.Now, Rand: e.opt.Rand,
 		Logger: e.logger, MaxFrame: e.opt.MaxFrame,
 		ObserveCommit: e.timer(CommitTime), ObserveSync: e.timer(SyncTime),
+		Entered: e.digests.entered,
 	}
 	o.LastReserve = e.store.SegmentSize()
 	if sp, err := e.store.Space(); err == nil && sp.Capacity >= smallPool*o.LastReserve {

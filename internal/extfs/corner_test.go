@@ -60,7 +60,7 @@ func TestExtents(t *testing.T) {
 		plant.Must(t, unix.Close(fd))
 	}
 	plant.Run(t, "chattr", "+d", at("beyond"))
-	plant.Run(t, "umount", dir)
+	plant.Unmount(t, dir)
 	f := judge(t, x)
 	if i := names(t, f)["beyond"]; i.Flags != dump.Nodump {
 		t.Errorf("flags %v", i.Flags)

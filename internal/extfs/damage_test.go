@@ -54,7 +54,7 @@ func small(t testing.TB, big int, args ...string) []byte {
 	if big > 0 {
 		dir := mount(t, x, "rw")
 		sapling(t, dir, big)
-		plant.Run(t, "umount", dir)
+		plant.Unmount(t, dir)
 	}
 	b, err := os.ReadFile(x)
 	plant.Must(t, err)
@@ -178,7 +178,7 @@ func FuzzJournal(f *testing.F) {
 	}
 	base, err := os.ReadFile(x)
 	plant.Must(f, err)
-	plant.Run(f, "umount", dir)
+	plant.Unmount(f, dir)
 	_, m, err := walk(base, nil)
 	plant.Must(f, err)
 	f.Add([]byte{0, 0, 0})

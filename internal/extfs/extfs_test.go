@@ -71,7 +71,7 @@ func TestVariants(t *testing.T) {
 			for i := range 600 {
 				plant.Must(t, os.WriteFile(filepath.Join(kernel, "many", strings.Repeat("m", 30)+string(rune('a'+i%26))+strings.Repeat("i", i/26)), nil, 0o644))
 			}
-			plant.Run(t, "umount", dir)
+			plant.Unmount(t, dir)
 			f := judge(t, x)
 			if len(f.Warnings()) > 0 {
 				t.Error(f.Warnings())

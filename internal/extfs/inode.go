@@ -13,9 +13,6 @@ const rootIno = dump.RootIno
 
 // The flags of an inode that matter here.
 const (
-	flagImmutable  = 0x10
-	flagAppend     = 0x20
-	flagNodump     = 0x40
 	flagEncrypt    = 0x800
 	flagIndex      = 0x1000
 	flagHugeFile   = 0x40000
@@ -118,14 +115,7 @@ func (f *FS) decode(ino uint32, r rawInode, i *dump.Inode) error {
 	if r.extra() >= 20 {
 		i.Birth = r.time(144, 148)
 	}
-	for _, flag := range [...]struct {
-		ours   dump.Flags
-		theirs uint32
-	}{{dump.Nodump, flagNodump}, {dump.Immutable, flagImmutable}, {dump.Append, flagAppend}} {
-		if r.flags()&flag.theirs != 0 {
-			i.Flags |= flag.ours
-		}
-	}
+	i.Flags = dump.ExtFlags.Read(r.flags())
 	i.Blocks = uint64(r.u32(28))
 	if f.super.roCompat&roHugeFile != 0 {
 		i.Blocks |= uint64(r.u16(116)) << 32

@@ -194,6 +194,6 @@ func TestFastCommit(t *testing.T) {
 	if _, err := Open(context.Background(), file, 24<<20); !fail.Is(err, fail.Unsupported) || !strings.Contains(err.Error(), "fast_commit") {
 		t.Error(err)
 	}
-	plant.Run(t, "umount", dir)
+	plant.Unmount(t, dir)
 	judge(t, x)
 }

@@ -24,7 +24,7 @@ func mount(t testing.TB, image, options string) string {
 	plant.Run(t, "mount", "-o", "loop,"+options, image, dir)
 	t.Cleanup(func() {
 		if err := exec.Command("mountpoint", "-q", dir).Run(); err == nil {
-			plant.Run(t, "umount", dir)
+			plant.Unmount(t, dir)
 		}
 	})
 	return dir
@@ -58,7 +58,7 @@ func judge(t *testing.T, image string) *FS {
 	twin := filepath.Join(t.TempDir(), "twin.img")
 	plant.Run(t, "cp", "--sparse=always", image, twin)
 	if f.super.incompat&incompatRecover != 0 || len(f.disk.replayed) > 0 {
-		plant.Run(t, "umount", mount(t, twin, "noatime"))
+		plant.Unmount(t, mount(t, twin, "noatime"))
 	}
 	compare(t, f, mount(t, twin, "ro"))
 	return f

@@ -28,16 +28,7 @@ const (
 	maxXattrs     = 16 << 20 // bytes of all values of an inode
 )
 
-const (
-	indexACL        = 2
-	indexDefaultACL = 3
-	indexSystem     = 7
-)
-
-var xattrPrefixes = map[byte]string{
-	1: "user.", indexACL: "system.posix_acl_access", indexDefaultACL: "system.posix_acl_default",
-	4: "trusted.", 6: "security.", indexSystem: "system.", 8: "system.richacl",
-}
+const indexSystem = 7 // in dump.ExtPrefixes
 
 // bodyXattrs returns the part of the inode that holds xattrs after the magic, or
 // nothing.
@@ -92,8 +83,8 @@ type xattrEntry struct {
 // convert gives an xattr Linux's name and the value that getxattr returns; no name
 // if Linux does not show it either.
 func (x *xattrReader) convert(e xattrEntry, value []byte) (string, []byte, error) {
-	prefix, ok := xattrPrefixes[e.index]
-	if !ok {
+	prefix := dump.ExtPrefix(e.index)
+	if prefix == "" {
 		return "", nil, fail.New(fail.Unsupported, "inode %d has an extended attribute %q of the unknown kind %d", x.ino, e.name, e.index)
 	}
 	switch e.index {
@@ -101,7 +92,7 @@ func (x *xattrReader) convert(e xattrEntry, value []byte) (string, []byte, error
 		if e.name == "data" { // contents, not an attribute
 			return "", nil, nil
 		}
-	case indexACL, indexDefaultACL:
+	case dump.ExtACL, dump.ExtDefaultACL:
 		acl, err := x.acl(value)
 		return prefix, acl, err
 	}

@@ -99,18 +99,9 @@ func (d *archiveDir) Open(name string) (restore.Dir, error) {
 func (d *archiveDir) Stat(name string) (restore.Stat, error) {
 	_, a, err := d.lookup(name)
 	return restore.Stat{
-		Mode: a.Mode, UID: a.UID, GID: a.GID, Size: a.Size, Mtime: split64(a.Mtime),
+		Mode: a.Mode, UID: a.UID, GID: a.GID, Size: a.Size, Mtime: dump.TimeOf(a.Mtime),
 		Major: uint32(a.Rdev >> 32), Minor: uint32(a.Rdev), ID: [2]uint64{a.FSID, a.FileID},
 	}, err
-}
-
-// split64 splits nanoseconds since 1970.
-func split64(ns int64) dump.Time {
-	sec := ns / 1e9
-	if ns%1e9 < 0 {
-		sec--
-	}
-	return dump.Time{Sec: sec, Nsec: uint32(ns - sec*1e9)}
 }
 
 // bareAttr is what something has that is not yet whole: only root may look at it.

@@ -46,13 +46,15 @@ func (c *conn) silent() bool {
 	return h.met > metAtOnce
 }
 
+// judgeHolder cuts off a holder from which nothing came. One that has yet to take what
+// is before the question is judged by outbox.Pace.
 func (c *conn) judgeHolder() {
 	h := &c.holding
 	h.mu.Lock()
-	silent := c.heard.Load() == h.heard
-	h.asked = false
-	h.mu.Unlock()
-	if silent {
-		c.cut(errSilent)
+	defer h.mu.Unlock()
+	if c.heard.Load() != h.heard || c.out.Busy() {
+		h.asked = false
+		return
 	}
+	c.cut(errSilent) // whoever waits goes on waiting until the nexus has ended
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -479,7 +480,7 @@ func TestDataOverdue(t *testing.T) {
 		t.Fatal(r, err)
 	}
 	look := func() {
-		for _, c := range h.srv.all() {
+		for _, c := range h.srv.conns.All() {
 			c.look()
 		}
 	}
@@ -487,7 +488,7 @@ func TestDataOverdue(t *testing.T) {
 	time.Sleep(500 * time.Millisecond) // 16 KiB may take a quarter of a second more
 	look()
 	good(t, c, client.TestUnitReady())
-	conn := h.srv.all()[0]
+	conn := h.srv.conns.All()[0]
 	if conn.inBytes.TryAcquire(inShare) {
 		t.Error("it has no memory for the data")
 	}
@@ -506,9 +507,15 @@ func TestDataOverdue(t *testing.T) {
 // A write that must wait holds up no other command of its connection.
 func TestReaderDoesNotWait(t *testing.T) {
 	h := open(t, Options{}, 1)
-	c := h.login(client.Options{})
+	c := h.login(client.Options{Timeout: 3 * time.Second})
 	goOn := make(chan struct{})
+	var once sync.Once
+	release := func() { once.Do(func() { close(goOn) }) }
+	defer release()
 	h.hooked.set(func(uint64) { <-goOn })
+	h.hooked.mu.Lock()
+	h.hooked.cold = true
+	h.hooked.mu.Unlock()
 	write := client.Write16(0, filled(4096, 1))
 	tag, err := c.Start(write)
 	if err != nil {
@@ -516,7 +523,7 @@ func TestReaderDoesNotWait(t *testing.T) {
 	}
 	good(t, c, client.Read16(64, 8))
 	good(t, c, client.TestUnitReady())
-	close(goOn)
+	release()
 	if r, err := c.Finish(write, tag); err != nil || r.Status != client.Good {
 		t.Fatal(r, err)
 	}

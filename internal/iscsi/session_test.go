@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,10 +23,9 @@ func TestReinstatementDrains(t *testing.T) {
 		ghost, fresh := filled(4096, 1), filled(4096, 2)
 
 		entered, release := make(chan struct{}), make(chan struct{})
-		first := true
+		var first atomic.Bool
 		h.hooked.set(func(uint64) {
-			if first {
-				first = false
+			if first.CompareAndSwap(false, true) {
 				close(entered)
 				<-release
 			}

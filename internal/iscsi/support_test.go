@@ -32,9 +32,9 @@ type inner = Targets
 type hooks struct {
 	inner
 	mu    sync.Mutex
-	write func(off uint64) // called before each WriteAt
+	write func(off uint64) // called before each write
 	kicks []func()
-	cold  bool   // TryReadAt never succeeds
+	cold  bool   // TryReadAt and TryWriteAt never succeed
 	open  func() // called before each Open
 }
 
@@ -76,12 +76,17 @@ func (d *hookedDisk) WriteAt(p []byte, off uint64) error {
 	return d.Disk.WriteAt(p, off)
 }
 
-// TryWriteAt leaves to WriteAt what is hooked.
 func (d *hookedDisk) TryWriteAt(p []byte, off uint64) bool {
 	d.h.mu.Lock()
-	f := d.h.write
+	f, cold := d.h.write, d.h.cold
 	d.h.mu.Unlock()
-	return f == nil && d.Disk.TryWriteAt(p, off)
+	if cold {
+		return false
+	}
+	if f != nil {
+		f(off)
+	}
+	return d.Disk.TryWriteAt(p, off)
 }
 
 func (d *hookedDisk) TryReadAt(p []byte, off uint64, spans *[]scsi.Span) (bool, error) {

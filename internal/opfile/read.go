@@ -176,10 +176,10 @@ func (f *Reader) ops(body []byte, fn func(op *oplog.Op, data []byte) error) erro
 			return err
 		}
 		want := uint64(0)
-		if !op.Kind.OnFile() && op.Kind != oplog.Write && op.Kind != oplog.Trim {
+		if !op.Kind.OnData() {
 			return corrupt("operation %d is a %s, which is not on data", lsn, op.Kind)
 		}
-		if op.Kind == oplog.Write || op.Kind == oplog.WriteFile {
+		if op.Kind.Writes() {
 			want = op.Len
 		}
 		if want > maxData || uint64(len(data)) != want || op.Dataset != f.Dataset {

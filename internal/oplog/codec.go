@@ -2,6 +2,7 @@ package oplog
 
 import (
 	"encoding/binary"
+	"strings"
 
 	"varve/internal/fail"
 	"varve/internal/varint"
@@ -134,7 +135,8 @@ func appendString(dst []byte, s string) []byte {
 // Decoder reads the records of one frame in order. Reset it for each frame.
 // The extents' memory is reused by the next Decode.
 type Decoder struct {
-	Bare bool // writes come without their extents, as in files of operations; not in the log
+	Bare       bool // writes come without their extents, as in files of operations; not in the log
+	NoRequests bool // operations come without their requests, which nobody wants
 
 	last    int64
 	clients []*Client
@@ -147,13 +149,17 @@ func (d *Decoder) Reset() { d.last, d.clients = 0, append(d.clients[:0], nil) }
 
 // Decode fills op from one record. op.Extents is reused; it and its CRCs stay
 // valid until the next Decode. A record that makes no sense is Corrupt.
-func (d *Decoder) Decode(rec []byte, lsn uint64, op *Op) error {
+func (d *Decoder) Decode(rec []byte, lsn uint64, op *Op) error { return d.DecodeText(rec, "", lsn, op) }
+
+// DecodeText is Decode of a record that is there as text too: the strings of op are
+// parts of that. Whoever keeps one keeps all of the text, unless it is cloned.
+func (d *Decoder) DecodeText(rec []byte, text string, lsn uint64, op *Op) error {
 	if d.clients == nil {
 		d.Reset()
 	}
 	extents := op.Extents[:0]
 	*op = Op{LSN: lsn, Extents: extents}
-	r := varint.Reader{B: rec}
+	r := varint.Reader{B: rec, Text: text}
 	op.Kind = Kind(r.Byte())
 	flags := r.Byte()
 	d.last += int64(r.Uvarint())
@@ -246,7 +252,7 @@ func (d *Decoder) client(name string) *Client {
 	if d.names == nil || len(d.names) > 4096 {
 		d.names = make(map[string]*Client)
 	}
-	c := &Client{Name: name}
-	d.names[name] = c
+	c := &Client{Name: strings.Clone(name)}
+	d.names[c.Name] = c
 	return c
 }

@@ -18,24 +18,30 @@ const (
 	hasAs
 )
 
-func (o *Op) has() byte {
-	h := byte(0)
-	for _, x := range []struct {
-		bit byte
-		is  bool
-	}{
-		{hasRequest, o.Request != nil},
-		{hasName, o.Dir != 0 || o.Name != ""},
-		{hasName2, o.Dir2 != 0},
-		{hasValue, o.Value != ""},
-		{hasAttr, o.Attr.Mask != 0},
-		{hasRange, o.Kind == WriteFile},
-		{hasExtents, len(o.Extents) > 0},
-		{hasAs, o.As != 0},
-	} {
-		if x.is {
-			h |= x.bit
-		}
+func (o *Op) has() (h byte) {
+	if o.Request != nil {
+		h |= hasRequest
+	}
+	if o.Dir != 0 || o.Name != "" {
+		h |= hasName
+	}
+	if o.Dir2 != 0 {
+		h |= hasName2
+	}
+	if o.Value != "" {
+		h |= hasValue
+	}
+	if o.Attr.Mask != 0 {
+		h |= hasAttr
+	}
+	if o.Kind == WriteFile {
+		h |= hasRange
+	}
+	if len(o.Extents) > 0 {
+		h |= hasExtents
+	}
+	if o.As != 0 {
+		h |= hasAs
 	}
 	return h
 }
@@ -79,9 +85,12 @@ func (d *Decoder) file(r *varint.Reader, op *Op) {
 	op.UID, op.GID = uvarint32(r), uvarint32(r)
 	has := r.Byte()
 	if has&hasRequest != 0 {
-		op.Request = &Request{XID: r.Uint32()}
-		op.Request.Sum = uint64(r.Uint32())
-		op.Request.Sum |= uint64(r.Uint32()) << 32
+		q := Request{XID: r.Uint32()}
+		q.Sum = uint64(r.Uint32())
+		q.Sum |= uint64(r.Uint32()) << 32
+		if !d.NoRequests {
+			op.Request = &Request{q.XID, q.Sum}
+		}
 	}
 	if has&hasName != 0 {
 		op.Dir, op.Name = r.Uvarint(), r.String(MaxName)
@@ -108,52 +117,85 @@ func (d *Decoder) file(r *varint.Reader, op *Op) {
 	if has&hasAs != 0 {
 		op.As = op.Time - r.Varint()
 	}
-	r.Bad = r.Bad || has != op.has()
-}
-
-// fields visits the attributes of the mask in its order: numbers as they are,
-// times as int64.
-func (a *Attr) fields(u32 func(*uint32), u64 func(*uint64), time func(*int64)) {
-	for _, f := range []struct {
-		bit AttrMask
-		u32 *uint32
-		u64 *uint64
-		at  *int64
-	}{
-		{bit: SetMode, u32: &a.Mode}, {bit: SetUID, u32: &a.UID}, {bit: SetGID, u32: &a.GID},
-		{bit: SetSize, u64: &a.Size}, {bit: SetAtime, at: &a.Atime}, {bit: SetMtime, at: &a.Mtime},
-		{bit: SetFlags, u32: &a.Flags}, {bit: SetRdev, u64: &a.Rdev}, {bit: SetVerifier, u64: &a.Verifier},
-		{bit: SetBtime, at: &a.Btime},
-	} {
-		switch {
-		case a.Mask&f.bit == 0:
-		case f.u32 != nil:
-			u32(f.u32)
-		case f.u64 != nil:
-			u64(f.u64)
-		default:
-			time(f.at)
-		}
+	again := op.has()
+	if d.NoRequests {
+		again |= has & hasRequest
 	}
+	r.Bad = r.Bad || has != again
 }
 
-func (a Attr) append(dst []byte) []byte {
+// append appends the attributes of the mask, in the order of its bits.
+func (a *Attr) append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint16(dst, uint16(a.Mask))
-	a.fields(
-		func(v *uint32) { dst = binary.AppendUvarint(dst, uint64(*v)) },
-		func(v *uint64) { dst = binary.AppendUvarint(dst, *v) },
-		func(v *int64) { dst = binary.AppendVarint(dst, *v) })
+	m := a.Mask
+	if m&SetMode != 0 {
+		dst = binary.AppendUvarint(dst, uint64(a.Mode))
+	}
+	if m&SetUID != 0 {
+		dst = binary.AppendUvarint(dst, uint64(a.UID))
+	}
+	if m&SetGID != 0 {
+		dst = binary.AppendUvarint(dst, uint64(a.GID))
+	}
+	if m&SetSize != 0 {
+		dst = binary.AppendUvarint(dst, a.Size)
+	}
+	if m&SetAtime != 0 {
+		dst = binary.AppendVarint(dst, a.Atime)
+	}
+	if m&SetMtime != 0 {
+		dst = binary.AppendVarint(dst, a.Mtime)
+	}
+	if m&SetFlags != 0 {
+		dst = binary.AppendUvarint(dst, uint64(a.Flags))
+	}
+	if m&SetRdev != 0 {
+		dst = binary.AppendUvarint(dst, a.Rdev)
+	}
+	if m&SetVerifier != 0 {
+		dst = binary.AppendUvarint(dst, a.Verifier)
+	}
+	if m&SetBtime != 0 {
+		dst = binary.AppendVarint(dst, a.Btime)
+	}
 	return dst
 }
 
 func (a *Attr) read(r *varint.Reader) {
 	a.Mask = AttrMask(r.Byte())
 	a.Mask |= AttrMask(r.Byte()) << 8
-	r.Bad = r.Bad || a.Mask&^allAttrs != 0
-	a.fields(
-		func(v *uint32) { *v = uvarint32(r) },
-		func(v *uint64) { *v = r.Uvarint() },
-		func(v *int64) { *v = r.Varint() })
+	m := a.Mask
+	r.Bad = r.Bad || m&^allAttrs != 0
+	if m&SetMode != 0 {
+		a.Mode = uvarint32(r)
+	}
+	if m&SetUID != 0 {
+		a.UID = uvarint32(r)
+	}
+	if m&SetGID != 0 {
+		a.GID = uvarint32(r)
+	}
+	if m&SetSize != 0 {
+		a.Size = r.Uvarint()
+	}
+	if m&SetAtime != 0 {
+		a.Atime = r.Varint()
+	}
+	if m&SetMtime != 0 {
+		a.Mtime = r.Varint()
+	}
+	if m&SetFlags != 0 {
+		a.Flags = uvarint32(r)
+	}
+	if m&SetRdev != 0 {
+		a.Rdev = r.Uvarint()
+	}
+	if m&SetVerifier != 0 {
+		a.Verifier = r.Uvarint()
+	}
+	if m&SetBtime != 0 {
+		a.Btime = r.Varint()
+	}
 }
 
 func uvarint32(r *varint.Reader) uint32 {

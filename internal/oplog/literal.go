@@ -32,5 +32,10 @@ func (l *Literal) MayMatch(dir, name string) bool {
 	} else if l.prefix[:n] != dir || l.prefix[n] != '/' || !strings.HasPrefix(name, l.prefix[n+1:]) {
 		return false
 	}
+	return l.MayEnd(name)
+}
+
+// MayEnd reports whether a path that ends with a name may match.
+func (l *Literal) MayEnd(name string) bool {
 	return len(l.suffix) > len(name) || strings.HasSuffix(name, l.suffix)
 }

@@ -59,6 +59,19 @@ var kindNames = map[Kind]string{
 // OnFile reports whether k changes the files of a share.
 func (k Kind) OnFile() bool { return k >= WriteFile && k <= RemoveXattr }
 
+// OnData reports whether k changes what a dataset holds by one operation of a
+// client; the rest of the log is about the dataset itself.
+func (k Kind) OnData() bool { return k.OnFile() || k == Write || k == Trim }
+
+// Writes reports whether k has bytes that a client sent.
+func (k Kind) Writes() bool { return k == Write || k == WriteFile }
+
+// Makes reports whether k makes an object and its first name.
+func (k Kind) Makes() bool { return k == Create || k == Mkdir || k == Symlink || k == Mknod }
+
+// TurnsBack reports whether k puts the whole of a dataset elsewhere.
+func (k Kind) TurnsBack() bool { return k == Rollback || k == Undo }
+
 func (k Kind) String() string {
 	if n, ok := kindNames[k]; ok {
 		return n

@@ -245,6 +245,13 @@ func (o *Outbox[M]) Err() error {
 	return o.err
 }
 
+// Busy reports whether there is something that the socket has not yet taken.
+func (o *Outbox[M]) Busy() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.busy
+}
+
 // Close lets Run return when everything queued has been sent or has failed.
 // Nothing may be added afterwards.
 func (o *Outbox[M]) Close() {

@@ -1,7 +1,6 @@
 package redo
 
 import (
-	"bytes"
 	"context"
 	"strings"
 	"time"
@@ -44,16 +43,22 @@ func From(ctx context.Context, e *engine.Engine, c engine.Caller, dataset string
 	p := newPlayer(a, o.Options, r)
 	p.inos = map[uint64]uint64{}
 	err = p.run(ctx, func(ctx context.Context, send func(*batch) error) error {
-		return o.Source(ctx, func(s *Step) error {
+		f := newFiller(send)
+		err := o.Source(ctx, func(s *Step) error {
 			if s.Op.Kind.OnFile() != a.IsShare() {
 				return fail.New(fail.Invalid, "%s is a %s; the operation %s is not for one", dataset, kindOf(a), s.Op.Kind)
 			}
-			own, op := *s, *s.Op
-			own.Op, own.Data = &op, bytes.Clone(s.Data)
-			b := spare.Get().(*batch)
-			b.steps = append(b.steps, own)
-			return send(b)
+			own, data, err := f.add(s.Op, len(s.Data))
+			if err == nil {
+				own.Path, own.Data = s.Path, data
+				copy(data, s.Data)
+			}
+			return err
 		})
+		if err != nil {
+			return err
+		}
+		return f.flush()
 	})
 	if err == nil && !o.DryRun {
 		r.Done, err = a.Publish(c, o.Name)
@@ -73,7 +78,7 @@ func kindOf(a *engine.Draft) string {
 // they have here.
 func (p *player) translate(s *Step) error {
 	for _, n := range []*uint64{&p.op.Ino, &p.op.Dir, &p.op.Dir2, &p.op.Ino2} {
-		if *n == 0 || n == &p.op.Ino && makes(p.op.Kind) {
+		if *n == 0 || n == &p.op.Ino && p.op.Kind.Makes() {
 			continue
 		}
 		ino, err := p.inoOf(s, *n)

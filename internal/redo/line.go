@@ -52,10 +52,10 @@ func (p *picking) out(op *oplog.Op) (out bool, err error) {
 	if op.LSN > p.until {
 		return false, nil
 	}
-	if turnsBack(op.Kind) && !names(p.exclude, op.Kind) {
+	if op.Kind.TurnsBack() && !names(p.exclude, op.Kind) {
 		return false, p.apply(op)
 	}
-	if p.only != nil && !turnsBack(op.Kind) {
+	if p.only != nil && !op.Kind.TurnsBack() {
 		in, err := p.match(p.only, op)
 		if out = !in; err != nil {
 			return false, err
@@ -97,10 +97,8 @@ func (p *picking) match(f *oplog.Filter, op *oplog.Op) (bool, error) {
 
 // concerns reports whether an operation changes what the dataset holds.
 func concerns(k oplog.Kind) bool {
-	return k.OnFile() || k == oplog.Write || k == oplog.Trim || k == oplog.Resize || turnsBack(k)
+	return k.OnData() || k == oplog.Resize || k.TurnsBack()
 }
-
-func turnsBack(k oplog.Kind) bool { return k == oplog.Rollback || k == oplog.Undo }
 
 // survey counts the operations up to a moment and how many are left out. Where the
 // dataset was rolled back in between and that stands, all begins there: what was
@@ -123,10 +121,10 @@ func (s *stretch) survey(ctx context.Context, to uint64) (total, out uint64, err
 			return err
 		case left:
 			out++
-		case turnsBack(op.Kind) && out > 0:
+		case op.Kind.TurnsBack() && out > 0:
 			return fail.New(fail.Invalid, "it was rolled back at lsn %d, after operations that are to be left out", op.LSN).
 				WithHint("begin at @lsn:%d or later, or roll back to @lsn:%d first", op.LSN, op.LSN-1)
-		case turnsBack(op.Kind):
+		case op.Kind.TurnsBack():
 			s.from, total = op.LSN, 0
 			return nil
 		}
@@ -143,15 +141,7 @@ var errLate = errors.New("the time is over")
 // payload; not all of them where it gets later than by, if that is not zero.
 func (s *stretch) steps(r *engine.OpReader, pick *picking, to uint64, by time.Time) source {
 	return func(ctx context.Context, send func(*batch) error) error {
-		b := spare.Get().(*batch)
-		flush := func() error {
-			if len(b.steps) == 0 {
-				return nil
-			}
-			err := send(b)
-			b = spare.Get().(*batch)
-			return err
-		}
+		f := newFiller(send)
 		err := r.To(ctx, s.id, to, func(op *oplog.Op) error {
 			if !concerns(op.Kind) {
 				return nil
@@ -163,36 +153,28 @@ func (s *stretch) steps(r *engine.OpReader, pick *picking, to uint64, by time.Ti
 			if err != nil {
 				return err
 			}
-			n := engine.PayloadLen(op)
-			if len(b.steps) == batchOps || len(b.data)+n > cap(b.data) || b.values > batchValue {
-				if err := flush(); err != nil {
-					return err
-				}
+			n := 0
+			if !out && op.Kind.Writes() {
+				n = engine.PayloadLen(op)
 			}
-			step := Step{Out: out}
-			if !out && (op.Kind == oplog.Write || op.Kind == oplog.WriteFile) {
-				start := len(b.data)
-				if n > cap(b.data)-start || int(op.Off%engine.BlockSize)+int(op.Len) > n {
-					return fail.New(fail.Corrupt, "%v has %d bytes of payload", op, n)
-				}
-				b.data = b.data[:start+n]
-				if err := s.e.Payload(op, b.data[start:]); err != nil {
-					return err
-				}
-				in := start + int(op.Off%engine.BlockSize)
-				step.Data = b.data[in : in+int(op.Len)]
+			step, payload, err := f.add(op, n)
+			if err != nil {
+				return err
 			}
-			own := *op
-			own.Extents = nil
-			step.Op = &own
-			b.steps = append(b.steps, step)
-			b.values += len(op.Value)
-			return nil
+			if step.Out = out; n == 0 {
+				return nil
+			}
+			in := int(op.Off % engine.BlockSize)
+			if in+int(op.Len) > n {
+				return fail.New(fail.Corrupt, "%v has %d bytes of payload", op, n)
+			}
+			step.Data = payload[in : in+int(op.Len)]
+			return s.e.Payload(op, payload)
 		})
 		if err != nil && err != errLate {
 			return err
 		}
-		return flush()
+		return f.flush()
 	}
 }
 

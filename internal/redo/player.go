@@ -57,7 +57,7 @@ func (p *player) step(s *Step) error {
 		p.report.OutBytes += payload(s.Op)
 		return p.left.note(s.Op)
 	}
-	if turnsBack(s.Op.Kind) {
+	if s.Op.Kind.TurnsBack() {
 		return fail.New(fail.Busy, "%s was rolled back meanwhile, at lsn %d", p.report.Dataset, s.Op.LSN).WithHint("begin again")
 	}
 	p.again(s.Op)
@@ -92,7 +92,7 @@ func (p *player) step(s *Step) error {
 }
 
 func payload(op *oplog.Op) uint64 {
-	if op.Kind == oplog.Write || op.Kind == oplog.WriteFile {
+	if op.Kind.Writes() {
 		return op.Len
 	}
 	return 0
@@ -144,14 +144,10 @@ func (p *player) do(s *Step) error {
 }
 
 func (p *player) judge(r inode.Reader) error {
-	if p.inos != nil && makes(p.op.Kind) {
+	if p.inos != nil && p.op.Kind.Makes() {
 		p.op.Ino = p.a.NextIno()
 	}
 	return fits(r, p.a.Seed(), &p.op)
-}
-
-func makes(k oplog.Kind) bool {
-	return k == oplog.Create || k == oplog.Mkdir || k == oplog.Symlink || k == oplog.Mknod
 }
 
 // meets reports whether the operation finds its object.
@@ -264,7 +260,7 @@ func (p *player) renamed(op *oplog.Op) error {
 	if p.op.Kind == oplog.Move || p.op.Kind == oplog.Mkdir {
 		p.paths.forget(p.op.Ino)
 	}
-	if p.inos != nil && makes(op.Kind) {
+	if p.inos != nil && op.Kind.Makes() {
 		p.inos[op.Ino] = p.op.Ino
 	}
 	return p.bounded()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"varve/internal/engine"
+	"varve/internal/fail"
 	"varve/internal/oplog"
 )
 
@@ -157,6 +158,44 @@ func (b *batch) put() {
 	clear(b.steps)
 	b.steps, b.data, b.values = b.steps[:0], b.data[:0], 0
 	spare.Put(b)
+}
+
+// filler puts steps into batches and sends those that are full.
+type filler struct {
+	b    *batch
+	send func(*batch) error
+}
+
+func newFiller(send func(*batch) error) *filler { return &filler{spare.Get().(*batch), send} }
+
+// add makes a step of an operation, which is copied, and room for n bytes of data.
+func (f *filler) add(op *oplog.Op, n int) (s *Step, data []byte, err error) {
+	if b := f.b; len(b.steps) == batchOps || len(b.data)+n > cap(b.data) || b.values > batchValue {
+		if err := f.flush(); err != nil {
+			return nil, nil, err
+		}
+	}
+	b := f.b
+	start := len(b.data)
+	if n > cap(b.data)-start {
+		return nil, nil, fail.New(fail.Corrupt, "%v has %d bytes of payload", op, n)
+	}
+	own := *op
+	own.Extents = nil
+	b.data = b.data[:start+n]
+	b.values += len(op.Value)
+	b.steps = append(b.steps, Step{Op: &own})
+	return &b.steps[len(b.steps)-1], b.data[start:], nil
+}
+
+// flush sends what there is.
+func (f *filler) flush() error {
+	if len(f.b.steps) == 0 {
+		return nil
+	}
+	err := f.send(f.b)
+	f.b = spare.Get().(*batch)
+	return err
 }
 
 // source hands out steps in order, up to a moment.

@@ -7,35 +7,15 @@ import (
 	"varve/internal/fail"
 )
 
-// File flags of ext and of UFS in archives that are not varve's.
-const (
-	extImmutable = 0x10
-	extAppend    = 0x20
-	extNodump    = 0x40
-
-	ufsNodump     = 0x1
-	ufsImmutable  = 0x2 | 0x20000 // the owner's, and the system's
-	ufsAppendOnly = 0x4 | 0x40000
-)
-
 // flags returns the file flags of an object.
-func (o *Object) flags() (f dump.Flags) {
-	if o.Exact {
-		return o.Special
+func (o *Object) flags() dump.Flags {
+	switch {
+	case o.Exact:
+		return o.Special &^ dump.TailHole
+	case o.Magic == dump.MagicUFS2:
+		return dump.UFSFlags.Read(o.FileFlags)
 	}
-	nodump, immutable, append := uint32(extNodump), uint32(extImmutable), uint32(extAppend)
-	if o.Magic == dump.MagicUFS2 {
-		nodump, immutable, append = ufsNodump, ufsImmutable, ufsAppendOnly
-	}
-	for _, x := range []struct {
-		bits uint32
-		flag dump.Flags
-	}{{nodump, dump.Nodump}, {immutable, dump.Immutable}, {append, dump.Append}} {
-		if o.FileFlags&x.bits != 0 {
-			f |= x.flag
-		}
-	}
-	return f
+	return dump.ExtFlags.Read(o.FileFlags)
 }
 
 // device returns the numbers of a device.

@@ -272,8 +272,14 @@ func (w *walk) give(p []byte) error {
 	if w.block < dataBlocks {
 		n := min(uint64(len(p)), (dataBlocks-w.block)*dump.RecordSize)
 		off := w.block * dump.RecordSize
-		if err := w.fn(off, p[:min(n, w.size-off)]); err != nil {
-			return err
+		end := min(n, w.size-off)
+		if w.h.Exact && w.h.Special&dump.TailHole != 0 && off+end == w.size {
+			end = n - dump.RecordSize
+		}
+		if end > 0 {
+			if err := w.fn(off, p[:end]); err != nil {
+				return err
+			}
 		}
 		p = p[n:]
 	}

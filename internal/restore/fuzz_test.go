@@ -112,7 +112,7 @@ func unflag(root string) {
 			return nil
 		}
 		if f, err := os.Open(path); err == nil {
-			setFlags(int(f.Fd()), 0, fsImmutable|fsAppend)
+			setFlags(int(f.Fd()), 0, fsFrozen)
 			f.Close()
 		}
 		return nil

@@ -150,7 +150,7 @@ func (d *osDir) insist(name string, do func() error) error {
 // soften takes away the flags that forbid changes, from a directory and what is
 // named in it. The directory gets its own back when it is dressed.
 func (d *osDir) soften(name string) {
-	setFlags(d.fd, 0, fsImmutable|fsAppend)
+	setFlags(d.fd, 0, fsFrozen)
 	var s unix.Stat_t // to open a device can do something
 	if unix.Fstatat(d.fd, name, &s, unix.AT_SYMLINK_NOFOLLOW) != nil || s.Mode&unix.S_IFMT != unix.S_IFREG && s.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return
@@ -161,7 +161,7 @@ func (d *osDir) soften(name string) {
 	}
 	defer unix.Close(fd)
 	if unix.Fstat(fd, &s) == nil && (s.Mode&unix.S_IFMT == unix.S_IFREG || s.Mode&unix.S_IFMT == unix.S_IFDIR) {
-		setFlags(fd, 0, fsImmutable|fsAppend)
+		setFlags(fd, 0, fsFrozen)
 	}
 }
 

@@ -69,7 +69,7 @@ func (f *osFile) dress(a *Attr, path string, kind uint32) (lost []string, err er
 		}
 	}
 	if kind == dump.ModeFile || kind == dump.ModeDir {
-		if err := setFlags(f.fd, fsFlags(a.Flags), fsImmutable|fsAppend|fsNodump); err != nil {
+		if err := setFlags(f.fd, int(dump.ExtFlags.Write(a.Flags)), fsRestored); err != nil {
 			lost = append(lost, fmt.Sprintf("its file flags: %v", err))
 		}
 	}
@@ -150,24 +150,11 @@ func getXattr(path, name string) ([]byte, error) {
 	return bytes.Clone(b[:n]), nil
 }
 
-// The flags of FS_IOC_GETFLAGS, which are those of ext inodes.
-const (
-	fsImmutable = 0x10
-	fsAppend    = 0x20
-	fsNodump    = 0x40
+// The flags of FS_IOC_GETFLAGS that forbid changes, and those that are restored.
+var (
+	fsFrozen   = int(dump.ExtFlags.Write(dump.Immutable | dump.Append))
+	fsRestored = fsFrozen | int(dump.ExtFlags.Write(dump.Nodump))
 )
-
-func fsFlags(f dump.Flags) (out int) {
-	for _, x := range []struct {
-		have dump.Flags
-		give int
-	}{{dump.Immutable, fsImmutable}, {dump.Append, fsAppend}, {dump.Nodump, fsNodump}} {
-		if f&x.have != 0 {
-			out |= x.give
-		}
-	}
-	return out
-}
 
 // setFlags makes the flags in mask what want says. A file system without flags has
 // none to take away.

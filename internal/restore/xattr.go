@@ -20,13 +20,6 @@ const (
 	extBodyMagic  = 0xea020001 // within an inode: they count from the first entry
 )
 
-// extPrefixes are the beginnings of names, by their index. The names of ACLs are
-// whole.
-var extPrefixes = map[uint8]string{
-	1: "user.", 2: "system.posix_acl_access", 3: "system.posix_acl_default",
-	4: "trusted.", 6: "security.", 7: "system.", 8: "system.richacl",
-}
-
 // extXattrs reads what an ext file system has of extended attributes, always
 // little-endian:
 //
@@ -70,8 +63,8 @@ func extXattrs(b []byte) (list []dump.Xattr, lost []string) {
 
 // extName makes the name of an attribute of its index and the rest.
 func extName(index uint8, rest string) (string, bool) {
-	prefix, ok := extPrefixes[index]
-	return prefix + rest, ok && goodXattrName(prefix+rest)
+	prefix := dump.ExtPrefix(index)
+	return prefix + rest, prefix != "" && goodXattrName(prefix+rest)
 }
 
 func goodXattrName(name string) bool {

@@ -27,7 +27,7 @@ func runCompareWrite(c *Command, _, out []byte, _ bool) bool {
 	n := c.args.blocks * BlockSize
 	expected, wanted := out[:n], out[n:2*n]
 	differs := -1
-	err := c.a.d.Update(c.offset(), n, func(p []byte) bool {
+	err := c.update(c.offset(), n, func(p []byte) bool {
 		if differs = firstDifference(p, expected); differs >= 0 {
 			return false
 		}
@@ -57,7 +57,7 @@ func runOrWrite(c *Command, _, out []byte, _ bool) bool {
 	out = c.wholeBlocks(out)
 	c.NeedsFlush = c.args.fua
 	c.steps(uint64(len(out)/BlockSize), MaxAtomic, func(at, n uint64) bool {
-		err := c.a.d.Update(c.offset()+at, n, func(p []byte) bool {
+		err := c.update(c.offset()+at, n, func(p []byte) bool {
 			for i, b := range out[at : at+n] {
 				p[i] |= b
 			}
@@ -95,8 +95,17 @@ func runWriteAtomic(c *Command, _, out []byte, _ bool) bool {
 		return true
 	}
 	c.NeedsFlush = c.args.fua
-	return c.end(c.a.d.Update(c.offset(), uint64(c.Length), func(p []byte) bool {
+	return c.end(c.update(c.offset(), uint64(c.Length), func(p []byte) bool {
 		copy(p, out)
 		return true
 	}))
+}
+
+// update is Disk.Update of the command's disk.
+func (c *Command) update(off, n uint64, change func(p []byte) bool) error {
+	err := c.a.d.Update(off, n, change)
+	if err == nil {
+		c.a.u.wrote(c.a.d, int(n))
+	}
+	return err
 }

@@ -30,9 +30,6 @@ func TestResets(t *testing.T) {
 		a.quiet(t)
 		b.quiet(t)
 	}
-	a.Lost()
-	a.attention(t, attnNexusLoss)
-	b.quiet(t)
 }
 
 // A changed mode page holds, others are told, and a reset brings the default back.

@@ -90,6 +90,8 @@ func runCopy(c *Command, _, out []byte, _ bool) bool {
 		return c.fail(senseListLength)
 	case units/copyUnitSize > maxCopyUnits:
 		return c.fail(senseUnits)
+	case out[1]>>3&3 == 3 && out[0] != 0: // no list identifier, and yet one
+		return c.fail(senseParameter.inList(0))
 	case be.Uint32(out[12:]) != 0:
 		return c.fail(senseInline)
 	case units%copyUnitSize != 0:
@@ -248,6 +250,7 @@ func (c *Command) copyBlocks(from, to *attachment, s segment, r *copyResult) sen
 		if err != nil {
 			return copyFailed(err)
 		}
+		to.u.wrote(to.d, int(n))
 		done += n
 		r.bytes += n
 	}

@@ -165,7 +165,7 @@ func runModeSelect(c *Command, _, out []byte, _ bool) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	m := u.modes
-	if s := m.change(out[:c.args.alloc], c.isMode10()); s.is() {
+	if s := m.change(out[:c.args.alloc], c.isMode10(), c.a.d.Size()/BlockSize); s.is() {
 		return c.fail(s)
 	}
 	if m != u.modes {
@@ -176,8 +176,8 @@ func runModeSelect(c *Command, _, out []byte, _ bool) bool {
 	return true
 }
 
-// change takes in a mode parameter list.
-func (m *modes) change(p []byte, ten bool) sense {
+// change takes in a mode parameter list, of a disk with so many blocks.
+func (m *modes) change(p []byte, ten bool, blocks uint64) sense {
 	head, descriptors := 4, 0
 	if ten {
 		head = 8
@@ -193,6 +193,9 @@ func (m *modes) change(p []byte, ten bool) sense {
 	if descriptors > len(p)-head {
 		return senseListLength
 	}
+	if s := sameBlocks(p[head:head+descriptors], ten && p[4]&1 != 0, blocks); s.is() {
+		return s.inList(head)
+	}
 	at := head + descriptors
 	for at < len(p) {
 		if len(p)-at < 2 || len(p)-at < 2+int(p[at+1]) {
@@ -203,6 +206,27 @@ func (m *modes) change(p []byte, ten bool) sense {
 			return s
 		}
 		at += 2 + len(body)
+	}
+	return sense{}
+}
+
+// sameBlocks judges a block descriptor, which changes nothing: of neither the number
+// of blocks, where 0 and all ones mean what it is, nor their length.
+func sameBlocks(p []byte, long bool, blocks uint64) sense {
+	var n, size uint64
+	most := uint64(0xffffffff)
+	switch {
+	case len(p) == 0:
+		return sense{}
+	case long && len(p) == 16:
+		n, size, most = be.Uint64(p), uint64(be.Uint32(p[12:])), ^uint64(0)
+	case !long && len(p) == 8:
+		n, size = uint64(be.Uint32(p)), uint64(be.Uint32(p[4:])&0xffffff)
+	default:
+		return senseParameter
+	}
+	if n != 0 && n != most && n != blocks || size != BlockSize {
+		return senseParameter
 	}
 	return sense{}
 }

@@ -87,7 +87,6 @@ func beginTaskFunctions(c *Command) sense {
 func runTaskFunctions(c *Command, in, _ []byte, _ bool) bool {
 	p := make([]byte, 4, 16)
 	p[0] = 0x80 | 0x40 | 0x10 | 0x08 | 0x02 // ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LUN RESET, TARGET RESET
-	p[1] = 0x01                             // I_T NEXUS RESET
 	if c.CDB[2]&0x80 != 0 {
 		p[3] = 12
 		p = p[:16]

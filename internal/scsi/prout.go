@@ -66,8 +66,12 @@ func runPROut(c *Command, _, out []byte, _ bool) bool {
 	}
 	u.mu.Lock()
 	x.old = u.pr
-	z := u.sanitize
+	z, reserved := u.sanitize, u.holder != nil
 	u.mu.Unlock()
+	if reserved { // by RESERVE(6), be it this nexus: the two ways exclude each other (SPC-2 5.5.1)
+		c.Status = ReservationConflict
+		return true
+	}
 	x.now = x.old
 	x.now.registered = slices.Clone(x.old.registered)
 	status, s := x.carryOut(c.op.action)

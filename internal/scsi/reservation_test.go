@@ -76,6 +76,11 @@ func TestReservationTypes(t *testing.T) {
 			if may != who.may {
 				t.Errorf("type %d, %s: may %d, want %d", x.kind, who.name, may, who.may)
 			}
+			for _, cdb := range [][]byte{{0x1a, 0, 0x3f, 0, 96, 0}, {0xa3, 0x0c, 0, 0, 0, 0, 0, 0, 0, 96, 0, 0}} { // as reads
+				if a := who.n.do(cdb, nil); (a.status == Good) != (may&read != 0) {
+					t.Errorf("type %d, %s: command %#x: %#x", x.kind, who.name, cdb[0], a.status)
+				}
+			}
 			for _, cdb := range [][]byte{{0x12, 0, 0, 0, 96, 0}, tur, prIn(0), cdb10(0x25, 0, 0, 0)} {
 				if a := who.n.do(cdb, nil); a.status != Good {
 					t.Errorf("type %d, %s: command %#x: %#x", x.kind, who.name, cdb[0], a.status)
@@ -210,13 +215,13 @@ func TestReserve6(t *testing.T) {
 		"release": func(a *Nexus) { a.do(release, nil) },
 		"logout":  func(a *Nexus) { a.Close() },
 		"reset":   func(a *Nexus) { b.ResetUnit(0) },
-		"lost":    func(a *Nexus) { a.Lost() },
 	} {
 		a := r.login(portA, 1)
 		if x := a.do(reserve, nil); x.status != Good {
 			t.Fatal(x)
 		}
-		b.do(release, nil) // not its own: no error, and nothing happens
+		a.mustPR(t, ReservationConflict, prRegister, 0, 0, 1, 0) // the two ways exclude each other
+		b.do(release, nil)                                       // not its own: no error, and nothing happens
 		for _, cdb := range [][]byte{tur, reserve, cdb10(0x28, 0, 0, 1), prIn(0)} {
 			if x := b.do(cdb, nil); x.status != ReservationConflict {
 				t.Errorf("%s: command %#x of another: %#x", name, cdb[0], x.status)

@@ -29,9 +29,14 @@ func (c *Command) keptOut(wait bool) (kept, known bool) {
 	}
 }
 
-// runReserve is refused while anybody is registered for persistent reservations.
+// runReserve is refused while anybody is registered for persistent reservations, or
+// is about to be.
 func runReserve(c *Command, _, _ []byte, _ bool) bool {
 	u := c.a.u
+	if !c.lockSaving() {
+		return c.fail(sense{key: keyAbortedCommand})
+	}
+	defer u.saving.Unlock()
 	u.mu.Lock()
 	if len(u.pr.registered) > 0 || u.holder != nil && u.holder != c.a {
 		u.mu.Unlock()

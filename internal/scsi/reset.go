@@ -41,8 +41,7 @@ func (n *Nexus) ResetUnit(lun uint64) bool {
 }
 
 // ResetTarget is TARGET WARM RESET, or with cold TARGET COLD RESET: ResetUnit for
-// every unit of the nexus, each after its Fence. After a cold one the transport ends all sessions of
-// the target.
+// every unit of the nexus, each after its Fence.
 func (n *Nexus) ResetTarget(cold bool) {
 	x := attnBusReset
 	if cold {
@@ -51,20 +50,6 @@ func (n *Nexus) ResetTarget(cold bool) {
 	for _, lun := range n.luns {
 		a := n.byLUN[lun]
 		a.u.reset(a, x)
-	}
-}
-
-// Lost is the I_T NEXUS RESET of one's own nexus: as if the connection had been
-// lost and made anew.
-func (n *Nexus) Lost() {
-	for _, lun := range n.luns {
-		a := n.byLUN[lun]
-		a.abort(false)
-		a.u.mu.Lock()
-		a.u.releaseHolder(a)
-		a.preventing = false
-		a.u.mu.Unlock()
-		a.attend(attnNexusLoss)
 	}
 }
 

@@ -15,8 +15,8 @@ var spcOperations = []*operation{
 	{opcode: 0x16, action: none, usage: cdb(0x16, 0, 0, 0, 0), class: writeClass, traits: slow, begin: beginNothing, run: runReserve},
 	{opcode: 0x17, action: none, usage: cdb(0x17, 0, 0, 0, 0), class: always, begin: beginNothing, run: runRelease},
 	// MODE SENSE (6), (10)
-	{opcode: 0x1a, action: none, usage: cdb(0x1a, 0x08, 0xff, 0xff, 0xff), class: writeClass, traits: sanitized, begin: beginModeSense, run: runModeSense},
-	{opcode: 0x5a, action: none, usage: cdb(0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff), class: writeClass, traits: sanitized, begin: beginModeSense, run: runModeSense},
+	{opcode: 0x1a, action: none, usage: cdb(0x1a, 0x08, 0xff, 0xff, 0xff), class: readClass, traits: sanitized, begin: beginModeSense, run: runModeSense},
+	{opcode: 0x5a, action: none, usage: cdb(0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff), class: readClass, traits: sanitized, begin: beginModeSense, run: runModeSense},
 	// PREVENT ALLOW MEDIUM REMOVAL
 	{opcode: 0x1e, action: none, usage: cdb(0x1e, 0, 0, 0, 0x03), class: refined, begin: beginNothing, run: runPrevent},
 	// PERSISTENT RESERVE IN
@@ -34,14 +34,14 @@ var spcOperations = []*operation{
 	{opcode: 0x5f, action: prRegisterIgnore, usage: cdbPROut, class: free, traits: slow, begin: beginPROut, run: runPROut},
 	// EXTENDED COPY (LID1), RECEIVE COPY RESULTS
 	{opcode: 0x83, action: 0x00, usage: cdb(0x83, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0), class: writeClass, traits: medium | slow, begin: beginCopy, run: runCopy},
-	{opcode: 0x84, action: 0x00, usage: cdb(0x84, 0x1f, 0xff, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0), class: free, begin: beginAlloc10, run: runCopyStatus},
-	{opcode: 0x84, action: 0x03, usage: cdb(0x84, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0), class: free, begin: beginAlloc10, run: runCopyParameters},
+	{opcode: 0x84, action: 0x00, usage: cdb(0x84, 0x1f, 0xff, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0), class: readClass, begin: beginAlloc10, run: runCopyStatus},
+	{opcode: 0x84, action: 0x03, usage: cdb(0x84, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0), class: readClass, begin: beginAlloc10, run: runCopyParameters},
 	// REPORT LUNS
 	{opcode: 0xa0, action: none, usage: cdb(0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0), traits: despite | sanitized | anyPort, begin: beginReportLUNs, run: runReportLUNs},
 	// MAINTENANCE IN: target port groups, operation codes, task management functions
 	{opcode: 0xa3, action: 0x0a, usage: cdb(0xa3, 0x3f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0), class: free, traits: sanitized | anyPort, begin: beginPortGroups, run: runPortGroups},
-	{opcode: 0xa3, action: 0x0c, usage: cdb(0xa3, 0x1f, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0), class: free, traits: sanitized | anyPort, begin: beginOpcodes, run: runOpcodes},
-	{opcode: 0xa3, action: 0x0d, usage: cdb(0xa3, 0x1f, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0), class: free, traits: sanitized | anyPort, begin: beginTaskFunctions, run: runTaskFunctions},
+	{opcode: 0xa3, action: 0x0c, usage: cdb(0xa3, 0x1f, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0), class: readClass, traits: sanitized | anyPort, begin: beginOpcodes, run: runOpcodes},
+	{opcode: 0xa3, action: 0x0d, usage: cdb(0xa3, 0x1f, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0), class: readClass, traits: sanitized | anyPort, begin: beginTaskFunctions, run: runTaskFunctions},
 	// MAINTENANCE OUT: SET TARGET PORT GROUPS
 	{opcode: 0xa4, action: 0x0a, usage: cdb(0xa4, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0), class: writeClass, traits: anyPort, begin: beginSetGroups, run: runSetGroups},
 }

@@ -109,6 +109,7 @@ func (c *Command) fill(pattern []byte) bool {
 			c.fail(of(err))
 			return false
 		}
+		c.a.u.wrote(c.a.d, int(n))
 		return true
 	})
 }

@@ -35,6 +35,10 @@ type Options struct {
 	// Told how long each wait for durability, and each sync, took. They are
 	// called under the log's lock and must not wait; nil: nobody is told.
 	ObserveCommit, ObserveSync func(time.Duration)
+
+	// Told that the log goes on in a segment, and which frame is the last one before
+	// it. Called under the log's lock, as Record.AppendRecord is; nil: nobody is told.
+	Entered func(seg uint64, last Position)
 }
 
 const (

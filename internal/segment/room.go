@@ -194,6 +194,9 @@ func (l *Log) enterSegment() {
 	}
 	r.ready = append(r.ready[:0], r.ready[1:]...)
 	r.wanted.Signal()
+	if l.opts.Entered != nil {
+		l.opts.Entered(l.openSeg, l.last)
+	}
 }
 
 // provisioner makes segments: those that somebody asks for, and one ahead when

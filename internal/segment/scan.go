@@ -80,7 +80,7 @@ func Read(s segstore.Store, pool [16]byte, from Position, untilLSN uint64, visit
 // leave it out: past returns the position of the last frame there. What was
 // left out is not read but for that frame, which commits, by the checksums in
 // the headers, to all before it: a position that does not fit is not believed,
-// and the segment read.
+// and the segment read; so is one after which the chain does not go on.
 func ReadPast(s segstore.Store, pool [16]byte, from Position, untilLSN uint64, past func(seg uint64) (Position, bool), visit func(*Frame) error) error {
 	c, err := newChain(s, pool)
 	if err != nil {
@@ -126,10 +126,24 @@ func (c *chain) leap(past func(seg uint64) (Position, bool), untilLSN uint64) (b
 	if isNotFrame(err) || err == nil && h.position() != p {
 		return false, nil
 	}
-	if err == nil {
-		c.cur = h
+	if err != nil {
+		return false, err
 	}
-	return err == nil, err
+	was := c.cur
+	c.cur, c.ahead = h, 1
+	_, err = c.next()
+	c.ahead = windowBlocks
+	if err != nil { // a crash may leave the last frame of a segment, and not all before it
+		c.cur = was
+	}
+	return err == nil, unlessNotFrame(err)
+}
+
+func unlessNotFrame(err error) error {
+	if isNotFrame(err) {
+		return nil
+	}
+	return err
 }
 
 // step goes to the next frame, which must be there.

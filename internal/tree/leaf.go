@@ -225,6 +225,18 @@ func (p *page) leafReplace(i int, v []byte) bool {
 	return true
 }
 
+// leafMove makes slot i the entry of k, with value v, if k shares the prefix of p and
+// v is no longer than what was there; else it changes nothing. The order of keys
+// stays.
+func (p *page) leafMove(i int, k Key, v []byte) bool {
+	hi, lo := k.Split()
+	if p.comparePrefix(hi, lo) != 0 || len(v) > len(p.value(i)) {
+		return false
+	}
+	copy(p[leafSlots+i*p.stride():], k[p.prefixLen():])
+	return p.leafReplace(i, v)
+}
+
 // leafRemove takes the slots [i, j) out.
 func (p *page) leafRemove(i, j int) {
 	freed := 0

@@ -117,6 +117,31 @@ func (w *world) remove() {
 	}
 }
 
+// move moves an entry towards the next, sometimes to where another leaf begins.
+func (w *world) move() {
+	l := w.line()
+	if len(l.want) == 0 {
+		return
+	}
+	ks := slices.SortedFunc(maps.Keys(l.want), cmpKeys)
+	i := rapid.IntRange(0, len(ks)-1).Draw(w.T, "from")
+	k, next := ks[i], MaxKey
+	if i+1 < len(ks) {
+		next = ks[i+1]
+	}
+	to := []Key{k.Next(), next.prev(), keyAt(rapid.Uint64Range(0, keys).Draw(w.T, "to"))}[rapid.IntRange(0, 2).Draw(w.T, "how")]
+	if !k.Less(to) || !to.Less(next) {
+		return
+	}
+	w.retry(func() error { return l.tree.Prepare(k, to.Next()) })
+	v := w.value()
+	if !l.tree.Move(k, to, []byte(v)) || l.tree.Move(k, to, []byte(v)) {
+		w.Fatalf("move of %v: it was not there, or still is", k)
+	}
+	delete(l.want, k)
+	l.want[to] = v
+}
+
 func (w *world) removeRange() {
 	l := w.line()
 	lo, hi := w.bounds()
@@ -352,7 +377,7 @@ func TestModel(t *testing.T) {
 			first.fill(t)
 		}
 		actions := []func(){
-			w.put, w.put, w.put, w.remove, w.removeRange, w.get, w.scan, w.freeze, w.freeze, w.clone,
+			w.put, w.put, w.put, w.move, w.move, w.remove, w.removeRange, w.get, w.scan, w.freeze, w.freeze, w.clone,
 			w.forget, w.forget, w.writeOut, w.settle, func() { w.lifetimes(w.line()) }, w.reopen,
 		}
 		for i := range rapid.IntRange(10, 60).Draw(t, "steps") {

@@ -66,6 +66,26 @@ func (t *Tree) Put(k Key, v []byte) {
 	t.rebuild(&way, &leafSeq{p: &t.scratch, at: i, replace: found, k: k, v: v})
 }
 
+// Move makes the entry of k one of to, with value v, and reports whether k was
+// there. No other key is in (k, to]. Both lie in a prepared range, or the tree is
+// empty. An entry that gets shorter stays where it lies.
+func (t *Tree) Move(k, to Key, v []byte) bool {
+	if t.root.addr == 0 {
+		return false
+	}
+	var way, dest path
+	p := t.prepared(k, &way)
+	i, found := p.find(k.Split())
+	if !found {
+		return false
+	}
+	if t.prepared(to, &dest) != p || !p.leafMove(i, to, v) {
+		t.Delete(k)
+		t.Put(to, v)
+	}
+	return true
+}
+
 // rebuild makes the leaf of way what q says, or two leaves.
 func (t *Tree) rebuild(way *path, q *leafSeq) {
 	p, n := way.leaf, q.len()

@@ -11,11 +11,6 @@ const rootIno = dump.RootIno
 
 // The flags of an inode that matter here.
 const (
-	ufNodump     = 0x1
-	ufImmutable  = 0x2
-	ufAppend     = 0x4
-	sfImmutable  = 0x20000
-	sfAppend     = 0x40000
 	sfSnapshot   = 0x200000
 	modeWhiteout = 0o160000
 )
@@ -108,14 +103,8 @@ func (f *FS) decode(ino uint32, r inode, i *dump.Inode) error {
 		}
 		i.Atime, i.Mtime, i.Ctime = at(int64(int32(r.u32(16))), r.u32(20)), at(int64(int32(r.u32(24))), r.u32(28)), at(int64(int32(r.u32(32))), r.u32(36))
 	}
-	for _, flag := range [...]struct {
-		ours   dump.Flags
-		theirs uint32
-	}{{dump.Nodump, ufNodump}, {dump.Immutable, ufImmutable | sfImmutable}, {dump.Append, ufAppend | sfAppend}, {dump.Snapshot, sfSnapshot}} {
-		if r.flags()&flag.theirs != 0 {
-			i.Flags |= flag.ours
-		}
-	}
+	i.Flags = dump.UFSFlags.Read(r.flags())
+
 	if i.Flags&dump.Snapshot != 0 {
 		i.Blocks = 0
 	}

@@ -8,8 +8,9 @@ import "encoding/binary"
 
 // Reader takes fields off the front of B.
 type Reader struct {
-	B   []byte // what is left
-	Bad bool   // a field was missing or malformed
+	B    []byte // what is left
+	Bad  bool   // a field was missing or malformed
+	Text string // if not empty, what B was at first: strings are parts of it, not copies
 }
 
 func (r *Reader) fail() { r.Bad, r.B = true, nil }
@@ -74,7 +75,12 @@ func (r *Reader) String(limit int) string {
 		r.fail()
 		return ""
 	}
-	return string(r.Bytes(int(n)))
+	at := len(r.Text) - len(r.B)
+	b := r.Bytes(int(n))
+	if r.Text != "" && b != nil {
+		return r.Text[at : at+len(b)]
+	}
+	return string(b)
 }
 
 // AppendString appends what Reader.String reads.

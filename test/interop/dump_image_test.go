@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"varve/test/plant"
 )
 
 // sampleTree makes a directory with a bit of everything.
@@ -71,6 +73,7 @@ func restored(t *testing.T, archive string) map[string]thing {
 	t.Helper()
 	dir := memoryDir(t)
 	debian(t, dir, "-rf", archive)
+	debian(t, dir, "-C", "-D", dir, "-f", archive)
 	return restoredIn(t, dir)
 }
 
@@ -149,7 +152,7 @@ func inMount(t *testing.T, image string, work func(dir string)) {
 	t.Helper()
 	dir := t.TempDir()
 	do(t, "mount", "-o", "loop", image, dir)
-	defer do(t, "umount", dir)
+	defer plant.Unmount(t, dir)
 	work(dir)
 }
 
@@ -268,6 +271,7 @@ func TestDumpImageLevels(t *testing.T) {
 			t.Errorf("level %d: %d files in %d directories, %v", level, files, dirs, err)
 		}
 		debian(t, dir, "-rf", archive)
+		debian(t, dir, "-C", "-D", dir, "-f", archive)
 		inMount(t, image, func(mounted string) {
 			want := diskTree(t, mounted, false)
 			delete(want, "/lost+found")

@@ -25,6 +25,7 @@ func TestDumpShareLevels(t *testing.T) {
 				w.tick(3 * time.Second)
 				file, info := w.dump(chain.Request{Profile: profile, Level: level, Update: true})
 				debian(t, dir, "-rf", file)
+				debian(t, dir, "-C", "-D", dir, "-f", file)
 				want := w.shareTree(false)
 				for path, x := range want {
 					if profile == dump.Portable || strings.HasPrefix(x.attrs, "40") {

@@ -6,10 +6,12 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -26,6 +28,7 @@ import (
 	vfs "varve/internal/fs"
 	"varve/internal/inode"
 	"varve/internal/segstore/mem"
+	"varve/internal/when"
 )
 
 // archivist is a pool in memory with the share "home", whose dumps Debian's restore
@@ -210,12 +213,30 @@ func (w *archivist) dump(r chain.Request) (path string, info chain.Info) {
 // are some, restore -C takes them for a difference.
 func memoryDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "varve-restored-")
+	dir, err := os.MkdirTemp("/dev/shm", fmt.Sprintf("%s%d-", memoryDirs, os.Getpid()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	return dir
+}
+
+// memoryDirs begins the names of what memoryDir makes; the process follows.
+const memoryDirs = "varve-restored-"
+
+// sweepMemory removes what tests left there that were killed, which take memory.
+func sweepMemory() {
+	list, _ := filepath.Glob("/dev/shm/" + memoryDirs + "*")
+	for _, dir := range list {
+		var pid int
+		if _, err := fmt.Sscanf(strings.TrimPrefix(filepath.Base(dir), memoryDirs), "%d-", &pid); err != nil || syscall.Kill(pid, 0) == syscall.ESRCH {
+			os.RemoveAll(dir)
+		}
+	}
 }
 
 // debian runs Debian's restore in a directory and returns what it says.
@@ -424,5 +445,135 @@ func same(t *testing.T, got, want map[string]thing) {
 		case g.data != w.data:
 			t.Errorf("%s: %d bytes (%.40q), not the %d (%.40q) that it has", p, len(g.data), g.data, len(w.data), w.data)
 		}
+	}
+}
+
+// fine lists what thing leaves out: times to the nanosecond, of files also when they
+// were read, and which pages of 4 KiB of them have data. Where tails is false the last
+// page counts as data: the last record of a file in an archive is no hole.
+func fine(t *testing.T, root string, tails bool) map[string]string {
+	t.Helper()
+	out := make(map[string]string)
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := "/" + strings.TrimPrefix(strings.TrimPrefix(path, root), "/")
+		if name == "/restoresymtable" || name == "/lost+found" {
+			return nil
+		}
+		i, err := d.Info()
+		if err != nil {
+			return err
+		}
+		st := i.Sys().(*syscall.Stat_t)
+		var next func(at int64) (from, to int64)
+		if d.Type().IsRegular() {
+			f, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			next = func(at int64) (from, to int64) {
+				from, err := f.Seek(at, unix.SEEK_DATA)
+				if err != nil { // ENXIO: no more
+					return i.Size(), i.Size()
+				}
+				to, err = f.Seek(from, unix.SEEK_HOLE)
+				if err != nil {
+					t.Fatal(path, err)
+				}
+				return from, to
+			}
+		}
+		out[name] = fineLine(st.Mtim.Nano(), st.Atim.Nano(), i.Size(), tails, next)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// fineLine describes one object; next is nil but of a file.
+func fineLine(mtime, atime, size int64, tails bool, next func(at int64) (from, to int64)) string {
+	const page = 4096
+	line := fmt.Sprintf("modified %d", mtime)
+	if next == nil {
+		return line
+	}
+	line += fmt.Sprintf(", read %d, data", atime)
+	begin, end := int64(-1), int64(-1)
+	add := func(from, to int64) {
+		from, to = from/page, (to+page-1)/page
+		if from > end && end >= 0 {
+			line += fmt.Sprintf(" %d-%d", begin, end)
+			begin = -1
+		}
+		if begin < 0 {
+			begin = from
+		}
+		end = max(end, to)
+	}
+	for at := int64(0); at < size; {
+		from, to := next(at)
+		if from >= size || from >= to {
+			break
+		}
+		add(from, to)
+		at = to
+	}
+	if !tails && size > 0 {
+		add(size-1, size)
+	}
+	return line + fmt.Sprintf(" %d-%d", begin, end)
+}
+
+// fineShare is fine of the share.
+func (w *archivist) fineShare() map[string]string {
+	w.t.Helper()
+	m, err := w.e.Resolve("home", when.Spec{Kind: when.Now})
+	w.ok(err)
+	v, err := w.e.OpenView(m)
+	w.ok(err)
+	defer v.Close()
+	out := make(map[string]string)
+	for path := range w.shareTree(false) {
+		h := w.at(path)
+		a, err := w.fs.Getattr(super, h)
+		w.ok(err)
+		var next func(at int64) (from, to int64)
+		if a.Mode&inode.ModeType == inode.ModeFile {
+			next = func(at int64) (int64, int64) {
+				from, to, err := v.NextData(h.Ino, uint64(at), a.Size)
+				w.ok(err)
+				return int64(from), int64(to)
+			}
+		}
+		out[path] = fineLine(a.Mtime, a.Atime, int64(a.Size), true, next)
+	}
+	return out
+}
+
+var reads = regexp.MustCompile(`, read \d+`)
+
+// unread leaves out when files were read.
+func unread(tree map[string]string) map[string]string {
+	for path, line := range tree {
+		tree[path] = reads.ReplaceAllString(line, "")
+	}
+	return tree
+}
+
+// sameFine compares what fine lists.
+func sameFine(t *testing.T, got, want map[string]string) {
+	t.Helper()
+	for _, path := range slices.Sorted(maps.Keys(want)) {
+		if got[path] != want[path] {
+			t.Errorf("%s: %s; not %s", path, got[path], want[path])
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d objects, not %d", len(got), len(want))
 	}
 }

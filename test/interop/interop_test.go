@@ -34,6 +34,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	sweepMemory()
 	// mke2fs and fsck live where a user's PATH may not look.
 	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -93,7 +93,7 @@ func onLoop(t *testing.T) (device string, mounted func(work func(dir string))) {
 		t.Helper()
 		dir := t.TempDir()
 		do(t, "mount", device, dir)
-		defer do(t, "umount", dir)
+		defer plant.Unmount(t, dir)
 		work(dir)
 	}
 }
@@ -189,6 +189,36 @@ func TestRestoreDebianVolumes(t *testing.T) {
 	}
 }
 
+// TestRestoreDebianMediumEnds: volumes that end where their medium is full, within a
+// block that dump then writes once more, or behind one.
+func TestRestoreDebianMediumEnds(t *testing.T) {
+	device, mounted := onLoop(t)
+	var want map[string]thing
+	mounted(func(dir string) {
+		plant.Must(t, os.WriteFile(filepath.Join(dir, "large"), plant.Noise(1, 3_000_000), 0o644))
+		for i := range 60 {
+			plant.Must(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), plant.Noise(i, i*700), 0o644))
+		}
+	})
+	mounted(func(dir string) { want = seconds(diskTree(t, dir, true)) })
+	for _, kib := range []int{1500, 1508} {
+		medium, shelf := t.TempDir(), t.TempDir()
+		do(t, "mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dk", kib), "tmpfs", medium)
+		next := filepath.Join(shelf, "next")
+		plant.Must(t, os.WriteFile(next, []byte("#!/bin/sh\nmv "+medium+"/archive* "+shelf+"\n"), 0o755))
+		debianDump(t, device, filepath.Join(medium, "archive"), "-0", "-a", "-M", "-F", next)
+		do(t, next)
+		plant.Unmount(t, medium)
+		archives, _ := filepath.Glob(filepath.Join(shelf, "archive*"))
+		if i, err := os.Stat(archives[0]); err != nil || len(archives) < 3 || (kib == 1508) != (i.Size()%10240 != 0) {
+			t.Fatalf("%v; the first has %d bytes, %v", archives, i.Size(), err)
+		}
+		dir := memoryDir(t)
+		whole(t, restore.Update, dir, archives...)
+		same(t, withoutLostFound(diskTree(t, dir, true)), want)
+	}
+}
+
 // TestRestoreDebianLevels: a chain of Debian's dump, through everything that can
 // happen between levels; and Debian's restore agrees about the end.
 func TestRestoreDebianLevels(t *testing.T) {
@@ -237,8 +267,10 @@ func TestRestoreOwnChains(t *testing.T) {
 					r.step()
 				}
 				w.tick(time.Second)
+				more := w.fineShare()
 				file, _ := w.dump(chain.Request{Level: level, Update: true, Profile: profile})
 				whole(t, restore.Update, dir, file)
+				sameFine(t, unread(fine(t, dir, true)), unread(more)) // we read it after each level
 				want := w.shareTree(true)
 				got := diskTree(t, dir, true)
 				if profile == dump.Linux { // which has none on directories

@@ -42,6 +42,27 @@ func (s *shore) from(t *testing.T, addr string) (nfs.Client, nfs.FH) {
 	return c, must(t, c.Mnt("/home")).FH
 }
 
+// tour is the commands that a section of docs/operations.md shows, in order, as their
+// arguments, with another moment than the one there.
+func tour(t *testing.T, heading, moment, other string) (commands [][]string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## "+heading+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	for n, block := range strings.Split(section, "\n```") {
+		if code, ok := strings.CutPrefix(block, "sh\n"); ok && n%2 == 1 {
+			for line := range strings.Lines(code) {
+				line, _, _ = strings.Cut(line, "#")
+				commands = append(commands, strings.Fields(strings.ReplaceAll(line, moment, other))[1:])
+			}
+		}
+	}
+	return commands
+}
+
 const (
 	drillDirs  = 20
 	drillFiles = 100 // in each
@@ -169,8 +190,30 @@ func TestRansomware(t *testing.T) {
 	wg.Wait()
 	hit := map[string][]byte{}
 	tree(t, good, root, "", hit)
+
+	// What the tour in the documentation says, in its order.
+	steps := tour(t, "Undoing what somebody did", "1h-ago", fmt.Sprint("@lsn:", lsn))
+	if len(steps) != 4 {
+		t.Fatalf("the tour has %d steps: %q", len(steps), steps)
+	}
+	if out := d.varve(steps[0]...); !strings.Contains(out, "nfs 127.0.0.3 ") {
+		t.Errorf("%q does not show who it was:\n%s", steps[0], out)
+	}
+	d.varve(steps[1]...)
+	if evil.Mnt("/home").Want(nfs.OK) == nil {
+		t.Errorf("after %q the intruder may go on", steps[1])
+	}
+	dry := d.varve(steps[2]...)
+	for _, want := range []string{"removed   /README.txt", "restored  /dir0/doc0.txt", "/dir0/doc0.txt.locked", "restored  /log"} {
+		if !strings.Contains(dry, want) {
+			t.Errorf("%q does not show %q", steps[2], want)
+		}
+	}
+	still := map[string][]byte{}
+	tree(t, good, root, "", still)
+	sameTree(t, still, hit)
 	begun := time.Now()
-	u := d.undo("home", "--since", fmt.Sprint("@lsn:", lsn), "--client", "127.0.0.3")
+	u := d.undo(steps[3][1:]...)
 	took := time.Since(begun)
 	now := map[string][]byte{}
 	tree(t, good, root, "", now)

@@ -116,6 +116,21 @@ func Xattrs(t testing.TB, dir string, big int) {
 	set("fifo", "trusted.fifo", []byte("of a fifo"))
 }
 
+// Unmount unmounts a directory. A process that is just being started, by another
+// test, holds open files for a moment.
+func Unmount(t testing.TB, dir string) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := unix.Unmount(dir, 0)
+		if err == nil {
+			return
+		}
+		if err != unix.EBUSY || time.Now().After(end) {
+			t.Fatalf("unmount %s: %v", dir, err)
+		}
+	}
+}
+
 // Run runs a program and fails the test with what it said if it fails.
 func Run(t testing.TB, name string, args ...string) string {
 	t.Helper()

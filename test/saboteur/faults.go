@@ -22,10 +22,10 @@ var (
 	nfsClients   = suite{pkg: "./test/interop", run: "^TestNFS(Repeat|Rollback|Permissions)$"}
 	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
 	dumpChains   = suite{pkg: "./test/interop", run: "^TestDump(ShareLevels|BaseMissing)$"}
-	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails)$"}
-	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|CommandOrder|CHAP)$"}
+	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails|FreeBSDRestores)$"}
+	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|ReaderDoesNotWait|CommandOrder|CHAP)$"}
 	transfers    = suite{pkg: "./internal/iscsi", run: "^TestTransfers$"}
-	hostile      = suite{pkg: "./internal/restore", run: "^Test(Hostile|Planted|MissingRecords|ChainRefused)$"}
+	hostile      = suite{pkg: "./internal/restore", run: "^Test(Hostile|Planted|MissingRecords|ChainRefused|HalfMade|RunsDamaged)$"}
 	scsiTests    = suite{pkg: "./internal/scsi", run: "^Test(CloseFences|PreemptWaits|ReservationsPersist)$"}
 	updates      = suite{pkg: "./internal/engine", run: "^TestUpdatesAreWhole$"}
 	slotTests    = suite{pkg: "./internal/segstore/compact", run: "^Test(HigherSlotWins|RotIsNotSpread|SpoiltSlot|DamagedSlot|Pending|HalfMadeSlotHoldsRemoval|ReadMeetsMove)$"}
@@ -33,7 +33,7 @@ var (
 	extJournals  = suite{pkg: "./internal/extfs", run: "^(TestTornJournal|TestDirtyJournal)$/^(|v1|none)$"}
 	extDamage    = suite{pkg: "./internal/extfs", run: "^TestFlippedBits$"}
 	ufsHoles     = suite{pkg: "./internal/ufs", run: "^TestHoles$"}
-	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Draft|HistoryStays)"}
+	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Draft|HistoryStays|ExportImport|TooMuch|Abort)"}
 	askTests     = suite{pkg: "./internal/ask", run: "^Test(AskFindsWhatWasDone|SegmentsThatCannotMatchAreLeftOut)$"}
 	opfileTests  = suite{pkg: "./internal/opfile", run: "^TestRoundTrip$"}
 	unmoved      = suite{pkg: "./internal/engine", run: "^TestDamagedFrameIsNotMoved$"}

@@ -29,6 +29,11 @@ var frontFaults = []fault{
 		tests: transfers,
 	},
 	{
+		name: "reader-writes-and-waits", what: "the reader of an iSCSI connection waits until the log takes a write",
+		edits: []edit{{"internal/scsi/io.go", "if !c.a.d.TryWriteAt(out, c.offset()) {", "if c.a.d.WriteAt(out, c.offset()) != nil {"}},
+		tests: sessions,
+	},
+	{
 		name: "commands-out-of-order", what: "iSCSI commands are executed as they come, not in the order of CmdSN",
 		edits: []edit{{"internal/iscsi/control.go", "case sn != next:", "case sn != next && h == nil:"}},
 		tests: sessions,
@@ -40,8 +45,18 @@ var frontFaults = []fault{
 	},
 	{
 		name: "removed-name-forgotten", what: "who follows names takes a file for gone with one of its names",
-		edits: []edit{{"internal/ask/follower.go", "		f.changed[ino] = place{unsure: true}", "		delete(f.changed, ino)"}},
+		edits: []edit{{"internal/ask/follower.go", "		f.changed.set(ino, place{unsure: true, made: p.made})", "		f.changed.delete(ino)"}},
 		tests: askTests,
+	},
+	{
+		name: "name-made-by-moving", what: "who follows names takes what got another name for what was made",
+		edits: []edit{{"internal/ask/follower.go", "name: strings.Clone(name), made: p.made}", "name: strings.Clone(name), made: p.made || name != \"\"}"}},
+		tests: askTests,
+	},
+	{
+		name: "import-replaces-strangers", what: "what a move of a file of operations replaces keeps its number of the other pool",
+		edits: []edit{{"internal/redo/from.go", "&p.op.Dir2, &p.op.Ino2} {", "&p.op.Dir2} {"}},
+		tests: redoTests,
 	},
 	{
 		name: "opfile-checksum-ignored", what: "a block of a file of operations counts whatever its checksum",
@@ -136,8 +151,8 @@ var frontFaults = []fault{
 	{
 		name: "replay-takes-whole-blocks", what: "of an unaligned write the merged blocks are repeated, with what is undone in them",
 		edits: []edit{
-			{"internal/redo/line.go", "step.Data = b.data[in : in+int(op.Len)]", "step.Data, _ = b.data[start:start+n], in"},
-			{"internal/redo/line.go", "own.Extents = nil", "if own.Extents = nil; step.Data != nil {\n				own.Off, own.Len = op.Off/engine.BlockSize*engine.BlockSize, uint64(n)\n			}"},
+			{"internal/redo/line.go", "step.Data = payload[in : in+int(op.Len)]", "step.Data = payload"},
+			{"internal/redo/line.go", "return s.e.Payload(op, payload)", "step.Op.Off, step.Op.Len = op.Off-uint64(in), uint64(n)\n			return s.e.Payload(op, payload)"},
 		},
 		tests: redoTests,
 	},
@@ -188,5 +203,20 @@ var frontFaults = []fault{
 		name: "restore-any-base", what: "an archive is restored on whatever was restored before",
 		edits: []edit{{"internal/restore/update.go", "if r.old.date != h.DDate {", "if r.old.date > h.DDate && h.Level < 0 {"}},
 		tests: hostile,
+	},
+	{
+		name: "restore-half-made", what: "a file that was being made when the work ended stays",
+		edits: []edit{{"internal/restore/extract.go", "		r.discard(o.Ino, d, at[0].dir, name)\n", ""}},
+		tests: hostile,
+	},
+	{
+		name: "restore-doubt-stays", what: "data that came before it was known that some are missing stay",
+		edits: []edit{{"internal/restore/data.go", "if err := w.fn(off, zeros[:n]); err != nil {", "if err := w.a.s.end; err != nil && n == 0 {"}},
+		tests: hostile,
+	},
+	{
+		name: "dump-hole-at-end", what: "a file in an archive may end in a hole, which FreeBSD's restore loses",
+		edits: []edit{{"internal/dump/pack.go", "if last && h.Addr[n-1] == 0 {", "if last && n < 0 {"}},
+		tests: dumpBytes,
 	},
 }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"varve/internal/restore"
+)
+
+// TestMeter: what an archive will have is told with what it has, and how long it takes
+// on; an estimate is never less than what is there.
+func TestMeter(t *testing.T) {
+	for _, c := range []struct {
+		done, total uint64
+		took        time.Duration
+		want        dumpProgress
+	}{
+		{0, 4096, 0, dumpProgress{Total: 4096}},
+		{1024, 4096, 2 * time.Second, dumpProgress{Bytes: 1024, Total: 4096, Seconds: 2, Left: 6}},
+		{4096, 4096, 3 * time.Second, dumpProgress{Bytes: 4096, Total: 4096, Seconds: 3}},
+		{5000, 4096, 4 * time.Second, dumpProgress{Bytes: 5000, Total: 5000, Seconds: 4}},
+	} {
+		m := &meter{total: c.total, done: c.done, exact: true}
+		c.want.Type, c.want.Exact = "progress", true
+		if got := m.progress(c.took); got != c.want {
+			t.Errorf("%+v, not %+v", got, c.want)
+		}
+	}
+	var out, errs bytes.Buffer
+	a := &app{json: true, out: &out, err: &errs}
+	m := &meter{w: &errs, a: a, every: time.Nanosecond, total: 10, start: time.Now()}
+	for range 3 {
+		if _, err := m.Write([]byte("abc")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	m.end(nil)
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 4 || !strings.HasPrefix(lines[0], `{"message_type":"progress","bytes":3,"total":10,"exact":false,`) ||
+		!strings.HasPrefix(lines[3], `{"message_type":"progress","bytes":9,"total":9,"exact":true,`) {
+		t.Errorf("%q", lines)
+	}
+}
+
+// TestPace: how long a restoration takes on is told by the archive's bytes where they are
+// known, and by objects where not.
+func TestPace(t *testing.T) {
+	v := &restoreView{archive: &archiveMeter{total: 4000}, start: time.Now().Add(-10 * time.Second)}
+	v.archive.read.Store(1000)
+	p := &restore.Progress{Files: 1, Left: 1}
+	if got := v.pace(p); got.Read != 1000 || got.Total != 4000 || got.Left < 29 || got.Left > 31 {
+		t.Errorf("%+v", got)
+	}
+	v.archive.total = 0
+	if got := v.pace(p); got.Left < 9 || got.Left > 11 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -78,7 +78,9 @@ const roomSegments = 4
 
 // reclaim is one round of giving back what is free.
 func (e *Engine) reclaim(w want) (r CleanReport, err error) {
-	e.cleaning.Lock()
+	if !e.beginCleaning(w) {
+		return r, nil
+	}
 	defer e.cleaning.Unlock()
 	defer func() { e.cleaned.note(r) }()
 	before, err := e.store.Space()
@@ -109,6 +111,32 @@ func (e *Engine) reclaim(w want) (r CleanReport, err error) {
 	return r, err
 }
 
+// beginCleaning waits for the round that runs. Writers who wait need not do so to its
+// end, which may be far: false where they have room before.
+func (e *Engine) beginCleaning(w want) bool {
+	if w != wantRoom {
+		e.cleaning.Lock()
+		return true
+	}
+	for !e.cleaning.TryLock() {
+		if sp, err := e.store.Space(); err == nil && e.roomy(sp) {
+			e.log.SpaceFreed()
+			return false
+		}
+		select {
+		case <-e.closing:
+			return false
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return true
+}
+
+// roomy reports whether writers who waited can go on for a while.
+func (e *Engine) roomy(sp segstore.Space) bool {
+	return sp.Free >= e.log.Reserve()+roomSegments*e.store.SegmentSize()
+}
+
 // short reports whether the cleaner has to do.
 func (e *Engine) short() bool {
 	sp, err := e.store.Space()
@@ -133,7 +161,7 @@ func (e *Engine) enough(r *CleanReport, x effort, w want) bool {
 	case w == wantAll && x.until == highWater:
 		return false
 	case w == wantRoom:
-		return sp.Free >= e.log.Reserve()+roomSegments*e.store.SegmentSize()
+		return e.roomy(sp)
 	}
 	return e.percentFree(sp) >= x.until
 }
@@ -337,9 +365,12 @@ func (e *Engine) unreturned() (bytes int64) {
 	return bytes
 }
 
-// pace makes the cleaner rest as long as it has worked, unless it is in a hurry:
-// the foreground has the disk too.
+// pace makes the cleaner rest as long as it has worked: the foreground has the disk
+// too. It does not where writers are about to wait for it.
 func (e *Engine) pace(worked time.Duration) {
+	if sp, err := e.store.Space(); err != nil || e.percentFree(sp) < lowWater/2 {
+		return
+	}
 	select {
 	case <-e.closing:
 	case <-time.After(min(worked, time.Second)):

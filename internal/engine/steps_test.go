@@ -104,6 +104,29 @@ func (s *slowHoles) PunchHole(n uint64, off, length int64) error {
 	return s.Store.PunchHole(n, off, length)
 }
 
+// Nor do they wait for somebody else who cleans all.
+func TestRoomBesideCleaning(t *testing.T) {
+	store := &slowHoles{Store: mem.New(1<<20, 512<<20)}
+	e := mostlyDead(t, store, true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.Squeeze()
+	}()
+	for store.made.Load() < 10 {
+		time.Sleep(time.Millisecond)
+	}
+	began := time.Now()
+	if _, err := e.MakeRoom(); err != nil { // there is
+		t.Error(err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("writers waited %v, and %d holes", took, store.made.Load())
+	}
+	e.Abort()
+	<-done
+}
+
 // A pool can be closed while the cleaner has thousands of holes to make.
 func TestCleaningEndsWithThePool(t *testing.T) {
 	store := &slowHoles{Store: mem.New(1<<20, 512<<20)}

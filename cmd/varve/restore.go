@@ -53,8 +53,8 @@ An archive in several volumes is given with one -f for each, in order; - is stdi
 Damage ends it, unless -y is given: then everything that can be read is restored,
 what was lost is named, and the exit code is 3.
 
---json writes an object per line: names, differences, losses, once a second how far
-it is of how much and how long it takes on, and the result.
+--json writes an object per line: names, differences, losses, once a second how
+far it is of how much and how long it takes on, and the result.
 
 Owners are restored by root only. What a file system cannot keep (extended
 attributes, flags, devices) is named as lost.`,

@@ -322,9 +322,26 @@ func (c *contents) mark(at uint64) {
 	}
 }
 
-// zeros compares what is before byte to with a hole.
+// skipper is a file that knows its own holes.
+type skipper interface {
+	// skipHole goes from byte off to the next data, or to byte to if that is first, and
+	// returns where it is.
+	skipHole(off, to int64) (int64, error)
+}
+
+// zeros compares what is before byte to with a hole. An archive says with few bytes
+// that there are very many: a hole of the file is not read.
 func (c *contents) zeros(to uint64) error {
 	for c.off < to && !c.ended && !c.differs {
+		if s, ok := c.f.(skipper); ok {
+			at, err := s.skipHole(int64(c.off), int64(to))
+			if err != nil {
+				return err
+			}
+			if c.off = uint64(at); c.off == to {
+				return nil
+			}
+		}
 		b, err := c.next(int(min(uint64(len(c.buf)), to-c.off)))
 		if err != nil {
 			return err

@@ -184,7 +184,7 @@ func (w *walk) span() error {
 	n, all := w.h.Records()
 	runs := w.h.Runs(w.runs[:0])
 	w.runs = runs
-	begin := w.block
+	begin, given := w.block, 0
 	end := begin + uint64(all)
 	for n > 0 {
 		k, trusted, err := w.a.part(min(n, spanRecords), n)
@@ -195,13 +195,13 @@ func (w *walk) span() error {
 		}
 		b, _ := w.a.s.peek(k * dump.RecordSize)
 		if !trusted || k < n && w.a.headerIn(b) {
-			return w.doubt(begin, end, k)
+			return w.doubt(begin, end, given, k)
 		}
 		if runs, err = w.deliver(b, runs); err != nil {
 			return err
 		}
 		w.a.pass(k)
-		n -= k
+		n, given = n-k, given+k
 	}
 	w.block = end // holes
 	return nil
@@ -217,20 +217,38 @@ func (a *Archive) headerIn(b []byte) bool {
 	return false
 }
 
-// doubt gives up the data of a header, of which some of the next k records are
-// something else: where the missing ones were is not known.
-func (w *walk) doubt(begin, end uint64, k int) error {
+// doubt gives up the data of a header, of which so many records were handed on, and
+// some of the next k are something else: where the missing ones were is not known.
+func (w *walk) doubt(begin, end uint64, given, k int) error {
+	block := begin
+	for _, r := range w.h.Runs(nil) {
+		if r.Data {
+			n := min(r.N, given)
+			if err := w.unmake(block*dump.RecordSize, min((block+uint64(n))*dump.RecordSize, w.size)); err != nil {
+				return err
+			}
+			if given -= n; given == 0 {
+				break
+			}
+		}
+		block += uint64(r.N)
+	}
+	w.lose(begin, end)
+	w.block = end
+	w.a.resume(k)
+	return nil
+}
+
+// unmake hands on zeros in place of data that were handed on.
+func (w *walk) unmake(off, to uint64) error {
 	zeros := make([]byte, 64<<10)
-	for off, to := begin*dump.RecordSize, min(w.block*dump.RecordSize, w.size); off < to; {
+	for off < to {
 		n := min(uint64(len(zeros)), to-off)
 		if err := w.fn(off, zeros[:n]); err != nil {
 			return err
 		}
 		off += n
 	}
-	w.lose(begin, end)
-	w.block = end
-	w.a.resume(k)
 	return nil
 }
 

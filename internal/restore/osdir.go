@@ -176,7 +176,27 @@ func (d *osDir) Read(name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, osError(err, d.at(name))
 	}
-	return os.NewFile(uintptr(fd), d.at(name)), nil
+	return osReader{os.NewFile(uintptr(fd), d.at(name))}, nil
+}
+
+// osReader is a file that is compared: a skipper.
+type osReader struct{ *os.File }
+
+func (r osReader) skipHole(off, to int64) (int64, error) {
+	at, err := unix.Seek(int(r.Fd()), off, unix.SEEK_DATA)
+	switch {
+	case err == unix.ENXIO: // no more data, up to the end of the file
+		i, serr := r.Stat()
+		if serr != nil {
+			return off, osError(serr, r.Name())
+		}
+		at = max(off, i.Size())
+	case err != nil: // it does not know
+		return off, nil
+	}
+	at = min(at, to)
+	_, err = r.Seek(at, io.SeekStart)
+	return at, osError(err, r.Name())
 }
 
 func (d *osDir) Create(name string) (File, error) {

@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,13 +104,15 @@ func read(t testing.TB, path string) string {
 }
 
 // noise is text that repeats nowhere soon.
-func noise(n int) string {
-	var b strings.Builder
-	for i := 0; b.Len() < n; i++ {
-		fmt.Fprintf(&b, "%d.", i*i)
+func noise(n int) string { return noiseText()[:n] }
+
+var noiseText = sync.OnceValue(func() string {
+	var b []byte
+	for i := 0; len(b) < 8<<20; i++ {
+		b = append(strconv.AppendInt(b, int64(i)*int64(i), 10), '.')
 	}
-	return b.String()[:n]
-}
+	return string(b)
+})
 
 var orders = map[string]binary.ByteOrder{"little": binary.LittleEndian, "big": binary.BigEndian}
 

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // packed writes as many of the addresses as have room in a header the way Linux does
@@ -184,6 +187,54 @@ func TestHalfMade(t *testing.T) {
 			t.Errorf("%v is there", list)
 		case there != "" && (len(list) != 1 || read(t, filepath.Join(dir, "large")) != there):
 			t.Errorf("%v is there", list)
+		}
+	}
+}
+
+// TestManyHoles: some headers announce 40 GiB of holes, and then that data is missing:
+// neither holes nor what was not there take time.
+func TestManyHoles(t *testing.T) {
+	a := newTape("linux", binary.LittleEndian)
+	a.begin([]uint32{2, 3, 4}, []uint32{2, 3, 4})
+	a.dir(2, 2, name{3, 8, "holes"}, name{4, 8, "gone"})
+	const most = 64*255 + 63 + 65 // records of a run
+	var holes []byte
+	for range 255 {
+		holes = append(holes, 0x80|63<<1, 255)
+	}
+	data := append(append([]byte(nil), holes...), 0x80|(600-65)%64<<1|1, (600-65)/64) // and 600 of data
+	for _, ino := range []uint32{3, 4} {
+		i := inode{mode: 0o100600, size: (10*255*most + 600) << 10}
+		for kind, n := uint32(2), 0; n < 9; kind, n = 4, n+1 {
+			a.header(kind, ino, i, holes, len(holes))
+		}
+		a.header(4, ino, i, data, len(data))
+		for n := range 600 {
+			if ino == 3 || n != 550 {
+				a.record([]byte("data"))
+			}
+		}
+		if ino == 4 {
+			a.n++ // one is missing
+		}
+	}
+	b := a.end()
+	dir := filepath.Join(t.TempDir(), "root")
+	begun := time.Now()
+	s, err := do(t, Update, dir, true, inMemory(b))
+	if err != nil || len(s.lostPaths) != 1 || !s.lostPaths["./gone"] {
+		t.Fatalf("%v; lost %q, damaged %q", err, s.losses, s.damages)
+	}
+	if s, err := do(t, Compare, dir, true, inMemory(b)); err != nil || len(s.differences) > 0 {
+		t.Errorf("%v, %q", err, s.differences)
+	}
+	if took := time.Since(begun); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	var st unix.Stat_t
+	for _, name := range []string{"holes", "gone"} {
+		if err := unix.Stat(filepath.Join(dir, name), &st); err != nil || st.Size != (10*255*most+600)<<10 || st.Blocks > 2*600+64 {
+			t.Errorf("%s: %d bytes in %d sectors, %v", name, st.Size, st.Blocks, err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package ufs
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -279,4 +280,35 @@ func FuzzImage(f *testing.F) {
 			_, _ = plant.Walk(fs, 1<<16)
 		}
 	})
+}
+
+// TestPlaces: the superblock of UFS2 is where FreeBSD puts it, behind 64 KiB, or behind
+// 256 KiB, if it says that it belongs there.
+func TestPlaces(t *testing.T) {
+	tree := t.TempDir()
+	plant.Must(t, os.WriteFile(filepath.Join(tree, "file"), plant.Noise(1, 5000), 0o644))
+	path := filepath.Join(t.TempDir(), "u.img")
+	plant.Run(t, "makefs", "-t", "ffs", "-B", "le", "-s", "32m", "-o", "version=2,bsize=16384,fsize=2048,density=8192", path, tree)
+	base, err := os.ReadFile(path)
+	plant.Must(t, err)
+	f, err := open(base)
+	plant.Must(t, err)
+	want, err := plant.Walk(f, 1<<20)
+	plant.Must(t, err)
+	for _, place := range []int64{65536, 262144} { // among inodes that nobody uses
+		moved := bytes.Clone(base)
+		copy(moved[place:], base[8192:8192+superSize])
+		clear(moved[8192 : 8192+superSize])
+		if _, err := open(moved); !fail.Is(err, fail.NotFound) {
+			t.Errorf("a copy at byte %d, of a superblock that belongs elsewhere: %v", place, err)
+		}
+		binary.LittleEndian.PutUint64(moved[place+1000:], uint64(place))
+		f, err := open(moved)
+		if err != nil {
+			t.Fatalf("at byte %d: %v", place, err)
+		}
+		if got, err := plant.Walk(f, 1<<20); err != nil || got != want {
+			t.Errorf("at byte %d: another tree, %v", place, err)
+		}
+	}
 }

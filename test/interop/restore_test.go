@@ -347,6 +347,13 @@ func TestRestorePipe(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "exit status 16") || !strings.Contains(err.Error(), "without an end record") {
 			t.Errorf("half an archive to %s: %v", to, err)
 		}
+		// What is there is whole: nothing stays that was in the making.
+		c := exec.Command(program, "restore", "-Cf", file, "--to", to)
+		c.Env = append(os.Environ(), "VARVE_POOL="+l.Dir)
+		out, err := c.Output()
+		if said := string(out); err == nil || !strings.Contains(said, "is not there") || strings.Contains(said, "size ") || strings.Contains(said, "contents") {
+			t.Errorf("half an archive in %s: %v\n%s", to, err, said)
+		}
 		err = run(b[:len(b)/2], "-xyf", "-", "--to", to)
 		if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "missing in the archive") {
 			t.Errorf("half an archive to %s, with -y: %v", to, err)

@@ -17,7 +17,7 @@ type compactor interface {
 	Held(segment uint64) (slot uint64, blocks []compact.Range)
 	ReadAt(n uint64, p []byte, off int64) error
 	Slots() ([]compact.SlotInfo, error)
-	PunchSlots(least int) (bytes int64, err error)
+	PunchSlots(least, most int) (bytes int64, err error)
 	Dead() (bytes int64)
 	CheckTables(visit func(slot uint64, err error))
 	Finish() error
@@ -84,11 +84,6 @@ func (e *Engine) compactDead(r *CleanReport, below float64, enough func() bool, 
 		if !hurry {
 			e.pace(time.Since(began))
 		}
-		select {
-		case <-e.closing:
-			return nil
-		default:
-		}
 	}
 	return nil
 }
@@ -141,6 +136,10 @@ func (e *Engine) isStuck(seg uint64) bool {
 	return stuck
 }
 
+// moveMost is how much one compaction gives back, in segments: files that go
+// together hold up the file system, and those who wait for space.
+const moveMost = 8
+
 // choose chooses segments and slots to compact into one slot, and says what of
 // them is alive: all that the store may not have. more is false where none is
 // worth it.
@@ -150,13 +149,14 @@ func (e *Engine) choose(store compactor, r *CleanReport, tried map[uint64]bool, 
 		return m, false, err
 	}
 	size := int(e.store.SegmentSize() / BlockSize)
-	room := size - size/16 // the slot's table
+	room, gain := size-size/16, 0 // beside the slot's tables
 	chosen := compact.Choose(all, below, short)
 	for i, c := range chosen {
-		if room -= c.Live; room < 0 {
+		if room -= c.Live; room < 0 || gain >= moveMost*size {
 			chosen = chosen[:i]
 			break
 		}
+		gain += c.Blocks - c.Live
 	}
 	if len(chosen) == 0 || len(chosen) == 1 && chosen[0].Blocks-chosen[0].Live < size/aloneGain {
 		return m, false, nil // a slot is as long as what is in it; but one alone may only move

@@ -191,19 +191,29 @@ func (e *Engine) IsFree(a segment.Addr) bool { return e.space.isFree(a) }
 
 // Reclaim gives back what is free, as the background does.
 func (e *Engine) Reclaim(force bool) error {
-	_, err := e.reclaim(force)
+	w := wantMarks
+	if force {
+		w = wantAll
+	}
+	_, err := e.reclaim(w)
 	return err
 }
+
+// WarnOfLimits does what the background does from time to time.
+func (e *Engine) WarnOfLimits() { e.warnOfLimits() }
+
+// MakeRoom gives back what writers need who wait.
+func (e *Engine) MakeRoom() (CleanReport, error) { return e.reclaim(wantRoom) }
 
 // Squeeze gives back all that can be, by every effort of the cleaner, whatever the
 // watermarks say.
 func (e *Engine) Squeeze() (r CleanReport, err error) {
 	e.cleaning.Lock()
 	defer e.cleaning.Unlock()
-	r.Retired, err = e.retireDead()
+	err = e.retireDead(&r)
 	for _, x := range efforts {
-		if err == nil {
-			err = e.exert(&r, x, true, true)
+		if x.until = highWater; err == nil {
+			err = e.exert(&r, x, wantAll)
 		}
 	}
 	return r, err

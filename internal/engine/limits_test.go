@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -197,4 +199,45 @@ func (b *bounded) emptied(name string) {
 			b.t.Fatalf("%s was not reset: %+v", name, info)
 		}
 	}
+}
+
+// The log tells of each threshold once: of quotas from 80 % on, of the pool itself
+// when the cleaner cannot help any more.
+func TestWarnings(t *testing.T) {
+	var log bytes.Buffer
+	store := mem.New(1<<20, 256<<20)
+	e := newCrowd(t, engine.Options{Store: store, CheckpointEvery: -1, Logger: slog.New(slog.NewTextHandler(&log, nil))}).e
+	t.Cleanup(e.Abort)
+	b := &bounded{t, e}
+	b.must(second(e.CreateVolume(tester, "d", 64*block)))
+	b.set("d", "quota", 10)
+	v := b.open("d")
+	warns := func(what string, want ...string) {
+		t.Helper()
+		log.Reset()
+		e.WarnOfLimits()
+		got := strings.Count(log.String(), "a limit is nearly reached")
+		for _, w := range want {
+			if !strings.Contains(log.String(), w) {
+				t.Errorf("%s: the log does not say %q: %s", what, w, &log)
+			}
+		}
+		if got != len(want) {
+			t.Errorf("%s: %d warnings, want %d: %s", what, got, len(want), &log)
+		}
+	}
+	warns("new")
+	b.write(v, 0, 8, 1, true)
+	warns("at 80 %", "dataset=d limit=quota bytes=40960 percent=80")
+	warns("still at 80 %")
+	sp, err := store.Space()
+	b.must(err)
+	reserve := e.Status().Space.Reserve
+	store.SetCapacity(sp.Used + reserve + 8<<20)
+	warns("the cleaner can help")
+	store.SetCapacity(sp.Used + reserve + 512<<10)
+	warns("the pool is nearly full", "dataset=pool limit=capacity")
+	store.SetCapacity(sp.Used + reserve)
+	warns("the pool is full", "dataset=pool limit=capacity")
+	warns("still full")
 }

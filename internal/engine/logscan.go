@@ -14,7 +14,8 @@ import (
 // A logScan reads a stretch of the log for a query, in a pipeline:
 //
 //	reader    walks the frames in order, verifies them, copies their records
-//	          into batches, and leaves out segments whose digest rules them out
+//	          into batches, and leaves out segments whose digest rules them out;
+//	          before it some hands have what it will need read (readAhead)
 //	decoders  decode a batch each, keep what may be wanted, digest the rest
 //	caller    takes the batches in the order of the log
 //
@@ -112,7 +113,11 @@ func (s *logScan) read(ctx context.Context, from segment.Position) error {
 	if err := s.e.storeHas(s.to); err != nil {
 		return err
 	}
-	pass := func(seg uint64) (segment.Position, bool) { return s.pass(ctx, seg) }
+	ahead := newReadAhead(ctx, s, from.Addr.Segment())
+	pass := func(seg uint64) (segment.Position, bool) {
+		ahead.reached(seg)
+		return s.pass(ctx, seg)
+	}
 	err := segment.ReadPast(s.e.store, s.e.super.pool, from, s.to, pass, func(f *segment.Frame) error {
 		if err := s.room(ctx, f.Position.Addr); err != nil {
 			return err

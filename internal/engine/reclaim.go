@@ -44,33 +44,50 @@ const (
 )
 
 // effort is a stage of a round of the cleaner. Cheap ones come first, and each is
-// made only while less than until percent of the capacity are free. A hole costs
-// no copy, so stages punch before they move anything; but a short hole costs the
-// file system a call, and an extent more in its maps, like a long one.
+// made only while less than until percent of the capacity are free. What costs is
+// calls: a hole is one to the file system, which commits it and keeps an extent
+// more, whatever its length. On some disks that takes as long as copying a
+// hundred blocks. So what little is left of a segment is moved before holes are
+// made in it; but where much is alive they are cheaper than to copy that.
 type effort struct {
 	until int     // percent
-	least int     // blocks in a row: shorter holes are not punched
+	least int     // blocks in a row: shorter holes are not punched; 0: none are
 	below float64 // segments are compacted of whose space less is alive
 }
 
 var efforts = []effort{
+	{highWater, 0, 0.1},
 	{highWater, 16, 0.25},
 	{lowWater, 4, 0.25},
 	{lowWater, 1, 0.25},
 	{lowWater / 2, 1, 0.6},
 }
 
-// reclaim is one round of giving back what is free. With force it goes on
-// whatever the watermarks say.
-func (e *Engine) reclaim(force bool) (r CleanReport, err error) {
-	e.cleaning.Lock()
+// want is how far a round of the cleaner goes.
+type want uint8
+
+const (
+	wantMarks want = iota // as the watermarks say
+	wantRoom              // until writers that wait can go on for a while
+	wantAll               // all that is worth the work
+)
+
+// roomSegments are what writers who waited get at least, so that they do not wait
+// for each segment.
+const roomSegments = 4
+
+// reclaim is one round of giving back what is free.
+func (e *Engine) reclaim(w want) (r CleanReport, err error) {
+	if !e.beginCleaning(w) {
+		return r, nil
+	}
 	defer e.cleaning.Unlock()
 	defer func() { e.cleaned.note(r) }()
 	before, err := e.store.Space()
 	if err != nil {
 		return r, err
 	}
-	if r.Retired, err = e.retireDead(); err != nil {
+	if err = e.retireDead(&r); err != nil {
 		return r, err
 	}
 	short := e.percentFree(before)
@@ -80,8 +97,8 @@ func (e *Engine) reclaim(force bool) (r CleanReport, err error) {
 	case short >= highWater:
 		e.needy.Store(false)
 	}
-	for i, x := range efforts {
-		if err = e.exert(&r, x, force && i == 0, force); err != nil {
+	for _, x := range efforts {
+		if err = e.exert(&r, x, w); err != nil {
 			return r, err
 		}
 	}
@@ -94,30 +111,77 @@ func (e *Engine) reclaim(force bool) (r CleanReport, err error) {
 	return r, err
 }
 
+// beginCleaning waits for the round that runs. Writers who wait need not do so to its
+// end, which may be far: false where they have room before.
+func (e *Engine) beginCleaning(w want) bool {
+	if w != wantRoom {
+		e.cleaning.Lock()
+		return true
+	}
+	for !e.cleaning.TryLock() {
+		if sp, err := e.store.Space(); err == nil && e.roomy(sp) {
+			e.log.SpaceFreed()
+			return false
+		}
+		select {
+		case <-e.closing:
+			return false
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return true
+}
+
+// roomy reports whether writers who waited can go on for a while.
+func (e *Engine) roomy(sp segstore.Space) bool {
+	return sp.Free >= e.log.Reserve()+roomSegments*e.store.SegmentSize()
+}
+
 // short reports whether the cleaner has to do.
 func (e *Engine) short() bool {
 	sp, err := e.store.Space()
 	return err == nil && (e.needy.Load() || e.percentFree(sp) < lowWater)
 }
 
-// exert makes an effort; always, whatever is free.
-func (e *Engine) exert(r *CleanReport, x effort, always, hurry bool) error {
-	if !always && !e.needy.Load() && !hurry {
+// enough reports whether a round may end, or a stage of it: also when the pool is
+// closed. On the way it gives back what has died as a whole.
+func (e *Engine) enough(r *CleanReport, x effort, w want) bool {
+	select {
+	case <-e.closing:
+		return true
+	default:
+	}
+	if e.retireDead(r) != nil {
+		return true // the next round says why
+	}
+	sp, err := e.store.Space()
+	switch {
+	case err != nil:
+		return true
+	case w == wantAll && x.until == highWater:
+		return false
+	case w == wantRoom:
+		return e.roomy(sp)
+	}
+	return e.percentFree(sp) >= x.until
+}
+
+// exert makes an effort.
+func (e *Engine) exert(r *CleanReport, x effort, w want) error {
+	if w == wantMarks && !e.needy.Load() {
 		return nil
 	}
-	enough := func() bool {
-		sp, err := e.store.Space()
-		return err != nil || !always && e.percentFree(sp) >= x.until
-	}
+	enough := func() bool { return e.enough(r, x, w) }
 	if enough() {
 		return nil
 	}
-	n, err := e.punchDead(x.least, enough)
-	r.PunchedBytes += n
-	if err != nil {
-		return err
+	hurry := w != wantMarks || x.until < lowWater
+	if x.least > 0 {
+		if err := e.punchDead(r, x.least, enough, hurry); err != nil {
+			return err
+		}
 	}
-	return e.compactDead(r, x.below, enough, hurry || x.until < highWater)
+	return e.compactDead(r, x.below, enough, hurry)
 }
 
 // percentFree is how much of the capacity writers may still use.
@@ -135,10 +199,14 @@ func (e *Engine) recordsFrom() uint64 {
 	return e.floors[0].Addr.Segment()
 }
 
-// retireDead gives segments that are dead as a whole back, and returns how many.
-func (e *Engine) retireDead() (n int, err error) {
+// retireDead gives segments that are dead as a whole back.
+func (e *Engine) retireDead(r *CleanReport) error {
+	dead := e.space.deadSegments(e.recordsFrom())
+	if len(dead) == 0 {
+		return nil
+	}
 	moved := e.relocated()
-	for _, seg := range e.space.deadSegments(e.recordsFrom()) {
+	for _, seg := range dead {
 		retire := e.log.Retire
 		if moved[seg] {
 			retire = e.store.Remove
@@ -147,14 +215,15 @@ func (e *Engine) retireDead() (n int, err error) {
 			if fail.Is(err, fail.Busy) {
 				continue
 			}
-			return n, err
+			return err
 		}
 		e.gate.Lock()
 		e.space.drop(seg, e.records)
 		e.gate.Unlock()
-		n++
+		r.Retired++
 	}
-	return n, nil
+	e.log.SpaceFreed()
+	return nil
 }
 
 // deadSegments returns the segments below floor without a payload block that
@@ -237,10 +306,15 @@ func (m *freeMap) punch(h hole) (gave int) {
 	return gave
 }
 
-// punchDead frees runs of dead blocks inside segments until enough is free, and
-// returns how many bytes.
-func (e *Engine) punchDead(least int, enough func() bool) (bytes int64, err error) {
+// punchMost is how many holes are made before somebody looks whether that is
+// enough: on some disks they take milliseconds each.
+const punchMost = 64
+
+// punchDead frees runs of dead blocks inside segments, and then inside slots, until
+// enough is free. It rests as long as it worked, unless in a hurry.
+func (e *Engine) punchDead(r *CleanReport, least int, enough func() bool, hurry bool) error {
 	moved := e.relocated()
+	began, made := time.Now(), 0
 	for _, list := range e.space.holes(least, moved) {
 		for _, h := range list {
 			err := e.store.PunchHole(h.seg, int64(h.block)*BlockSize, int64(h.n)*BlockSize)
@@ -248,19 +322,33 @@ func (e *Engine) punchDead(least int, enough func() bool) (bytes int64, err erro
 				continue
 			}
 			if err != nil {
-				return bytes, err
+				return err
 			}
-			bytes += int64(e.space.punch(h)) * BlockSize
-		}
-		if !moved[list[0].seg] && enough() {
-			break
+			r.PunchedBytes += int64(e.space.punch(h)) * BlockSize
+			if made++; made%punchMost > 0 {
+				continue
+			}
+			if !hurry {
+				e.pace(time.Since(began))
+			}
+			if enough() {
+				return nil
+			}
+			began = time.Now()
 		}
 	}
-	if store, ok := e.store.(compactor); ok {
-		n, err := store.PunchSlots(least)
-		return bytes + n, err
+	store, ok := e.store.(compactor)
+	for ok && !enough() {
+		began := time.Now()
+		n, err := store.PunchSlots(least, punchMost)
+		if n == 0 || err != nil {
+			return err
+		}
+		if r.PunchedBytes += n; !hurry {
+			e.pace(time.Since(began))
+		}
 	}
-	return bytes, nil
+	return nil
 }
 
 // unreturned is how many bytes are free in segments and slots that are still
@@ -277,9 +365,12 @@ func (e *Engine) unreturned() (bytes int64) {
 	return bytes
 }
 
-// pace makes the cleaner rest as long as it has worked, unless it is in a hurry:
-// the foreground has the disk too.
+// pace makes the cleaner rest as long as it has worked: the foreground has the disk
+// too. It does not where writers are about to wait for it.
 func (e *Engine) pace(worked time.Duration) {
+	if sp, err := e.store.Space(); err != nil || e.percentFree(sp) < lowWater/2 {
+		return
+	}
 	select {
 	case <-e.closing:
 	case <-time.After(min(worked, time.Second)):

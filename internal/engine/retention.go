@@ -286,7 +286,7 @@ func (e *Engine) retainer() {
 		if _, err := e.Retain(); err != nil && e.writable() == nil {
 			e.logger.Error("forgetting", "err", err)
 		}
-		if _, err := e.reclaim(false); err != nil && e.writable() == nil {
+		if _, err := e.reclaim(wantMarks); err != nil && e.writable() == nil {
 			e.logger.Error("giving back space", "err", err)
 		}
 	}

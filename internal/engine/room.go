@@ -87,7 +87,7 @@ func (e *Engine) giveBack() (enough bool, err error) {
 	if err := e.settleDead(func() error { return nil }); err != nil {
 		return false, err
 	}
-	if _, err := e.reclaim(true); err != nil {
+	if _, err := e.reclaim(wantRoom); err != nil {
 		return false, err
 	}
 	sp, err := e.store.Space()
@@ -191,7 +191,7 @@ func (e *Engine) Clean(ctx context.Context, progress func(done, total int64)) (C
 	}
 	const steps = 2
 	progress(0, steps)
-	first, err := e.reclaim(true) // a full pool may need this before it can take a checkpoint
+	first, err := e.reclaim(wantAll) // a full pool may need this before it can take a checkpoint
 	if err != nil {
 		return first, err
 	}
@@ -205,7 +205,7 @@ func (e *Engine) Clean(ctx context.Context, progress func(done, total int64)) (C
 		return first, err
 	}
 	progress(1, steps)
-	r, err := e.reclaim(true)
+	r, err := e.reclaim(wantAll)
 	progress(steps, steps)
 	r.add(first)
 	return r, err

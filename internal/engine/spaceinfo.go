@@ -108,25 +108,32 @@ func (d *dataset) limitInfos() (out []LimitInfo) {
 	return out
 }
 
-// warnOfLimits logs each limit once when it comes to a threshold.
+// warnOfLimits logs each limit once when it comes to a threshold. Of the pool only
+// the last ones are: the cleaner lets it become as full as its low watermark.
 func (e *Engine) warnOfLimits() {
+	if sp, err := e.store.Space(); err == nil {
+		e.warnOf("pool", LimitInfo{Name: "capacity", Limit: sp.Capacity, Percent: 100 - e.percentFree(sp)}, 95, 100)
+	}
 	e.gate.RLock()
 	defer e.gate.RUnlock()
 	for _, name := range e.sortedNames() {
-		d := e.names[name]
-		for _, l := range d.limitInfos() {
-			level := 0
-			for _, at := range []int{warnPercent, 95, 100} {
-				if l.Percent >= at {
-					level = at
-				}
-			}
-			if was := e.warned[name+" "+l.Name]; level > was {
-				e.logger.Warn("a limit is nearly reached", "dataset", name, "limit", l.Name, "bytes", l.Limit, "percent", l.Percent)
-			}
-			e.warned[name+" "+l.Name] = level
+		for _, l := range e.names[name].limitInfos() {
+			e.warnOf(name, l, warnPercent, 95, 100)
 		}
 	}
+}
+
+func (e *Engine) warnOf(name string, l LimitInfo, thresholds ...int) {
+	level := 0
+	for _, at := range thresholds {
+		if l.Percent >= at {
+			level = at
+		}
+	}
+	if was := e.warned[name+" "+l.Name]; level > was {
+		e.logger.Warn("a limit is nearly reached", "dataset", name, "limit", l.Name, "bytes", l.Limit, "percent", l.Percent)
+	}
+	e.warned[name+" "+l.Name] = level
 }
 
 // snapshotSpace returns what only one snapshot of its moment keeps, and what it
@@ -199,7 +206,7 @@ func (e *Engine) warnings(s *Status) (out []string) {
 		}
 	}
 	if n := e.percentFree(segstore.Space{Free: s.FreeBytes, Capacity: s.CapacityBytes}); n < lowWater {
-		out = append(out, fmt.Sprintf("%d %% of the pool is free", n))
+		out = append(out, fmt.Sprintf("%d %% of the pool is free for writers", n))
 	}
 	if s.Clock.Suspect {
 		out = append(out, fmt.Sprintf("the machine's clock jumped by %s: nothing is forgotten until varve clock confirm", s.Clock.Jump.Round(time.Second)))

@@ -80,7 +80,7 @@ func (d *hookedDisk) TryWriteAt(p []byte, off uint64) bool {
 	d.h.mu.Lock()
 	f, cold := d.h.write, d.h.cold
 	d.h.mu.Unlock()
-	if cold {
+	if cold || off%4096 != 0 || len(p)%4096 != 0 { // edges have to be read
 		return false
 	}
 	if f != nil {

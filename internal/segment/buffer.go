@@ -66,7 +66,7 @@ func (p *bufferPool) newArena() *arena {
 	} else {
 		a.raw = mapMemory(arenaSize + hugePage)
 		skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(a.raw))) % hugePage)
-		huge := a.raw[skip : skip+max(arenaSize, p.size)]
+		huge := a.raw[skip : skip+arenaSize]
 		a.mem = huge[:len(huge)/p.size*p.size]
 		_ = unix.Madvise(huge, unix.MADV_HUGEPAGE) // without, it is only slower
 	}

@@ -67,12 +67,12 @@ func (l *Log) Admit(blocks int, reserve bool) error {
 }
 
 // TryAdmit is Admit of what may not use the reserve, for a caller that must not
-// wait: false where Admit would wait, or fail.
+// wait: false where Admit would wait, or fail, or where others wait already.
 func (l *Log) TryAdmit(blocks int) bool {
 	n := max(1, blocks)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.refusal() != nil || l.pressed(n) || !l.hasRoom(n, l.opts.Reserve) {
+	if l.refusal() != nil || l.room.waiters > 0 || l.pressed(n) || !l.hasRoom(n, l.opts.Reserve) {
 		return false
 	}
 	l.room.held += n

@@ -99,6 +99,10 @@ func ReadPast(s segstore.Store, pool [16]byte, from Position, untilLSN uint64, p
 		if err != nil {
 			return err
 		}
+		c.ahead = windowBlocks
+		if f.Length > windowBlocks {
+			c.ahead = 1 // the next is likely to be as long, and its payload is not wanted
+		}
 		if err := visit(f); err != nil {
 			return err
 		}

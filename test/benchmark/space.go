@@ -10,15 +10,15 @@ import (
 // The pools that space compares: the same disk in one that has to reclaim all the
 // time and in one that never has to.
 const (
-	spaceDisk  = 2 * gib
-	spaceTight = 12 * gib
-	spaceAmple = 56 * gib
+	spaceDisk  = 1 * gib
+	spaceTight = 6 * gib
+	spaceAmple = 24 * gib
 )
 
 // space measures what reclaiming costs those who write: random blocks in a pool
 // that is short of space all the time, and in one that is not.
 func space(ctx context.Context, args []string) error {
-	c := newCommand("space", ", with 70 GiB free").withRounds(3, "times that the pools take turns").withSeconds(10)
+	c := newCommand("space", ", with 33 GiB free").withRounds(3, "times that the pools take turns").withSeconds(10)
 	if err := c.Parse(args); err != nil {
 		return err
 	}

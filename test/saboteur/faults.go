@@ -34,7 +34,7 @@ var (
 	extDamage    = suite{pkg: "./internal/extfs", run: "^TestFlippedBits$"}
 	ufsHoles     = suite{pkg: "./internal/ufs", run: "^TestHoles$"}
 	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Draft|HistoryStays|ExportImport|TooMuch|Abort)"}
-	askTests     = suite{pkg: "./internal/ask", run: "^Test(AskFindsWhatWasDone|SegmentsThatCannotMatchAreLeftOut)$"}
+	askTests     = suite{pkg: "./internal/ask", run: "^Test(AskFindsWhatWasDone|SegmentsThatCannotMatchAreLeftOut|DigestsOfWritingHaveAll)$"}
 	opfileTests  = suite{pkg: "./internal/opfile", run: "^TestRoundTrip$"}
 	unmoved      = suite{pkg: "./internal/engine", run: "^TestDamagedFrameIsNotMoved$"}
 	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}
@@ -56,6 +56,16 @@ var poolFaults = []fault{
 		name: "left-out-untold", what: "who follows names is not told that some were left out",
 		edits: []edit{{"internal/engine/logscan.go", "		s.q.Left()\n", ""}},
 		tests: askTests,
+	},
+	{
+		name: "digest-misses-some", what: "what writing finds in a segment leaves out some operations",
+		edits: []edit{{"internal/engine/engine.go", "	r.e.digests.open.Add(r.op)\n", "	if r.op.Kind != oplog.WriteFile {\n		r.e.digests.open.Add(r.op)\n	}\n"}},
+		tests: askTests,
+	},
+	{
+		name: "stale-segment-believed", what: "a segment is left out up to its last frame though the log does not go on behind that",
+		edits: []edit{{"internal/segment/scan.go", "	if err != nil { // a crash", "	if err = nil; false { // a crash"}},
+		tests: logTests,
 	},
 	{
 		name: "lent-memory-kept", what: "memory that the log has taken over is given to the next who asks",

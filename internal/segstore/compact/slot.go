@@ -65,11 +65,11 @@ func (s *slot) punch(from, to int) hole {
 	return hole{s, s.first + from, to - from}
 }
 
-// short returns the runs of at least least dead blocks that are not given back,
-// and marks them.
-func (s *slot) short(least int) (holes []hole) {
+// short returns up to most runs of at least least dead blocks that are not given
+// back, and marks them.
+func (s *slot) short(least, most int) (holes []hole) {
 	start := 0
-	for i := 0; i <= s.blocks; i++ {
+	for i := 0; i <= s.blocks && len(holes) < most; i++ {
 		if i < s.blocks && s.dead.has(i) && !s.punched.has(i) {
 			continue
 		}
@@ -82,17 +82,17 @@ func (s *slot) short(least int) (holes []hole) {
 }
 
 // PunchSlots gives back runs of dead blocks in slots that are too short to be
-// given back at once: those of at least least blocks. It returns how many bytes
-// they have. Errors: those of the store below.
-func (s *Store) PunchSlots(least int) (bytes int64, err error) {
+// given back at once: those of at least least blocks, and most of them. It returns
+// how many bytes they have; 0 where there are none. Errors: those of the store below.
+func (s *Store) PunchSlots(least, most int) (bytes int64, err error) {
 	if s.readOnly {
 		return 0, errReadOnly
 	}
 	s.mu.Lock()
 	var holes []hole
 	for _, sl := range s.slots {
-		if sl.live+sl.holes < sl.blocks {
-			holes = append(holes, sl.short(least)...)
+		if sl.live+sl.holes < sl.blocks && len(holes) < most {
+			holes = append(holes, sl.short(least, most-len(holes))...)
 		}
 	}
 	s.mu.Unlock()

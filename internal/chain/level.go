@@ -23,7 +23,7 @@ func (s *state) bytes() int { return len(s.numbers.runs)*20 + int(s.numbers.max)
 func scanState(ctx context.Context, v *engine.View) (*state, error) {
 	n := newNumbers()
 	var used []byte // as a dump.Map has them, up to n.max
-	err := scanInodes(ctx, v, func(ino uint64, _ *inode.Inode, _ bool) error {
+	err := scanNumbers(ctx, v, func(ino uint64) error {
 		if ino != inode.Root { // which has its number
 			if err := n.add(ino); err != nil {
 				return err

@@ -79,6 +79,42 @@ func (s *share) Scan(ctx context.Context, want *dump.Map, fn func(*dump.Inode) e
 	return nil
 }
 
+// scanNumbers visits the numbers of the inodes of a view, rising. It looks at keys alone.
+func scanNumbers(ctx context.Context, v *engine.View, fn func(ino uint64) error) error {
+	const chunk = 4096
+	list := make([]uint64, 0, chunk)
+	next, more := inode.Key(1), true
+	for more {
+		list, more = list[:0], false
+		err := v.Look(func(r inode.Reader) error {
+			return r.Scan(next, tree.MaxKey, func(k tree.Key, _ []byte) bool {
+				ino, lo := k.Split()
+				if lo>>inode.ItemShift != inode.InodeItem {
+					return true
+				}
+				if len(list) == chunk {
+					next, more = k, true
+					return false
+				}
+				list = append(list, ino)
+				return true
+			})
+		})
+		if err == nil {
+			err = ctx.Err()
+		}
+		for _, ino := range list {
+			if err == nil {
+				err = fn(ino)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // scanInodes visits the inodes of a view in the order of their numbers.
 func scanInodes(ctx context.Context, v *engine.View, fn func(ino uint64, i *inode.Inode, xattrs bool) error) error {
 	const chunk = 512
@@ -87,9 +123,10 @@ func scanInodes(ctx context.Context, v *engine.View, fn func(ino uint64, i *inod
 		inode  inode.Inode
 		xattrs bool
 	}
-	list := make([]found, 0, chunk+1)
-	for next := inode.Key(1); ; {
-		list = list[:0]
+	list := make([]found, 0, chunk)
+	next, more := inode.Key(1), true
+	for more {
+		list, more = list[:0], false
 		var bad error
 		err := v.Look(func(r inode.Reader) error {
 			return r.Scan(next, tree.MaxKey, func(k tree.Key, val []byte) bool {
@@ -97,7 +134,7 @@ func scanInodes(ctx context.Context, v *engine.View, fn func(ino uint64, i *inod
 				switch lo >> inode.ItemShift {
 				case inode.InodeItem:
 					if len(list) == chunk {
-						next = k
+						next, more = k, true
 						return false
 					}
 					var i inode.Inode
@@ -128,10 +165,8 @@ func scanInodes(ctx context.Context, v *engine.View, fn func(ino uint64, i *inod
 				return err
 			}
 		}
-		if len(list) < chunk {
-			return nil
-		}
 	}
+	return nil
 }
 
 func (s *share) inode(n uint32, i *inode.Inode, xattrs bool) *dump.Inode {

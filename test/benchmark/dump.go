@@ -57,20 +57,26 @@ func dumpCommand(ctx context.Context, args []string) error {
 	d.pool = daemon.Pool{Bin: d.bin, Dir: filepath.Join(d.dir, "pool")}
 	for _, part := range []struct {
 		name string
-		run  func() ([]claim, error)
+		run  func() ([]claim, []string, error)
 	}{
-		{"level0", func() ([]claim, error) { return d.level0(ctx, *files) }},
-		{"levels", func() ([]claim, error) { return d.levels(ctx) }},
-		{"memory", func() ([]claim, error) { return d.memory(ctx, *names) }},
+		{"level0", func() ([]claim, []string, error) {
+			c, err := d.level0(ctx, *files)
+			return c, nil, err
+		}},
+		{"levels", func() ([]claim, []string, error) { return d.levels(ctx) }},
+		{"memory", func() ([]claim, []string, error) {
+			c, err := d.memory(ctx, *names)
+			return c, nil, err
+		}},
 	} {
 		if !c.only.MatchString(part.name) {
 			continue
 		}
-		claims, err := part.run()
+		claims, notes, err := part.run()
 		if err != nil {
 			return err
 		}
-		printClaims(os.Stdout, claims, nil)
+		printClaims(os.Stdout, claims, notes)
 	}
 	return nil
 }

@@ -115,9 +115,11 @@ func (d *paths) cut() {
 
 func (d *paths) kill() {
 	d.t.Log(d.outage(harm, func() {
-		d.server.running.Kill()
-		time.Sleep(outage)
-		d.server.start()
+		d.proxies[0].refuse(d.t, func() {
+			d.server.running.Kill()
+			time.Sleep(outage)
+			d.server.start()
+		})
 	}))
 	d.guest.do(3*time.Minute, compare("/mnt/live", "/tmp/list.copied")+device+`
 		umount /mnt/live

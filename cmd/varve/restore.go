@@ -103,7 +103,7 @@ func (o *restoreOrder) op() (restore.Op, error) {
 	case n != 1:
 		return 0, fail.New(fail.Invalid, "one of -t, -x, -r and -C is wanted").WithHint("-t lists what is in an archive")
 	case op == restore.Update && len(o.paths) > 0:
-		return 0, fail.New(fail.Invalid, "-r restores everything, and takes no paths").WithHint("-x extracts paths")
+		return 0, fail.New(fail.Invalid, "-r restores everything, and takes no paths").WithHint("--to says where to; -x extracts paths")
 	case o.dry && op != restore.Extract && op != restore.Update:
 		return 0, fail.New(fail.Invalid, "-N is for -x and -r; -t and -C write nothing")
 	}

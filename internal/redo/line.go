@@ -122,8 +122,8 @@ func (s *stretch) survey(ctx context.Context, to uint64) (total, out uint64, err
 		case left:
 			out++
 		case op.Kind.TurnsBack() && out > 0:
-			return fail.New(fail.Invalid, "it was rolled back at lsn %d, after operations that are to be left out", op.LSN).
-				WithHint("begin at @lsn:%d or later, or roll back to @lsn:%d first", op.LSN, op.LSN-1)
+			return fail.New(fail.Invalid, "the dataset was rolled back at lsn %d, perhaps by an undo, after operations that are to be left out", op.LSN).
+				WithHint("begin at @lsn:%d or later, or roll it back to @lsn:%d first", op.LSN, op.LSN-1)
 		case op.Kind.TurnsBack():
 			s.from, total = op.LSN, 0
 			return nil

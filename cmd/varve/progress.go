@@ -159,7 +159,7 @@ func (c countedVolume) Read(p []byte) (int, error) {
 func sizeOfFiles(names []string) (total uint64) {
 	for _, name := range names {
 		i, err := os.Stat(name)
-		if err != nil || !i.Mode().IsRegular() {
+		if err != nil || !i.Mode().IsRegular() || name == "-" { // that is stdin
 			return 0
 		}
 		total += uint64(i.Size())

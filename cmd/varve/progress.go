@@ -26,6 +26,18 @@ const (
 	progressEvents = time.Second            // in --json
 )
 
+// progressEvery returns the least time between two lines about progress; 0 where nobody
+// looks.
+func (a *app) progressEvery() time.Duration {
+	switch {
+	case a.json:
+		return progressEvents
+	case isTerminal(a.err):
+		return progressShown
+	}
+	return 0
+}
+
 // meter tells how far an archive is: on a terminal, or as events of --json.
 type meter struct {
 	w     io.Writer
@@ -41,12 +53,9 @@ type meter struct {
 
 func (a *app) meter(f *archiveFile, total uint64, exact bool) *meter {
 	now := time.Now()
-	m := &meter{w: f.w, a: a, total: total, exact: exact, start: now}
-	switch {
-	case a.json:
-		m.every, m.last = progressEvents, now
-	case isTerminal(a.err):
-		m.every = progressShown
+	m := &meter{w: f.w, a: a, every: a.progressEvery(), total: total, exact: exact, start: now}
+	if a.json {
+		m.last = now
 	}
 	return m
 }
@@ -109,11 +118,11 @@ func seconds(s float64) time.Duration {
 func (m *meter) end(err error) {
 	switch {
 	case m.every == 0:
-	case m.a.json && err == nil:
+	case !m.a.json:
+		m.a.progressEnd()
+	case err == nil:
 		m.total, m.exact = m.done, true
 		m.tell(time.Now())
-	case !m.a.json:
-		fmt.Fprint(m.a.err, "\r\x1b[K")
 	}
 }
 
@@ -150,7 +159,7 @@ func (c countedVolume) Read(p []byte) (int, error) {
 func sizeOfFiles(names []string) (total uint64) {
 	for _, name := range names {
 		i, err := os.Stat(name)
-		if err != nil || !i.Mode().IsRegular() {
+		if err != nil || !i.Mode().IsRegular() || name == "-" { // that is stdin
 			return 0
 		}
 		total += uint64(i.Size())

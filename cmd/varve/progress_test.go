@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -57,5 +58,23 @@ func TestPace(t *testing.T) {
 	v.archive.total = 0
 	if got := v.pace(p); got.Left < 9 || got.Left > 11 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestSizeOfFiles: what is read of stdin has no size, whatever is called - too.
+func TestSizeOfFiles(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"a", "-"} {
+		if err := os.WriteFile(name, make([]byte, 700), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		names []string
+		want  uint64
+	}{{[]string{"a", "a"}, 1400}, {[]string{"a", "-"}, 0}, {[]string{"a", "b"}, 0}, {[]string{"."}, 0}} {
+		if got := sizeOfFiles(c.names); got != c.want {
+			t.Errorf("%q: %d, not %d", c.names, got, c.want)
+		}
 	}
 }

@@ -17,7 +17,8 @@ type restoreView struct {
 	archive *archiveMeter
 	names   *rows[restore.Name]
 	start   time.Time
-	shown   time.Time // of the progress
+	every   time.Duration // between two lines about progress; 0: nobody looks
+	shown   time.Time     // of the progress
 	some    bool
 }
 
@@ -27,7 +28,7 @@ var archiveNameColumns = []column[restore.Name]{
 }
 
 func (a *app) newRestoreView(op restore.Op, m *archiveMeter) (*restoreView, error) {
-	v := &restoreView{a: a, op: op, archive: m, start: time.Now()}
+	v := &restoreView{a: a, op: op, archive: m, start: time.Now(), every: a.progressEvery()}
 	var err error
 	v.names, err = newRows(a, archiveNameColumns, nil)
 	if err == nil && op != restore.List {
@@ -138,13 +139,7 @@ func lossText(l *restore.Loss) string {
 
 // progress tells how far it is: on a terminal, or in --json.
 func (v *restoreView) progress(p *restore.Progress) error {
-	every := progressShown
-	if v.a.json {
-		every = progressEvents
-	} else if !isTerminal(v.a.err) {
-		return nil
-	}
-	if time.Since(v.shown) < every {
+	if v.every == 0 || time.Since(v.shown) < v.every {
 		return nil
 	}
 	v.shown = time.Now()

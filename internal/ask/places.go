@@ -1,7 +1,5 @@
 package ask
 
-import "math/bits"
-
 // places are names of inodes, by number. Numbers that were given one after the
 // other lie in one page, so a look-up is one in a small map and one in memory.
 type places struct {
@@ -44,7 +42,7 @@ func (p *places) delete(ino uint64) {
 	p.n--
 	page.has &^= 1 << (ino % pagePlaces)
 	page.at[ino%pagePlaces] = place{}
-	if bits.OnesCount64(page.has) == 0 {
+	if page.has == 0 {
 		delete(p.pages, ino/pagePlaces)
 	}
 }

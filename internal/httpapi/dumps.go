@@ -109,7 +109,6 @@ func (s *Server) dumpRoutes() {
 func (s *Server) dumpBytes() {
 	op := huma.Operation{
 		Method: http.MethodPost, Path: "/v1/datasets/{name}/dumps", OperationID: "dump", Summary: "Dump a share, or the file system in a volume",
-		BodyReadTimeout: -1, // see addStream
 		Responses: map[string]*huma.Response{"200": {
 			Description: "The archive. The header " + dumpHeader + " describes it, the trailer " + dumpTrailer +
 				" tells that it is whole, and if it ends too soon " + problemTrailer + " says why",

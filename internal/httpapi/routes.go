@@ -263,7 +263,7 @@ func add[I, O any](s *Server, method, path, id, summary string, do func(context.
 
 // addQuery registers one operation that is no change, whatever its method.
 func addQuery[I, O any](s *Server, method, path, id, summary string, do func(context.Context, *I) (O, error)) {
-	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, BodyReadTimeout: -1}
+	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*reply[O], error) {
 		out, err := do(ctx, in)
 		if err != nil {

@@ -68,6 +68,7 @@ func New(o Options) *Server {
 	config.CreateHooks = nil // no $schema links in answers
 	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	config.RejectUnknownQueryParameters = true
+	config.OnAddOperation = append(config.OnAddOperation, noReadTimeout)
 	s := &Server{
 		pool: o.Pool, files: o.Files, dumps: o.Dumps, redo: o.Redo, asker: o.Log, info: o.Info, log: o.Logger, api: humago.New(mux, config),
 		streams: make(chan struct{}, maxStreams),
@@ -88,6 +89,10 @@ func New(o Options) *Server {
 	}
 	return s
 }
+
+// noReadTimeout is for every operation: bounded has read the body, and a deadline of
+// huma's would stay, and end the work after 5 s.
+func noReadTimeout(_ *huma.OpenAPI, op *huma.Operation) { op.BodyReadTimeout = -1 }
 
 // schemaName names a type in the description of the API. What package restore calls
 // a Difference or a Result is another thing than what others call so.

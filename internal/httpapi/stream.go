@@ -51,7 +51,6 @@ func addStream[I, L any](s *Server, method, path, id, summary string, run func(c
 	line := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[L](), true, "Line")
 	op := huma.Operation{
 		Method: method, Path: path, OperationID: id, Summary: summary,
-		BodyReadTimeout: -1, // bounded has read it; a deadline of huma's would stay, and end the work after 5 s
 		Responses: map[string]*huma.Response{"200": {
 			Description: "One JSON object per line; the last is no item and no progress",
 			Content:     map[string]*huma.MediaType{"application/x-ndjson": {Schema: line}},

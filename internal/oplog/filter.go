@@ -100,7 +100,7 @@ func (f *Filter) MatchPath(paths ...string) bool {
 
 // Bytes is how many bytes op writes or trims, 0 for other kinds.
 func (o *Op) Bytes() uint64 {
-	if o.Kind == Write || o.Kind == WriteFile || o.Kind == Trim {
+	if o.Kind.Writes() || o.Kind == Trim {
 		return o.Len
 	}
 	return 0

@@ -43,7 +43,7 @@ func From(ctx context.Context, e *engine.Engine, c engine.Caller, dataset string
 	p := newPlayer(a, o.Options, r)
 	p.inos = map[uint64]uint64{}
 	err = p.run(ctx, func(ctx context.Context, send func(*batch) error) error {
-		f := newFiller(send)
+		f := filler{send: send}
 		err := o.Source(ctx, func(s *Step) error {
 			if s.Op.Kind.OnFile() != a.IsShare() {
 				return fail.New(fail.Invalid, "%s is a %s; the operation %s is not for one", dataset, kindOf(a), s.Op.Kind)

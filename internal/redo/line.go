@@ -141,7 +141,7 @@ var errLate = errors.New("the time is over")
 // payload; not all of them where it gets later than by, if that is not zero.
 func (s *stretch) steps(r *engine.OpReader, pick *picking, to uint64, by time.Time) source {
 	return func(ctx context.Context, send func(*batch) error) error {
-		f := newFiller(send)
+		f := filler{send: send}
 		err := r.To(ctx, s.id, to, func(op *oplog.Op) error {
 			if !concerns(op.Kind) {
 				return nil

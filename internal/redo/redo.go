@@ -162,18 +162,19 @@ func (b *batch) put() {
 
 // filler puts steps into batches and sends those that are full.
 type filler struct {
-	b    *batch
+	b    *batch // nil: nothing is in one
 	send func(*batch) error
 }
 
-func newFiller(send func(*batch) error) *filler { return &filler{spare.Get().(*batch), send} }
-
 // add makes a step of an operation, which is copied, and room for n bytes of data.
 func (f *filler) add(op *oplog.Op, n int) (s *Step, data []byte, err error) {
-	if b := f.b; len(b.steps) == batchOps || len(b.data)+n > cap(b.data) || b.values > batchValue {
+	if b := f.b; b != nil && (len(b.steps) == batchOps || len(b.data)+n > cap(b.data) || b.values > batchValue) {
 		if err := f.flush(); err != nil {
 			return nil, nil, err
 		}
+	}
+	if f.b == nil {
+		f.b = spare.Get().(*batch)
 	}
 	b := f.b
 	start := len(b.data)
@@ -190,12 +191,12 @@ func (f *filler) add(op *oplog.Op, n int) (s *Step, data []byte, err error) {
 
 // flush sends what there is.
 func (f *filler) flush() error {
-	if len(f.b.steps) == 0 {
+	b := f.b
+	if b == nil {
 		return nil
 	}
-	err := f.send(f.b)
-	f.b = spare.Get().(*batch)
-	return err
+	f.b = nil
+	return f.send(b)
 }
 
 // source hands out steps in order, up to a moment.

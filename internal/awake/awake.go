@@ -89,10 +89,8 @@ func (k *Keeper) look() {
 		k.ask(any)
 	}
 	if n == 0 && !k.awake {
-		k.armed.Store(false)
-		if k.syncs.Load() == 0 || !k.armed.CompareAndSwap(false, true) {
-			return
-		}
+		k.armed.Store(false) // a sync that comes meanwhile counts with the next one
+		return
 	}
 	k.timer.Reset(every)
 }

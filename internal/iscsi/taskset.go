@@ -59,7 +59,7 @@ func (s *taskSet) enter(t *task, p phase) {
 }
 
 // overdue reports whether the data of a task has been awaited for longer than it
-// takes a peer that keeps pace to send all that it was asked for: see outbox.Pace.
+// takes a peer that keeps pace to send all that it was asked for.
 func (s *taskSet) overdue(patience time.Duration, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +72,7 @@ func (s *taskSet) overdue(patience time.Duration, now time.Time) bool {
 			}
 		}
 	}
-	return now.Sub(oldest) > patience+time.Duration(asked)*(time.Second/outbox.StallRate)
+	return now.Sub(oldest) > outbox.Longest(patience, asked)
 }
 
 // receiving returns the task of that tag if its data is on its way. It stays in.

@@ -46,8 +46,13 @@ func NewPace(patience time.Duration, n int) Pace {
 		every:    every,
 		look:     now.Add(every),
 		alive:    now,
-		end:      now.Add(patience + time.Duration(n)*(time.Second/StallRate)),
+		end:      now.Add(Longest(patience, n)),
 	}
+}
+
+// Longest returns how long a transfer of n bytes may take.
+func Longest(patience time.Duration, n int) time.Duration {
+	return patience + time.Duration(n)*(time.Second/StallRate)
 }
 
 // Deadline returns when to call Judge.

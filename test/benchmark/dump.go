@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 type dumping struct {
 	dir    string // has the image, the pool and the program
 	rounds int
+	files  int // in the tree
+	names  int // in the archive of memory
 	bin    string
 	image  string
 	pool   daemon.Pool
@@ -24,9 +27,10 @@ type dumping struct {
 
 func dumpCommand(ctx context.Context, args []string) error {
 	c := newCommand("dump", "").withRounds(5, "times that each dump is made").withOnly("run the parts whose name matches: level0, levels, memory")
-	files := c.Int("files", 100_000, "files in the tree")
-	names := c.Int("names", 10_000_000, "names in the archive of the part memory")
-	keep := c.String("keep", "", "directory that keeps tree and pool for the next time")
+	var d dumping
+	c.IntVar(&d.files, "files", 100_000, "files in the tree")
+	c.IntVar(&d.names, "names", 10_000_000, "names in the archive of the part memory")
+	c.StringVar(&d.dir, "keep", "", "directory that keeps tree and pool for the next time")
 	if err := c.Parse(args); err != nil {
 		return err
 	}
@@ -36,8 +40,14 @@ func dumpCommand(ctx context.Context, args []string) error {
 	if err := provide(need{"/usr/sbin/dump", "dump"}, need{"/usr/sbin/mke2fs", "e2fsprogs"}, need{"/usr/sbin/losetup", "mount"}); err != nil {
 		return err
 	}
-	d := dumping{rounds: c.rounds, dir: *keep}
-	if !c.only.MatchString("level0") && !c.only.MatchString("levels") && !c.only.MatchString("memory") {
+	d.rounds = c.rounds
+	type part struct {
+		name string
+		run  func(context.Context) ([]claim, []string, error)
+	}
+	parts := []part{{"level0", d.level0}, {"levels", d.levels}, {"memory", d.memory}}
+	parts = slices.DeleteFunc(parts, func(p part) bool { return !c.only.MatchString(p.name) })
+	if len(parts) == 0 {
 		return errors.New("there are the parts level0, levels and memory")
 	}
 	if d.dir == "" {
@@ -55,24 +65,8 @@ func dumpCommand(ctx context.Context, args []string) error {
 	}
 	d.image = filepath.Join(d.dir, "tree.img")
 	d.pool = daemon.Pool{Bin: d.bin, Dir: filepath.Join(d.dir, "pool")}
-	for _, part := range []struct {
-		name string
-		run  func() ([]claim, []string, error)
-	}{
-		{"level0", func() ([]claim, []string, error) {
-			c, err := d.level0(ctx, *files)
-			return c, nil, err
-		}},
-		{"levels", func() ([]claim, []string, error) { return d.levels(ctx) }},
-		{"memory", func() ([]claim, []string, error) {
-			c, err := d.memory(ctx, *names)
-			return c, nil, err
-		}},
-	} {
-		if !c.only.MatchString(part.name) {
-			continue
-		}
-		claims, notes, err := part.run()
+	for _, p := range parts {
+		claims, notes, err := p.run(ctx)
 		if err != nil {
 			return err
 		}
@@ -82,26 +76,26 @@ func dumpCommand(ctx context.Context, args []string) error {
 }
 
 // level0 compares with Debian's dump.
-func (d *dumping) level0(ctx context.Context, files int) ([]claim, error) {
-	if err := d.prepare(ctx, files); err != nil {
-		return nil, err
+func (d *dumping) level0(ctx context.Context) ([]claim, []string, error) {
+	if err := d.prepare(ctx); err != nil {
+		return nil, nil, err
 	}
 	return d.measure(ctx)
 }
 
 // prepare makes the tree twice: in an ext4 image, and in a share.
-func (d *dumping) prepare(ctx context.Context, files int) error {
+func (d *dumping) prepare(ctx context.Context) error {
 	done := filepath.Join(d.dir, "prepared")
 	if _, err := os.Stat(done); err == nil {
 		return nil
 	}
 	tree := filepath.Join(d.dir, "tree")
-	fmt.Fprintf(os.Stderr, "making a tree of %d files, an image of it, and a share\n", files)
-	if err := newDumpTree(files).make(inFolder(tree)); err != nil {
+	fmt.Fprintf(os.Stderr, "making a tree of %d files, an image of it, and a share\n", d.files)
+	if err := newDumpTree(d.files).make(inFolder(tree)); err != nil {
 		return err
 	}
-	size := fmt.Sprintf("%dM", 200+files*60/1000) // about twice the tree
-	if out, err := exec.CommandContext(ctx, "/usr/sbin/mke2fs", "-q", "-t", "ext4", "-b", "4096", "-N", fmt.Sprint(files*3/2+1000),
+	size := fmt.Sprintf("%dM", 200+d.files*60/1000) // about twice the tree
+	if out, err := exec.CommandContext(ctx, "/usr/sbin/mke2fs", "-q", "-t", "ext4", "-b", "4096", "-N", fmt.Sprint(d.files*3/2+1000),
 		"-d", tree, d.image, size).CombinedOutput(); err != nil {
 		return fmt.Errorf("mke2fs: %w\n%s", err, out)
 	}
@@ -111,7 +105,7 @@ func (d *dumping) prepare(ctx context.Context, files int) error {
 	if _, err := d.pool.Run("init", d.pool.Dir); err != nil {
 		return err
 	}
-	if err := loadShare(d.pool.Dir, "home", newDumpTree(files)); err != nil {
+	if err := loadShare(d.pool.Dir, "home", newDumpTree(d.files)); err != nil {
 		return err
 	}
 	return os.WriteFile(done, nil, 0o644)
@@ -124,16 +118,16 @@ type way struct {
 	took []float64
 }
 
-func (d *dumping) measure(ctx context.Context) ([]claim, error) {
+func (d *dumping) measure(ctx context.Context) ([]claim, []string, error) {
 	out, err := exec.CommandContext(ctx, "/usr/sbin/losetup", "-f", "--show", "-r", d.image).Output()
 	if err != nil {
-		return nil, fmt.Errorf("losetup: %w", err)
+		return nil, nil, fmt.Errorf("losetup: %w", err)
 	}
 	loop := strings.TrimSpace(string(out))
 	defer exec.Command("/usr/sbin/losetup", "-d", loop).Run()
 	s, err := d.serve(d.pool)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer s.Kill()
 	ways := []*way{
@@ -145,7 +139,7 @@ func (d *dumping) measure(ctx context.Context) ([]claim, error) {
 		for _, w := range ways {
 			took, err := d.run(ctx, d.pool, w.args...)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if round > 0 {
 				w.took = append(w.took, took)
@@ -154,9 +148,9 @@ func (d *dumping) measure(ctx context.Context) ([]claim, error) {
 		}
 	}
 	debian, share, image := middle(ways[0].took), middle(ways[1].took), middle(ways[2].took)
-	fmt.Printf("\nMedians of %d rounds, alternating, from memory, to /dev/null:\n\n", d.rounds)
+	notes := []string{fmt.Sprintf("Medians of %d rounds, alternating, from memory, to /dev/null:\n", d.rounds)}
 	for _, w := range ways {
-		fmt.Printf("  %-30s %6.2f s\n", w.name, middle(w.took))
+		notes = append(notes, fmt.Sprintf("  %-30s %6.2f s", w.name, middle(w.took)))
 	}
 	claims := []claim{
 		{"Debian's dump / a share's, level 0", true, 2, debian / share, ""},
@@ -165,7 +159,7 @@ func (d *dumping) measure(ctx context.Context) ([]claim, error) {
 	if top, _, err := memory(s.PID()); err == nil {
 		claims = append(claims, claim{"server's resident memory", false, 200, top, " MiB"})
 	}
-	return claims, nil
+	return claims, notes, nil
 }
 
 func (d *dumping) serve(pool daemon.Pool) (*daemon.Server, error) {

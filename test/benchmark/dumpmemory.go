@@ -15,32 +15,32 @@ import (
 
 // memory restores an archive of very many names, which is made as it is read, and
 // measures how much memory that takes at the most.
-func (d *dumping) memory(ctx context.Context, names int) ([]claim, error) {
+func (d *dumping) memory(ctx context.Context) ([]claim, []string, error) {
 	var claims []claim
 	for _, args := range [][]string{{"-tHf", "-"}, {"-xNf", "-"}} {
 		c := exec.CommandContext(ctx, d.bin, append([]string{"restore"}, args...)...)
 		c.Stderr = os.Stderr
 		in, err := c.StdinPipe()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		start := time.Now()
 		if err := c.Start(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		top := watchMemory(c.Process.Pid)
-		err = writeForest(ctx, in, uint32(names))
+		err = writeForest(ctx, in, uint32(d.names))
 		in.Close()
 		if errors.Is(err, syscall.EPIPE) { // -t reads no further than the directories
 			err = nil
 		}
 		if err := errors.Join(err, c.Wait()); err != nil {
-			return nil, fmt.Errorf("varve restore %s: %w", args[0], err)
+			return nil, nil, fmt.Errorf("varve restore %s: %w", args[0], err)
 		}
-		fmt.Fprintf(os.Stderr, "restore %s of %d names in %.0f s\n", args[0], names, time.Since(start).Seconds())
-		claims = append(claims, claim{fmt.Sprintf("memory of restore %s, %d names", args[0][:2], names), false, 200, top(), " MiB"})
+		fmt.Fprintf(os.Stderr, "restore %s of %d names in %.0f s\n", args[0], d.names, time.Since(start).Seconds())
+		claims = append(claims, claim{fmt.Sprintf("memory of restore %s, %d names", args[0][:2], d.names), false, 200, top(), " MiB"})
 	}
-	return claims, nil
+	return claims, nil, nil
 }
 
 // watchMemory looks at a process until it ends, and returns what tells its resident memory

@@ -449,9 +449,8 @@ func same(t *testing.T, got, want map[string]thing) {
 }
 
 // fine lists what thing leaves out: times to the nanosecond, of files also when they
-// were read, and which pages of 4 KiB of them have data. Where tails is false the last
-// page counts as data: the last record of a file in an archive is no hole.
-func fine(t *testing.T, root string, tails bool) map[string]string {
+// were read, and which pages of 4 KiB of them have data.
+func fine(t *testing.T, root string) map[string]string {
 	t.Helper()
 	out := make(map[string]string)
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -486,7 +485,7 @@ func fine(t *testing.T, root string, tails bool) map[string]string {
 				return from, to
 			}
 		}
-		out[name] = fineLine(st.Mtim.Nano(), st.Atim.Nano(), i.Size(), tails, next)
+		out[name] = fineLine(st.Mtim.Nano(), st.Atim.Nano(), i.Size(), next)
 		return nil
 	})
 	if err != nil {
@@ -496,7 +495,7 @@ func fine(t *testing.T, root string, tails bool) map[string]string {
 }
 
 // fineLine describes one object; next is nil but of a file.
-func fineLine(mtime, atime, size int64, tails bool, next func(at int64) (from, to int64)) string {
+func fineLine(mtime, atime, size int64, next func(at int64) (from, to int64)) string {
 	const page = 4096
 	line := fmt.Sprintf("modified %d", mtime)
 	if next == nil {
@@ -504,7 +503,12 @@ func fineLine(mtime, atime, size int64, tails bool, next func(at int64) (from, t
 	}
 	line += fmt.Sprintf(", read %d, data", atime)
 	begin, end := int64(-1), int64(-1)
-	add := func(from, to int64) {
+	for at := int64(0); at < size; {
+		from, to := next(at)
+		if from >= size || from >= to {
+			break
+		}
+		at = to
 		from, to = from/page, (to+page-1)/page
 		if from > end && end >= 0 {
 			line += fmt.Sprintf(" %d-%d", begin, end)
@@ -514,17 +518,6 @@ func fineLine(mtime, atime, size int64, tails bool, next func(at int64) (from, t
 			begin = from
 		}
 		end = max(end, to)
-	}
-	for at := int64(0); at < size; {
-		from, to := next(at)
-		if from >= size || from >= to {
-			break
-		}
-		add(from, to)
-		at = to
-	}
-	if !tails && size > 0 {
-		add(size-1, size)
 	}
 	return line + fmt.Sprintf(" %d-%d", begin, end)
 }
@@ -550,7 +543,7 @@ func (w *archivist) fineShare() map[string]string {
 				return int64(from), int64(to)
 			}
 		}
-		out[path] = fineLine(a.Mtime, a.Atime, int64(a.Size), true, next)
+		out[path] = fineLine(a.Mtime, a.Atime, int64(a.Size), next)
 	}
 	return out
 }

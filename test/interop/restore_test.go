@@ -270,7 +270,7 @@ func TestRestoreOwnChains(t *testing.T) {
 				more := w.fineShare()
 				file, _ := w.dump(chain.Request{Level: level, Update: true, Profile: profile})
 				whole(t, restore.Update, dir, file)
-				sameFine(t, unread(fine(t, dir, true)), unread(more)) // we read it after each level
+				sameFine(t, unread(fine(t, dir)), unread(more)) // we read it after each level
 				want := w.shareTree(true)
 				got := diskTree(t, dir, true)
 				if profile == dump.Linux { // which has none on directories

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -16,6 +15,7 @@ import (
 
 	"varve/test/daemon"
 	nfs "varve/test/nfsclient"
+	"varve/test/plant"
 )
 
 const (
@@ -351,16 +351,10 @@ func smallDisk(t *testing.T, kind string) (dir string) {
 		for _, args := range [][]string{
 			{"truncate", "-s", "128M", image}, {"mke2fs", "-q", "-t", kind, image}, {"mount", "-o", "loop", image, dir},
 		} {
-			if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-				t.Fatalf("%v: %v: %s", args, err, out)
-			}
+			plant.Run(t, args[0], args[1:]...)
 		}
 	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { plant.Unmount(t, dir) })
 	return dir
 }
 

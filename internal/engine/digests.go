@@ -122,10 +122,7 @@ func (s *segmentSum) add(b *logBatch) {
 		}
 		s.seg, s.segmentDigest = b.seg, segmentDigest{}
 	}
-	if b.known {
-		s.seg = 0
-	}
-	if b.seg != s.seg {
+	if b.known || b.seg != s.seg {
 		s.seg = 0
 		return
 	}

@@ -34,11 +34,19 @@ func newChain(s segstore.Store, pool [16]byte) (*chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &chain{store: s, pool: pool, segBlocks: int(s.SegmentSize() / BlockSize), ahead: windowBlocks, window: make([]byte, windowBlocks*BlockSize)}
-	for _, seg := range list {
-		c.segs = append(c.segs, seg.Number)
+	segs := make([]uint64, len(list))
+	for i, seg := range list {
+		segs[i] = seg.Number
 	}
-	return c, nil
+	return chainIn(s, pool, segs), nil
+}
+
+// chainIn is newChain where it is known which segments there are, ascending.
+func chainIn(s segstore.Store, pool [16]byte, segs []uint64) *chain {
+	return &chain{
+		store: s, pool: pool, segBlocks: int(s.SegmentSize() / BlockSize), segs: segs,
+		ahead: windowBlocks, window: make([]byte, windowBlocks*BlockSize),
+	}
 }
 
 func isNotFrame(err error) bool {

@@ -124,30 +124,19 @@ func (c *chain) leap(past func(seg uint64) (Position, bool), untilLSN uint64) (b
 	if !ok || p.Addr.Segment() != next.addr.Segment() || p.LastLSN >= untilLSN || p.Seq < next.seq {
 		return false, nil
 	}
-	c.ahead = 1 // nothing more of this segment is wanted
-	h, err := c.header(p.Addr)
-	c.ahead = windowBlocks
-	if isNotFrame(err) || err == nil && h.position() != p {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
 	was := c.cur
-	c.cur, c.ahead = h, 1
-	_, err = c.next()
+	c.ahead = 1 // nothing more of this segment is wanted
+	if err = c.start(p); err == nil {
+		_, err = c.next()
+	}
 	c.ahead = windowBlocks
 	if err != nil { // a crash may leave the last frame of a segment, and not all before it
 		c.cur = was
 	}
-	return err == nil, unlessNotFrame(err)
-}
-
-func unlessNotFrame(err error) error {
 	if isNotFrame(err) {
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // step goes to the next frame, which must be there.

@@ -59,7 +59,7 @@ type Store struct {
 var _ segstore.Store = (*Store)(nil)
 
 // Open finds the slots of a store, and removes those that a crash left
-// half-made or empty, and mends those of which one end is damaged, unless base is
+// half-made or empty, and mends those of which the front is damaged, unless base is
 // open read-only. It owns base from then on: Close closes it. Corrupt: both ends of
 // a slot are damaged; the error names it, and the segments that may have been in
 // it. On any error base is left open.
@@ -108,13 +108,13 @@ func Open(base segstore.Store) (*Store, error) {
 
 // loader is Open at work.
 type loader struct {
-	s       *Store
-	files   map[uint64]bool
-	slots   []foundSlot // by ascending number
-	damaged []foundSlot // whose table cannot be read
+	s     *Store
+	files map[uint64]bool
+	slots []foundSlot // by ascending number
 }
 
-// foundSlot is a slot below, and what is wrong with it, if anything is.
+// foundSlot is a slot below, and why its table cannot be read, if so. The table is
+// without checksums: together those of all slots are long.
 type foundSlot struct {
 	found
 	number uint64
@@ -128,10 +128,10 @@ func (l *loader) read(n uint64) error {
 	if err != nil && !fail.Is(err, fail.Corrupt) {
 		return err
 	}
-	x := foundSlot{f, n, err}
-	if l.slots = append(l.slots, x); err != nil {
-		l.damaged = append(l.damaged, x)
+	if f.t != nil {
+		f.t.crcs = nil
 	}
+	l.slots = append(l.slots, foundSlot{f, n, err})
 	return nil
 }
 
@@ -170,10 +170,11 @@ func (l *loader) lostHeader(t *table) bool {
 
 // judge returns what is wrong with the slots, if something is lost by it.
 func (l *loader) judge() error {
-	if len(l.damaged) == 0 {
+	i := slices.IndexFunc(l.slots, func(x foundSlot) bool { return x.err != nil })
+	if i < 0 {
 		return nil
 	}
-	d := l.damaged[0]
+	d := l.slots[i]
 	low, high := uint64(1), l.highest()
 	if d.h != nil {
 		low, high = d.h.low, min(d.h.high, SlotBase-1)
@@ -182,13 +183,19 @@ func (l *loader) judge() error {
 		WithHint("restore the file of that slot from a copy of the pool")
 }
 
-// mend repairs the slots of which only one end is whole.
+// mend repairs the slots of which only the end is whole.
 func (l *loader) mend() error {
 	for _, x := range l.slots {
-		if (x.spoilt || !x.sealed) && l.s.slots[x.number] != nil {
-			if err := l.s.mend(x.t); err != nil {
-				return err
-			}
+		sl := l.s.slots[x.number]
+		if sl == nil || x.sealed && !x.spoilt {
+			continue
+		}
+		t, err := l.s.tableOf(sl, map[*slot]*table{})
+		if err != nil {
+			return err
+		}
+		if err := l.s.mend(t); err != nil {
+			return err
 		}
 	}
 	return nil

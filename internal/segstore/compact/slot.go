@@ -206,27 +206,34 @@ type found struct {
 // from its end. Errors: Corrupt where it was sealed and neither will do,
 // Unsupported, those of the store below.
 func loadTable(base segstore.Store, n uint64) (f found, err error) {
-	segBlocks := int(base.SegmentSize() / blockSize)
 	b := make([]byte, 2*blockSize)
 	if err := base.ReadAt(n, b, 0); err != nil {
 		return f, err
 	}
 	f.sealed = !zero(b[:blockSize])
+	if err = f.find(base, n, b); fail.Is(err, fail.Corrupt) && !f.sealed {
+		err = nil
+	}
+	return f, err
+}
+
+// find looks for header and table. b has blocks 0 and 1; it is overwritten.
+func (f *found) find(base segstore.Store, n uint64, b []byte) error {
+	segBlocks := int(base.SegmentSize() / blockSize)
 	h, bad := decodeHeader(n, b[:blockSize], segBlocks, true)
 	f.spoilt = bad != nil
-	if err = bad; fail.Is(err, fail.Corrupt) {
+	err := bad
+	if fail.Is(err, fail.Corrupt) {
 		h, err = decodeHeader(n, b[blockSize:], segBlocks, false)
 	}
 	if fail.Is(err, fail.Corrupt) {
 		h, err = headerAtEnd(base, n, b[:blockSize])
 	}
+	if fail.Is(err, fail.Corrupt) {
+		err = bad
+	}
 	if err != nil {
-		if fail.Is(err, fail.Corrupt) {
-			if err = bad; !f.sealed {
-				err = nil
-			}
-		}
-		return f, err
+		return err
 	}
 	f.h = &h
 	f.t, err = readTable(base, h, 1)
@@ -236,10 +243,7 @@ func loadTable(base segstore.Store, n uint64) (f found, err error) {
 			f.t, err = t, e
 		}
 	}
-	if fail.Is(err, fail.Corrupt) && !f.sealed {
-		err = nil
-	}
-	return f, err
+	return err
 }
 
 // headerAtEnd looks for the header of the table at the end, from there on: it says

@@ -81,49 +81,44 @@ func (s *share) Scan(ctx context.Context, want *dump.Map, fn func(*dump.Inode) e
 
 // scanNumbers visits the numbers of the inodes of a view, rising. It looks at keys alone.
 func scanNumbers(ctx context.Context, v *engine.View, fn func(ino uint64) error) error {
-	const chunk = 4096
-	list := make([]uint64, 0, chunk)
-	next, more := inode.Key(1), true
-	for more {
-		list, more = list[:0], false
-		err := v.Look(func(r inode.Reader) error {
-			return r.Scan(next, tree.MaxKey, func(k tree.Key, _ []byte) bool {
-				ino, lo := k.Split()
-				if lo>>inode.ItemShift != inode.InodeItem {
-					return true
-				}
-				if len(list) == chunk {
-					next, more = k, true
-					return false
-				}
-				list = append(list, ino)
-				return true
-			})
-		})
-		if err == nil {
-			err = ctx.Err()
+	item := func(list []uint64, ino, kind uint64, _ []byte) ([]uint64, error) {
+		if kind == inode.InodeItem {
+			list = append(list, ino)
 		}
-		for _, ino := range list {
-			if err == nil {
-				err = fn(ino)
-			}
-		}
-		if err != nil {
-			return err
-		}
+		return list, nil
 	}
-	return nil
+	return scanChunks(ctx, v, 4096, item, func(ino *uint64) error { return fn(*ino) })
 }
 
 // scanInodes visits the inodes of a view in the order of their numbers.
 func scanInodes(ctx context.Context, v *engine.View, fn func(ino uint64, i *inode.Inode, xattrs bool) error) error {
-	const chunk = 512
 	type found struct {
 		ino    uint64
 		inode  inode.Inode
 		xattrs bool
 	}
-	list := make([]found, 0, chunk)
+	item := func(list []found, ino, kind uint64, val []byte) ([]found, error) {
+		switch kind {
+		case inode.InodeItem:
+			i, err := inode.Parse(val)
+			if err != nil {
+				return list, fail.Wrap(fail.Corrupt, err, "inode %d", ino)
+			}
+			list = append(list, found{ino: ino, inode: i})
+		case inode.XattrItem:
+			if n := len(list); n > 0 && list[n-1].ino == ino {
+				list[n-1].xattrs = true
+			}
+		}
+		return list, nil
+	}
+	return scanChunks(ctx, v, 512, item, func(f *found) error { return fn(f.ino, &f.inode, f.xattrs) })
+}
+
+// scanChunks visits the inodes of a view, which item makes of the items of a share, so
+// many at a time: nothing is held while fn runs.
+func scanChunks[T any](ctx context.Context, v *engine.View, chunk int, item func(list []T, ino, kind uint64, val []byte) ([]T, error), fn func(*T) error) error {
+	list := make([]T, 0, chunk)
 	next, more := inode.Key(1), true
 	for more {
 		list, more = list[:0], false
@@ -131,24 +126,13 @@ func scanInodes(ctx context.Context, v *engine.View, fn func(ino uint64, i *inod
 		err := v.Look(func(r inode.Reader) error {
 			return r.Scan(next, tree.MaxKey, func(k tree.Key, val []byte) bool {
 				ino, lo := k.Split()
-				switch lo >> inode.ItemShift {
-				case inode.InodeItem:
-					if len(list) == chunk {
-						next, more = k, true
-						return false
-					}
-					var i inode.Inode
-					if i, bad = inode.Parse(val); bad != nil {
-						bad = fail.Wrap(fail.Corrupt, bad, "inode %d", ino)
-						return false
-					}
-					list = append(list, found{ino: ino, inode: i})
-				case inode.XattrItem:
-					if n := len(list); n > 0 && list[n-1].ino == ino {
-						list[n-1].xattrs = true
-					}
+				kind := lo >> inode.ItemShift
+				if kind == inode.InodeItem && len(list) == chunk {
+					next, more = k, true
+					return false
 				}
-				return true
+				list, bad = item(list, ino, kind, val)
+				return bad == nil
 			})
 		})
 		if err == nil {
@@ -161,7 +145,7 @@ func scanInodes(ctx context.Context, v *engine.View, fn func(ino uint64, i *inod
 			return err
 		}
 		for i := range list {
-			if err := fn(list[i].ino, &list[i].inode, list[i].xattrs); err != nil {
+			if err := fn(&list[i]); err != nil {
 				return err
 			}
 		}

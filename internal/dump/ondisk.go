@@ -35,14 +35,14 @@ func (b FlagBits) Write(f Flags) (inode uint32) {
 	return inode
 }
 
-// ExtPrefixes are the beginnings of names of extended attributes by the number that an
+// extPrefixes are the beginnings of names of extended attributes by the number that an
 // entry of ext2, ext3 and ext4 has of them. The names of ACLs are whole.
-var ExtPrefixes = [...]string{
+var extPrefixes = [...]string{
 	1: "user.", ExtACL: "system.posix_acl_access", ExtDefaultACL: "system.posix_acl_default",
 	4: "trusted.", 6: "security.", 7: "system.", 8: "system.richacl",
 }
 
-// Numbers of ACLs in ExtPrefixes.
+// Numbers of ACLs: see ExtPrefix.
 const (
 	ExtACL        = 2
 	ExtDefaultACL = 3
@@ -50,8 +50,8 @@ const (
 
 // ExtPrefix returns the beginning of a name by its number; "" if there is none.
 func ExtPrefix(index uint8) string {
-	if int(index) < len(ExtPrefixes) {
-		return ExtPrefixes[index]
+	if int(index) < len(extPrefixes) {
+		return extPrefixes[index]
 	}
 	return ""
 }

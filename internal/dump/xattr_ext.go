@@ -56,7 +56,7 @@ func extEntries(xs []Xattr) (list []extEntry, bytes, lost int) {
 
 func extEntryOf(x Xattr) (extEntry, bool) {
 	for _, index := range [...]byte{ExtACL, ExtDefaultACL, 1, 4, 6, 7} {
-		name, ok := strings.CutPrefix(x.Name, ExtPrefixes[index])
+		name, ok := strings.CutPrefix(x.Name, extPrefixes[index])
 		isACL := index == ExtACL || index == ExtDefaultACL
 		if !ok || isACL != (name == "") || len(name) > 255 {
 			continue

@@ -28,7 +28,7 @@ const (
 	maxXattrs     = 16 << 20 // bytes of all values of an inode
 )
 
-const indexSystem = 7 // in dump.ExtPrefixes
+const indexSystem = 7 // for dump.ExtPrefix
 
 // bodyXattrs returns the part of the inode that holds xattrs after the magic, or
 // nothing.

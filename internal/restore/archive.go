@@ -329,7 +329,7 @@ func (a *Archive) turnCut(rest int, cut *Damage, within bool) error {
 }
 
 // maxRepeated bounds the records that a volume has once more: those of a block.
-const maxRepeated = 1024
+const maxRepeated = maxBlock / dump.RecordSize
 
 // turned passes the first header of another volume, and returns how many records are
 // missing before it.
@@ -345,13 +345,10 @@ func (a *Archive) turned(h *dump.Header) (missing int64) {
 	again := a.tape - h.TapeA
 	if again > 0 && again <= maxRepeated {
 		a.s.skip(dump.RecordSize)
-		for ; again > 0; again-- {
-			if b, _ := a.s.peek(dump.RecordSize); len(b) < dump.RecordSize {
-				break
-			}
-			a.s.skip(dump.RecordSize)
-		}
-		return again
+		b, _ := a.s.peek(int(again) * dump.RecordSize)
+		there := len(b) / dump.RecordSize
+		a.s.skip(there * dump.RecordSize)
+		return again - int64(there)
 	}
 	a.unsure = again == 0
 	a.tape = h.TapeA

@@ -61,12 +61,17 @@ func (s *stream) compressed(h *dump.Header, o binary.ByteOrder) error {
 	b.w = copy(b.buf, s.buf[s.r+len(all):s.w])
 	s.w = s.r // it comes again, as the first piece
 	s.src, s.end = b, nil
-	if b.need(prefixSize) == prefixSize {
-		if packed, algorithm, _ := b.prefix(b.buf[b.r:]); packed && algorithm == algorithmLZO {
-			return errLZO // better said before anything is made
-		}
+	if b.need(prefixSize) == prefixSize && b.plausible(b.buf[b.r:]) && b.lzo() {
+		return errLZO // better said before anything is made
 	}
 	return nil
+}
+
+// lzo reports whether the next block, whose prefix can be one, is of LZO: one that is
+// followed, where none was unpacked before, and not what is left of a damaged one.
+func (b *blocks) lzo() bool {
+	packed, algorithm, length := b.prefix(b.buf[b.r:])
+	return packed && algorithm == algorithmLZO && !b.known && b.followed(length)
 }
 
 var errLZO = fail.New(fail.Unsupported, "the archive is compressed by LZO, which this program cannot read").
@@ -127,11 +132,11 @@ func (b *blocks) piece(p []byte) (int, bool, error) {
 	}
 	packed, algorithm, length := b.prefix(b.buf[b.r:])
 	if packed && algorithm == algorithmLZO {
-		if b.known || !b.followed(length) {
-			b.lost = true
-			return 0, false, errGap
+		if b.lzo() {
+			return 0, false, errLZO
 		}
-		return 0, false, errLZO
+		b.lost = true
+		return 0, false, errGap
 	}
 	if b.need(prefixSize+length) < prefixSize+length {
 		b.r = b.w // the volume ends within a block

@@ -146,23 +146,19 @@ func (c *change) takeNames() error {
 
 // takeNamesOf takes names of a directory, which is n now if it is kept.
 func (c *change) takeNamesOf(i, n int, kept bool) error {
-	has := func(e entry) (bool, error) { return false, nil }
+	var now *nameIndex
 	if kept {
-		now, err := c.names.indexDir(n)
-		if err != nil {
+		var err error
+		if now, err = c.names.indexDir(n); err != nil {
 			return err
 		}
 		defer now.close()
-		has = func(e entry) (bool, error) {
-			at, ino, err := now.find(e.name)
-			return at != nowhere && ino == e.ino && !c.isDir(e.ino), err
-		}
 	}
 	return c.old.each(i, func(at uint32, e entry) error {
 		if d, ok := c.old.dir(e.ino); ok && c.old.dirs[d].at == at && c.old.placed(d) {
 			return nil // a directory
 		}
-		if there, err := has(e); there || err != nil {
+		if there, err := now.has(e); there && !c.isDir(e.ino) || err != nil {
 			return err
 		}
 		return c.settle(e.ino, c.old.path(i, e.name), c.takeName(i, e))
@@ -259,23 +255,19 @@ func (c *change) giveNames() error {
 }
 
 func (c *change) giveNamesIn(n int) error {
-	had := func(e entry) (bool, error) { return false, nil }
+	var before *nameIndex
 	if i, ok := c.keptOld(n); ok {
-		before, err := c.old.indexDir(i)
-		if err != nil {
+		var err error
+		if before, err = c.old.indexDir(i); err != nil {
 			return err
 		}
 		defer before.close()
-		had = func(e entry) (bool, error) {
-			at, ino, err := before.find(e.name)
-			return at != nowhere && ino == e.ino, err
-		}
 	}
 	return c.names.each(n, func(_ uint32, e entry) error {
 		if c.dumped(e.ino) || c.isDir(e.ino) {
 			return nil
 		}
-		if there, err := had(e); there || err != nil {
+		if there, err := before.has(e); there || err != nil {
 			return err
 		}
 		return c.settle(e.ino, c.names.path(n, e.name), c.giveName(n, e))
@@ -326,15 +318,13 @@ func (c *change) unmoved(at uint32) (link, bool, error) {
 	}
 	if c.lastIndex == nil || c.lastDir != n {
 		c.lastIndex.close()
-		if c.lastDir, c.lastIndex = n, nil; err == nil {
-			c.lastIndex, err = c.names.indexDir(n)
-		}
-		if err != nil {
+		c.lastDir = n
+		if c.lastIndex, err = c.names.indexDir(n); err != nil {
 			return link{}, false, err
 		}
 	}
-	at, ino, err := c.lastIndex.find(e.name)
-	return link{n, e.name}, at != nowhere && ino == e.ino, err
+	there, err := c.lastIndex.has(e)
+	return link{n, e.name}, there, err
 }
 
 // clearStage removes the stage's names of inodes that have others.

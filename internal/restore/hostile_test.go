@@ -253,6 +253,19 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestDamagedPrefix: the second block's prefix, damaged, is none of LZO for one bit of it.
+func TestDamagedPrefix(t *testing.T) {
+	plain, contents := sample("linux", binary.LittleEndian)
+	b := squeeze(plain)
+	binary.LittleEndian.PutUint32(b[10240:], 0xfffffff0|2<<1|1)
+	dir := filepath.Join(t.TempDir(), "root")
+	s, err := do(t, Extract, dir, true, inMemory(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	judge(t, s, dir, contents, "a damaged prefix")
+}
+
 // twoFiles is a small archive.
 func twoFiles() []byte {
 	a := newTape("linux", binary.LittleEndian)

@@ -18,28 +18,35 @@ func (n *names) indexDir(dir int) (*nameIndex, error) {
 		return nil, err
 	}
 	all, err := s.sorted()
-	return &nameIndex{n, all}, err
+	if err != nil {
+		return nil, err
+	}
+	return &nameIndex{n, all}, nil
 }
 
 func (n *names) hash(name string) uint32 { return uint32(maphash.String(n.seed, name)) }
 
-// find finds a name: nowhere if it is not there.
-func (x *nameIndex) find(name string) (at, ino uint32, err error) {
-	at, hash := nowhere, x.n.hash(name)
+// has reports whether a directory has a name for the same inode; nil has none.
+func (x *nameIndex) has(want entry) (there bool, err error) {
+	if x == nil {
+		return false, nil
+	}
+	hash := x.n.hash(want.name)
 	serr := x.s.from(uint64(hash)<<32, func(v uint64) bool {
 		if uint32(v>>32) != hash {
 			return false
 		}
 		var e entry
-		if e, _, err = x.n.entry(uint32(v)); err == nil && e.name == name {
-			at, ino = uint32(v), e.ino
+		if e, _, err = x.n.entry(uint32(v)); err != nil || e.name != want.name {
+			return err == nil
 		}
-		return err == nil && at == nowhere
+		there = e.ino == want.ino
+		return false
 	})
 	if err == nil {
 		err = serr
 	}
-	return at, ino, err
+	return there, err
 }
 
 // each visits the places by hash, and those of one hash by place.

@@ -61,6 +61,16 @@ const (
 	nameUnit = 4
 )
 
+// nameHead is what is before a name in the spool, mostEntry the room of the longest one:
+// bytes.
+const (
+	nameHead  = 6
+	mostEntry = nameHead + 255 + nameUnit
+)
+
+// entrySize is the room of a name of n bytes in the spool, in whole units: bytes.
+func entrySize(n int) int { return (nameHead + n + nameUnit - 1) &^ (nameUnit - 1) }
+
 // maxDepth is how many levels of directories are followed.
 const maxDepth = 4096
 
@@ -99,10 +109,10 @@ func (n *names) add(e entry) (bool, error) {
 		n.kept[h] = struct{}{}
 		n.many = len(n.kept) >= min(keptNames, max(n.memory/64, 2))
 	}
-	var b [6 + 255 + nameUnit]byte
+	var b [mostEntry]byte
 	binary.LittleEndian.PutUint32(b[:], e.ino)
 	b[4], b[5] = e.kind, uint8(len(e.name))
-	size := (6 + copy(b[6:], e.name) + nameUnit - 1) &^ (nameUnit - 1)
+	size := entrySize(copy(b[nameHead:], e.name))
 	at := n.blob.size() / nameUnit
 	if at+int64(size) >= int64(nowhere) {
 		return false, fail.New(fail.TooBig, "the archive has more than 16 GiB of names")
@@ -203,9 +213,6 @@ func (n *names) entry(at uint32) (e entry, next uint32, err error) {
 	return n.entryAhead(at, mostEntry)
 }
 
-// mostEntry is the room of the longest name: bytes.
-const mostEntry = 6 + 255 + nameUnit
-
 // entryAhead is entry; it reads so many bytes ahead, if it has to read.
 func (n *names) entryAhead(at uint32, ahead int) (e entry, next uint32, err error) {
 	off := int64(at) * nameUnit
@@ -218,12 +225,12 @@ func (n *names) entryAhead(at uint32, ahead int) (e entry, next uint32, err erro
 		n.bufAt, i = off, 0
 	}
 	b := n.buf[i:n.bufLen]
-	if len(b) < 6 || len(b) < 6+int(b[5]) {
+	if len(b) < nameHead || len(b) < nameHead+int(b[5]) {
 		n.bufAt = -1
 		return e, 0, fail.New(fail.Corrupt, "the table of names ends within a name")
 	}
-	e = entry{binary.LittleEndian.Uint32(b), b[4], string(b[6 : 6+int(b[5])])}
-	return e, at + uint32(6+len(e.name)+nameUnit-1)/nameUnit, nil
+	e = entry{binary.LittleEndian.Uint32(b), b[4], string(b[nameHead : nameHead+int(b[5])])}
+	return e, at + uint32(entrySize(len(e.name)))/nameUnit, nil
 }
 
 // each visits the names of a directory.

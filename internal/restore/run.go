@@ -213,7 +213,12 @@ func (r *restorer) readDir(o *Object) error {
 		}
 		return err
 	}}
-	lost, err := r.a.Data(func(_ uint64, p []byte) error {
+	end := uint64(0)
+	lost, err := r.a.Data(func(off uint64, p []byte) error {
+		if off < end {
+			return nil // a hole after all: the names that were there are names, wherever they belong
+		}
+		end = off + uint64(len(p))
 		if err := d.read(p); err != nil {
 			return err
 		}

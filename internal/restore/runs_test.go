@@ -2,6 +2,7 @@ package restore
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -35,13 +36,13 @@ func packed(addr []byte) (out []byte, n int) {
 	return out, n
 }
 
-// inRuns writes a file with such addresses. It returns where its first header is.
-func (t *tape) inRuns(ino uint32, data string) int {
+// inRuns writes a file, or what mode says, with such addresses. It returns where its first header is.
+func (t *tape) inRuns(ino uint32, mode uint16, data string) int {
 	first := len(t.b)
 	blocks, addr := t.blocks([]byte(data), true)
 	for kind := uint32(2); ; kind = 4 {
 		out, n := packed(addr)
-		t.header(kind, ino, inode{mode: 0o100644, size: uint64(len(data))}, out, len(out))
+		t.header(kind, ino, inode{mode: mode, size: uint64(len(data))}, out, len(out))
 		for k, a := range addr[:n] {
 			if a != 0 {
 				t.record(blocks[k])
@@ -79,7 +80,7 @@ func inRuns(o binary.ByteOrder) (b []byte, contents map[string]string, at map[st
 	a.begin(all, all)
 	a.dir(2, 2, names...)
 	for n, f := range list {
-		at[f.name] = a.inRuns(uint32(10+n), f.data)
+		at[f.name] = a.inRuns(uint32(10+n), 0o100644, f.data)
 	}
 	return a.end(), contents, at
 }
@@ -129,6 +130,30 @@ func TestRunsDamaged(t *testing.T) {
 				t.Fatalf("%d records of %s from %d on: byte %d is wrong", c.gone, c.file, c.at, i)
 			}
 		}
+	}
+}
+
+// TestRunsOfNames: a directory of which records are missing, behind what can be looked at
+// in one go, keeps the names that came before them, and what is lost is said once.
+func TestRunsOfNames(t *testing.T) {
+	var list []name
+	for n := range 2400 { // two in a record
+		list = append(list, name{3, 8, fmt.Sprintf("%0250d", n)})
+	}
+	a := newTape("linux", binary.LittleEndian)
+	a.begin([]uint32{2, 3}, []uint32{2, 3})
+	from := a.inRuns(2, 0o40755, string(a.dirData(2, 2, list...))) + 1100<<10
+	a.file(3, "data")
+	b := a.end()
+	s, err := do(t, List, "", true, inMemory(append(b[:from:from], b[from+1024:]...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.losses) != 1 || !strings.Contains(s.losses[0], "names in directory 2") {
+		t.Errorf("%d losses: %.300q", len(s.losses), s.losses)
+	}
+	if len(s.names) < 2000 || s.names[2000] != "./"+list[1999].name {
+		t.Errorf("%d names", len(s.names))
 	}
 }
 

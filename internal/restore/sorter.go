@@ -2,13 +2,11 @@ package restore
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"io"
 	"os"
 	"slices"
-	"sort"
-
-	"varve/internal/fail"
 )
 
 // sorter sorts numbers. Those beyond limit are in a temporary file, in runs that are
@@ -103,7 +101,7 @@ func (s *sorter) merge() (out *sorted, err error) {
 		}
 		from = end
 	}
-	slices.SortFunc(heap, func(a, b *run) int { return compareRuns(a, b) })
+	slices.SortFunc(heap, func(a, b *run) int { return cmp.Compare(a.next, b.next) })
 	out = &sorted{loaded: -1}
 	if out.f, err = tempFile(); err != nil {
 		return nil, err
@@ -129,16 +127,6 @@ func (s *sorter) merge() (out *sorted, err error) {
 		return nil, err
 	}
 	return out, nil
-}
-
-func compareRuns(a, b *run) int {
-	switch {
-	case a.next < b.next:
-		return -1
-	case a.next > b.next:
-		return 1
-	}
-	return 0
 }
 
 // sink moves the first of a heap to where it belongs.
@@ -180,8 +168,8 @@ func (s *sorted) from(v uint64, fn func(v uint64) bool) error {
 		}
 		return nil
 	}
-	page := max(sort.Search(len(s.first), func(i int) bool { return s.first[i] >= v })-1, 0)
-	for ; page < len(s.first); page++ {
+	page, _ := slices.BinarySearch(s.first, v)
+	for page = max(page-1, 0); page < len(s.first); page++ {
 		if err := s.load(page); err != nil {
 			return err
 		}
@@ -217,27 +205,3 @@ func (s *sorted) close() {
 		s.f.Close()
 	}
 }
-
-// tempFile makes a temporary file without a name.
-func tempFile() (*os.File, error) {
-	f, err := os.CreateTemp("", "varve-restore-")
-	if err != nil {
-		return nil, fail.Wrap(fail.IO, err, "make a temporary file for the names of the archive").WithHint("TMPDIR says where")
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		f.Close()
-		return nil, fail.Wrap(fail.IO, err, "temporary file")
-	}
-	return f, nil
-}
-
-// tempError is the error of a temporary file.
-func tempError(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fail.Wrap(fail.IO, err, "the names of the archive in a temporary file").WithHint("TMPDIR says where it is")
-}
-
-// len is how many numbers there are.
-func (s *sorted) len() int64 { return s.n + int64(len(s.mem)) }

@@ -53,6 +53,9 @@ func TestSorter(t *testing.T) {
 	}
 }
 
+// len is how many numbers there are.
+func (s *sorted) len() int64 { return s.n + int64(len(s.mem)) }
+
 // within runs tests with little memory for names, so that they are in files.
 func within(t *testing.T, memory int, tests map[string]func(*testing.T)) {
 	testMemory = memory

@@ -2,6 +2,8 @@ package restore
 
 import (
 	"os"
+
+	"varve/internal/fail"
 )
 
 // spool is bytes that are appended and read again. Those beyond limit are in a
@@ -78,4 +80,25 @@ func (s *spool) close() {
 	if s.f != nil {
 		s.f.Close()
 	}
+}
+
+// tempFile makes a temporary file without a name.
+func tempFile() (*os.File, error) {
+	f, err := os.CreateTemp("", "varve-restore-")
+	if err != nil {
+		return nil, fail.Wrap(fail.IO, err, "make a temporary file for the names of the archive").WithHint("TMPDIR says where")
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, fail.Wrap(fail.IO, err, "temporary file")
+	}
+	return f, nil
+}
+
+// tempError is the error of a temporary file.
+func tempError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fail.Wrap(fail.IO, err, "the names of the archive in a temporary file").WithHint("TMPDIR says where it is")
 }

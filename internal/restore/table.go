@@ -145,17 +145,17 @@ func (n *names) readDir(s *summed) error {
 	}
 	n.beginDir(binary.LittleEndian.Uint32(head[:]))
 	for left := int64(binary.LittleEndian.Uint32(head[4:])) * nameUnit; left > 0; {
-		var b [6 + 255 + nameUnit]byte
+		var b [mostEntry]byte
 		if err := s.full(b[:8]); err != nil {
 			return err
 		}
-		size := (6 + int(b[5]) + nameUnit - 1) &^ (nameUnit - 1)
+		size := entrySize(int(b[5]))
 		if size > 8 {
 			if err := s.full(b[8:size]); err != nil {
 				return err
 			}
 		}
-		name := string(b[6 : 6+int(b[5])])
+		name := string(b[nameHead : nameHead+int(b[5])])
 		if left -= int64(size); left < 0 || !goodName(name) {
 			return fail.New(fail.Corrupt, "%s has a name that cannot be one", TableName)
 		}

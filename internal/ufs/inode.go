@@ -9,11 +9,7 @@ import (
 
 const rootIno = dump.RootIno
 
-// The flags of an inode that matter here.
-const (
-	sfSnapshot   = 0x200000
-	modeWhiteout = 0o160000
-)
+const modeWhiteout = 0o160000
 
 // inode is an inode as it lies on the disk. Offsets in bytes:
 //
@@ -35,17 +31,18 @@ func (r inode) u64(at int) uint64 { return r.s.order.Uint64(r.p[at:]) }
 func (r inode) mode() uint32  { return r.u16(0) }
 func (r inode) links() uint32 { return r.u16(2) }
 
-func (r inode) flags() uint32 {
+func (r inode) flags() dump.Flags {
+	at := 100
 	if r.s.ufs2 {
-		return r.u32(88)
+		at = 88
 	}
-	return r.u32(100)
+	return dump.UFSFlags.Read(r.u32(at))
 }
 
 // size is the size in bytes; that of a snapshot counts as 0.
 func (r inode) size() uint64 {
 	switch {
-	case r.flags()&sfSnapshot != 0:
+	case r.flags()&dump.Snapshot != 0:
 		return 0
 	case r.s.ufs2:
 		return r.u64(16)
@@ -103,8 +100,7 @@ func (f *FS) decode(ino uint32, r inode, i *dump.Inode) error {
 		}
 		i.Atime, i.Mtime, i.Ctime = at(int64(int32(r.u32(16))), r.u32(20)), at(int64(int32(r.u32(24))), r.u32(28)), at(int64(int32(r.u32(32))), r.u32(36))
 	}
-	i.Flags = dump.UFSFlags.Read(r.flags())
-
+	i.Flags = r.flags()
 	if i.Flags&dump.Snapshot != 0 {
 		i.Blocks = 0
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -301,12 +302,11 @@ func (w *world) around() {
 }
 
 func (w *world) rollback() {
-	for lsn, model := range w.past {
-		_, err := w.e.Rollback(engine.Caller{}, w.share, at(lsn), false)
-		w.ok(err)
-		w.model = model.copy(make(map[*node]*node))
-		return
-	}
+	moments := slices.Sorted(maps.Keys(w.past))
+	lsn := moments[w.rnd.IntN(len(moments))]
+	_, err := w.e.Rollback(engine.Caller{}, w.share, at(lsn), false)
+	w.ok(err)
+	w.model = w.past[lsn].copy(make(map[*node]*node))
 }
 
 func (w *world) ask(q Query) (items []Item) {
@@ -456,6 +456,40 @@ func TestAskFindsWhatWasDone(t *testing.T) {
 		}
 		if n := len(w.done["home"]) + len(w.done["twin"]); n < 250 {
 			t.Errorf("only %d operations", n)
+		}
+	}
+}
+
+// A file of which one name was moved and then removed has the other one, not the
+// one that was moved, whichever the directory shows first: of many files each.
+func TestNameThatWasMovedAway(t *testing.T) {
+	const files = 16
+	w := newWorld(t, 1)
+	c := &fs.Call{Client: w.calls[0].Client}
+	var made [files]fs.Handle
+	for i := range made {
+		f, err := w.fs.Create(c, w.root, fmt.Sprint("kept", i), fs.SetAttr{}, true, nil)
+		w.ok(err)
+		made[i] = f.Handle
+		_, _, _, err = w.fs.Link(c, f.Handle, w.root, fmt.Sprint("moved", i))
+		w.ok(err)
+	}
+	since := at(w.lsn())
+	for i, f := range made {
+		_, _, _, err := w.fs.Rename(c, w.root, fmt.Sprint("moved", i), w.root, "gone")
+		w.ok(err)
+		_, _, err = w.fs.Remove(c, w.root, "gone")
+		w.ok(err)
+		_, _, err = w.fs.Write(c, f, []byte("x"), 0)
+		w.ok(err)
+	}
+	items := w.ask(Query{Dataset: "home", Since: &since})
+	if len(items) != 3*files {
+		t.Fatalf("%d operations, want %d", len(items), 3*files)
+	}
+	for i := range made {
+		if got, want := string(items[3*i+2].Path), fmt.Sprint("/kept", i); got != want {
+			t.Errorf("a write of %s is said to be one of %s", want, got)
 		}
 	}
 }

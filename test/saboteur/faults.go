@@ -34,7 +34,7 @@ var (
 	extDamage    = suite{pkg: "./internal/extfs", run: "^TestFlippedBits$"}
 	ufsHoles     = suite{pkg: "./internal/ufs", run: "^TestHoles$"}
 	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Draft|HistoryStays|ExportImport|TooMuch|Abort)"}
-	askTests     = suite{pkg: "./internal/ask", run: "^Test(AskFindsWhatWasDone|SegmentsThatCannotMatchAreLeftOut|DigestsOfWritingHaveAll)$"}
+	askTests     = suite{pkg: "./internal/ask", run: "^Test(AskFindsWhatWasDone|NameThatWasMovedAway|SegmentsThatCannotMatchAreLeftOut|DigestsOfWritingHaveAll)$"}
 	opfileTests  = suite{pkg: "./internal/opfile", run: "^TestRoundTrip$"}
 	unmoved      = suite{pkg: "./internal/engine", run: "^TestDamagedFrameIsNotMoved$"}
 	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}

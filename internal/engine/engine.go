@@ -156,6 +156,7 @@ type Engine struct {
 	background  sync.WaitGroup
 	drainWake   chan struct{}
 	retainWake  chan struct{}
+	cleanWake   chan struct{}
 }
 
 func newEngine(o Options) *Engine {
@@ -164,7 +165,7 @@ func newEngine(o Options) *Engine {
 		opt: o, logger: o.Logger, store: o.Store, started: o.Now(),
 		datasets: make(map[uint64]*dataset), names: make(map[string]*dataset), nextDataset: 1,
 		records: make(map[tree.Key][]byte), fenced: make(map[*dataset]bool),
-		space: newFreeMap(), ends: make(map[*line]struct{}), warned: make(map[string]int), stuck: make(map[uint64]struct{}), ckptWake: make(chan struct{}, 1), drainWake: make(chan struct{}, 1), retainWake: make(chan struct{}, 1), closing: make(chan struct{}),
+		space: newFreeMap(), ends: make(map[*line]struct{}), warned: make(map[string]int), stuck: make(map[uint64]struct{}), ckptWake: make(chan struct{}, 1), drainWake: make(chan struct{}, 1), retainWake: make(chan struct{}, 1), cleanWake: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 	e.clock = poolclock.New(poolclock.Options{Wall: e.opt.Now, Elapsed: e.opt.Elapsed})
 	e.lastCkpt.Store(checkpointRecord{})

@@ -76,6 +76,21 @@ const (
 // for each segment.
 const roomSegments = 4
 
+// cleaner gives back what is free, whenever the retainer has looked.
+func (e *Engine) cleaner() {
+	defer e.background.Done()
+	for {
+		select {
+		case <-e.closing:
+			return
+		case <-e.cleanWake:
+		}
+		if _, err := e.reclaim(wantMarks); err != nil && e.writable() == nil {
+			e.logger.Error("giving back space", "err", err)
+		}
+	}
+}
+
 // reclaim is one round of giving back what is free.
 func (e *Engine) reclaim(w want) (r CleanReport, err error) {
 	if !e.beginCleaning(w) {

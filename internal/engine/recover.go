@@ -76,9 +76,10 @@ func Open(o Options) (*Engine, error) {
 	}
 	e.dropDrafts()
 	if e.opt.CheckpointEvery > 0 {
-		e.background.Add(3)
+		e.background.Add(4)
 		go e.checkpointer()
 		go e.retainer()
+		go e.cleaner()
 		go e.drain()
 		e.wakeDrain()
 	}

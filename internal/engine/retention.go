@@ -270,7 +270,8 @@ func (e *Engine) carryOut(c Caller, p plan) (Done, error) {
 
 var errOvertaken = fail.New(fail.Stale, "something else was faster")
 
-// retainer looks at what may be forgotten, and gives back what is free.
+// retainer looks at what may be forgotten, and then lets the cleaner look. It does
+// not clean: that can take long, and meanwhile history would grow.
 func (e *Engine) retainer() {
 	defer e.background.Done()
 	tick := time.NewTicker(retainEvery)
@@ -286,8 +287,9 @@ func (e *Engine) retainer() {
 		if _, err := e.Retain(); err != nil && e.writable() == nil {
 			e.logger.Error("forgetting", "err", err)
 		}
-		if _, err := e.reclaim(wantMarks); err != nil && e.writable() == nil {
-			e.logger.Error("giving back space", "err", err)
+		select {
+		case e.cleanWake <- struct{}{}:
+		default:
 		}
 	}
 }

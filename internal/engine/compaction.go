@@ -66,7 +66,8 @@ type move struct {
 
 // compactDead moves what is alive of mostly dead segments and slots together,
 // until enough is free or none is worth it. In a hurry it does not rest.
-func (e *Engine) compactDead(r *CleanReport, below float64, enough func() bool, hurry bool) error {
+func (r *round) compactDead(below float64, enough func() bool, hurry bool) error {
+	e := r.e
 	store, ok := e.store.(compactor)
 	if !ok {
 		return nil
@@ -74,11 +75,11 @@ func (e *Engine) compactDead(r *CleanReport, below float64, enough func() bool, 
 	tried := map[uint64]bool{}
 	for !enough() {
 		began := time.Now()
-		m, more, err := e.choose(store, r, tried, below, hurry)
+		m, more, err := e.choose(store, &r.CleanReport, tried, below, hurry)
 		if err != nil || !more {
 			return err
 		}
-		if more, err = e.compact(store, r, m, tried); err != nil || !more {
+		if more, err = e.compact(store, &r.CleanReport, m, tried); err != nil || !more {
 			return err
 		}
 		if !hurry {

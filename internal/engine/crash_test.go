@@ -93,7 +93,7 @@ func crashScript(t *testing.T, seed uint64, n int) map[string]int {
 	if err := dir.Make(disk, "pool", conf.segment, 4<<30); err != nil {
 		t.Fatal(err)
 	}
-	store, err := dir.Open(disk, "pool", dir.Options{})
+	store, err := dir.Open(disk, "pool", dir.Options{Spare: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func (s *sim) tryOpen(disk *vfs.Mem) (err error) {
 			err = st.err
 		}
 	}()
-	store, err := dir.Open(disk, "pool", dir.Options{})
+	store, err := dir.Open(disk, "pool", dir.Options{Spare: 4})
 	if err != nil {
 		return err
 	}

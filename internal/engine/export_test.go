@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 
 	"varve/internal/fail"
@@ -195,7 +196,7 @@ func (e *Engine) Reclaim(force bool) error {
 	if force {
 		w = wantAll
 	}
-	_, err := e.reclaim(w)
+	_, err := e.reclaim(context.Background(), w)
 	return err
 }
 
@@ -203,21 +204,31 @@ func (e *Engine) Reclaim(force bool) error {
 func (e *Engine) WarnOfLimits() { e.warnOfLimits() }
 
 // MakeRoom gives back what writers need who wait.
-func (e *Engine) MakeRoom() (CleanReport, error) { return e.reclaim(wantRoom) }
+func (e *Engine) MakeRoom() (CleanReport, error) { return e.reclaim(context.Background(), wantRoom) }
 
 // Squeeze gives back all that can be, by every effort of the cleaner, whatever the
 // watermarks say.
-func (e *Engine) Squeeze() (r CleanReport, err error) {
+func (e *Engine) Squeeze() (CleanReport, error) {
 	e.cleaning.Lock()
 	defer e.cleaning.Unlock()
-	err = e.retireDead(&r)
+	r := round{e: e, ctx: context.Background(), want: wantAll}
+	err := r.retireDead()
 	for _, x := range efforts {
 		if x.until = highWater; err == nil {
-			err = e.exert(&r, x, wantAll)
+			err = r.exert(x)
 		}
 	}
-	return r, err
+	return r.CleanReport, err
 }
+
+// HoldCleaner lets no round of the cleaner begin or end until release.
+func (e *Engine) HoldCleaner() (release func()) {
+	e.cleaning.Lock()
+	return e.cleaning.Unlock
+}
+
+// LookNow lets the background look at what may be forgotten.
+func (e *Engine) LookNow() { e.wakeRetain() }
 
 // RecordsFrom is the first segment whose records somebody may need.
 func (e *Engine) RecordsFrom() uint64 { return e.recordsFrom() }

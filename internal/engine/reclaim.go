@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -85,25 +86,40 @@ func (e *Engine) cleaner() {
 			return
 		case <-e.cleanWake:
 		}
-		if _, err := e.reclaim(wantMarks); err != nil && e.writable() == nil {
+		if _, err := e.reclaim(context.Background(), wantMarks); err != nil && e.writable() == nil {
 			e.logger.Error("giving back space", "err", err)
 		}
 	}
 }
 
+// round is one round of the cleaner. It ends early, and without an error, with ctx.
+type round struct {
+	e    *Engine
+	ctx  context.Context
+	want want
+	CleanReport
+}
+
 // reclaim is one round of giving back what is free.
-func (e *Engine) reclaim(w want) (r CleanReport, err error) {
+func (e *Engine) reclaim(ctx context.Context, w want) (CleanReport, error) {
 	if !e.beginCleaning(w) {
-		return r, nil
+		return CleanReport{}, nil
 	}
 	defer e.cleaning.Unlock()
-	defer func() { e.cleaned.note(r) }()
+	r := round{e: e, ctx: ctx, want: w}
+	err := r.run()
+	e.cleaned.note(r.CleanReport)
+	return r.CleanReport, err
+}
+
+func (r *round) run() error {
+	e := r.e
 	before, err := e.store.Space()
 	if err != nil {
-		return r, err
+		return err
 	}
-	if err = e.retireDead(&r); err != nil {
-		return r, err
+	if err = r.retireDead(); err != nil {
+		return err
 	}
 	short := e.percentFree(before)
 	switch {
@@ -113,8 +129,8 @@ func (e *Engine) reclaim(w want) (r CleanReport, err error) {
 		e.needy.Store(false)
 	}
 	for _, x := range efforts {
-		if err = e.exert(&r, x, w); err != nil {
-			return r, err
+		if err = r.exert(x); err != nil {
+			return err
 		}
 	}
 	after, err := e.store.Space()
@@ -123,7 +139,7 @@ func (e *Engine) reclaim(w want) (r CleanReport, err error) {
 	if r.FreedBytes > 0 {
 		e.log.SpaceFreed()
 	}
-	return r, err
+	return err
 }
 
 // beginCleaning waits for the round that runs. Writers who wait need not do so to its
@@ -158,45 +174,52 @@ func (e *Engine) short() bool {
 	return err == nil && (e.needy.Load() || e.percentFree(sp) < lowWater)
 }
 
-// enough reports whether a round may end, or a stage of it: also when the pool is
-// closed. On the way it gives back what has died as a whole.
-func (e *Engine) enough(r *CleanReport, x effort, w want) bool {
+// over reports whether nobody waits for the round any more.
+func (r *round) over() bool {
 	select {
-	case <-e.closing:
+	case <-r.e.closing:
+		return true
+	case <-r.ctx.Done():
 		return true
 	default:
+		return false
 	}
-	if e.retireDead(r) != nil {
+}
+
+// enough reports whether the round may end, or a stage of it. On the way it gives
+// back what has died as a whole.
+func (r *round) enough(x effort) bool {
+	if r.over() || r.retireDead() != nil {
 		return true // the next round says why
 	}
-	sp, err := e.store.Space()
+	sp, err := r.e.store.Space()
 	switch {
 	case err != nil:
 		return true
-	case w == wantAll && x.until == highWater:
+	case r.want == wantAll && x.until == highWater:
 		return false
-	case w == wantRoom:
-		return e.roomy(sp)
+	case r.want == wantRoom:
+		return r.e.roomy(sp)
 	}
-	return e.percentFree(sp) >= x.until
+	return r.e.percentFree(sp) >= x.until
 }
 
 // exert makes an effort.
-func (e *Engine) exert(r *CleanReport, x effort, w want) error {
-	if w == wantMarks && !e.needy.Load() {
+func (r *round) exert(x effort) error {
+	if r.want == wantMarks && !r.e.needy.Load() {
 		return nil
 	}
-	enough := func() bool { return e.enough(r, x, w) }
+	enough := func() bool { return r.enough(x) }
 	if enough() {
 		return nil
 	}
-	hurry := w != wantMarks || x.until < lowWater
+	hurry := r.want != wantMarks || x.until < lowWater
 	if x.least > 0 {
-		if err := e.punchDead(r, x.least, enough, hurry); err != nil {
+		if err := r.punchDead(x.least, enough, hurry); err != nil {
 			return err
 		}
 	}
-	return e.compactDead(r, x.below, enough, hurry)
+	return r.compactDead(x.below, enough, hurry)
 }
 
 // percentFree is how much of the capacity writers may still use.
@@ -214,14 +237,30 @@ func (e *Engine) recordsFrom() uint64 {
 	return e.floors[0].Addr.Segment()
 }
 
-// retireDead gives segments that are dead as a whole back.
-func (e *Engine) retireDead(r *CleanReport) error {
+// retireDead gives segments that are dead as a whole back: first those in files of
+// their own, which give more for less. Where nobody asked for it, it rests as long
+// as it worked: to remove many files at once holds up the file system.
+func (r *round) retireDead() error {
+	e := r.e
 	dead := e.space.deadSegments(e.recordsFrom())
 	if len(dead) == 0 {
 		return nil
 	}
 	moved := e.relocated()
+	slices.SortStableFunc(dead, func(a, b uint64) int {
+		switch {
+		case moved[a] == moved[b]:
+			return 0
+		case moved[b]:
+			return -1
+		}
+		return 1
+	})
 	for _, seg := range dead {
+		if r.over() {
+			break
+		}
+		began := time.Now()
 		retire := e.log.Retire
 		if moved[seg] {
 			retire = e.store.Remove
@@ -236,6 +275,9 @@ func (e *Engine) retireDead(r *CleanReport) error {
 		e.space.drop(seg, e.records)
 		e.gate.Unlock()
 		r.Retired++
+		if r.want == wantMarks {
+			e.pace(time.Since(began))
+		}
 	}
 	e.log.SpaceFreed()
 	return nil
@@ -327,7 +369,8 @@ const punchMost = 64
 
 // punchDead frees runs of dead blocks inside segments, and then inside slots, until
 // enough is free. It rests as long as it worked, unless in a hurry.
-func (e *Engine) punchDead(r *CleanReport, least int, enough func() bool, hurry bool) error {
+func (r *round) punchDead(least int, enough func() bool, hurry bool) error {
+	e := r.e
 	moved := e.relocated()
 	began, made := time.Now(), 0
 	for _, list := range e.space.holes(least, moved) {

@@ -87,7 +87,7 @@ func (e *Engine) giveBack() (enough bool, err error) {
 	if err := e.settleDead(func() error { return nil }); err != nil {
 		return false, err
 	}
-	if _, err := e.reclaim(wantRoom); err != nil {
+	if _, err := e.reclaim(context.Background(), wantRoom); err != nil {
 		return false, err
 	}
 	sp, err := e.store.Space()
@@ -191,21 +191,27 @@ func (e *Engine) Clean(ctx context.Context, progress func(done, total int64)) (C
 	}
 	const steps = 2
 	progress(0, steps)
-	first, err := e.reclaim(wantAll) // a full pool may need this before it can take a checkpoint
-	if err != nil {
-		return first, err
-	}
-	err = e.settleDead(func() error {
+	canceled := func() error {
 		if err := ctx.Err(); err != nil {
 			return fail.Wrap(fail.Canceled, err, "cleaning")
 		}
 		return nil
-	})
+	}
+	first, err := e.reclaim(ctx, wantAll) // a full pool may need this before it can take a checkpoint
+	if err == nil {
+		err = canceled()
+	}
+	if err == nil {
+		err = e.settleDead(canceled)
+	}
 	if err != nil {
 		return first, err
 	}
 	progress(1, steps)
-	r, err := e.reclaim(wantAll)
+	r, err := e.reclaim(ctx, wantAll)
+	if err == nil {
+		err = canceled()
+	}
 	progress(steps, steps)
 	r.add(first)
 	return r, err

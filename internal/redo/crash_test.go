@@ -26,7 +26,7 @@ func newWreck(t *testing.T, seed uint64) *wreck {
 	t.Helper()
 	w := &wreck{world: &world{t: t, clock: time.Now()}, disk: vfs.NewMem(seed)}
 	w.ok(dir.Make(w.disk, "pool", 1<<20, 1<<30))
-	store, err := dir.Open(w.disk, "pool", dir.Options{})
+	store, err := dir.Open(w.disk, "pool", dir.Options{Spare: 2})
 	w.ok(err)
 	w.ok(engine.Format(store, w.clock, rand.NewChaCha8([32]byte{1})))
 	w.e, err = engine.Open(engine.Options{Store: store, CheckpointEvery: -1})
@@ -105,7 +105,7 @@ func (w *wreck) reboot(luck *rand.Rand) {
 		if again {
 			w.disk.CrashAfter(1 + luck.IntN(30))
 		}
-		store, err := dir.Open(w.disk, "pool", dir.Options{})
+		store, err := dir.Open(w.disk, "pool", dir.Options{Spare: 2})
 		if err == nil {
 			w.e, err = engine.Open(engine.Options{Store: store, CheckpointEvery: -1})
 		}

@@ -53,7 +53,7 @@ func (w *world) options(s *dir.Store) Options {
 
 func (w *world) open() *dir.Store {
 	w.t.Helper()
-	s, err := dir.Open(w.disk, "pool", dir.Options{})
+	s, err := dir.Open(w.disk, "pool", dir.Options{Spare: 2})
 	must(w.t, err)
 	return s
 }

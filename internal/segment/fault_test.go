@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"varve/internal/fail"
+	"varve/internal/segstore"
 	"varve/internal/segstore/mem"
 )
 
@@ -74,11 +75,11 @@ func (s *tapStore) Sync(n uint64) error {
 	return s.Store.Sync(n)
 }
 
-func (s *tapStore) Create(n uint64, filled bool) error {
+func (s *tapStore) Create(n uint64, c segstore.Content) error {
 	if err := s.call("create", n); err != nil {
 		return err
 	}
-	return s.Store.Create(n, filled)
+	return s.Store.Create(n, c)
 }
 
 // hold makes the calls named wait until release.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"testing"
 
+	"varve/internal/segstore"
 	"varve/internal/segstore/mem"
 )
 
@@ -134,7 +135,7 @@ func FuzzFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, fix bool) {
 		const blocks = 16
 		s := mem.New(blocks*BlockSize, 0)
-		must(t, s.Create(1, false))
+		must(t, s.Create(1, segstore.Zeros))
 		seg := make([]byte, blocks*BlockSize)
 		copy(seg, b)
 		if fix {

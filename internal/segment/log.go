@@ -176,7 +176,7 @@ func Create(o Options) (*Log, error) {
 	if len(list) > 0 {
 		return nil, fail.New(fail.Exists, "the store holds a log already: %d segments", len(list))
 	}
-	if err := l.store.Create(1, false); err != nil {
+	if err := l.store.Create(1, segstore.Anything); err != nil {
 		return nil, err
 	}
 	l.lastLSN = l.opts.FirstLSN - 1
@@ -245,7 +245,7 @@ func (l *Log) takeOver(leftover []uint64, fresh uint64) error {
 	if made {
 		return nil
 	}
-	return l.store.Create(fresh, false)
+	return l.store.Create(fresh, segstore.Anything)
 }
 
 func newLog(o Options) (*Log, error) {

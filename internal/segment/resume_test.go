@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"varve/internal/segstore"
 	"varve/internal/segstore/dir"
 	"varve/internal/segstore/mem"
 	"varve/internal/vfs"
@@ -126,7 +127,7 @@ func TestResumeClearsWhatLiesBeyond(t *testing.T) {
 	appendOp(t, l, "kept", piece(newRand(1), Data, 3))
 	must(t, l.Close())
 	for _, n := range []uint64{50, 51, 60} { // made ready, never used
-		must(t, s.Create(n, false))
+		must(t, s.Create(n, segstore.Zeros))
 	}
 	s.SetCapacity(4 * size) // full: there is no room for another
 	ops, tail, err := readLog(t, s, from, ScanOptions{})

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"varve/internal/fail"
+	"varve/internal/segstore"
 )
 
 // room is the space ahead of the open frame: the rest of the current segment
@@ -238,9 +239,12 @@ func (l *Log) makeSegment() {
 	}
 	r.asked = false
 	r.tries++
-	filled := r.prefill.pays()
+	content := segstore.Anything
+	if r.prefill.pays() {
+		content = segstore.Written
+	}
 	free := r.free
-	l.makeAs(filled, func(n uint64) error {
+	l.makeAs(content == segstore.Written, func(n uint64) error {
 		space, err := l.store.Space()
 		if err != nil {
 			return err
@@ -250,7 +254,7 @@ func (l *Log) makeSegment() {
 		if leave > 0 && free-size < leave {
 			return fail.New(fail.NoSpace, "no space for another segment: %d bytes are free, %d of them in reserve", free, leave)
 		}
-		if err := l.store.Create(n, filled); err != nil {
+		if err := l.store.Create(n, content); err != nil {
 			return err
 		}
 		free -= size

@@ -46,12 +46,10 @@ type Store interface {
 	// List returns all segments, ascending by number.
 	List() ([]Segment, error)
 
-	// Create makes segment n and allocates all of it. Its existence and its
-	// space are durable on return; NoSpace leaves nothing behind. Its bytes
-	// read as zeros. With filled, every block has been written once, where there
-	// is still space to make one, so that later syncs need not commit metadata of
-	// the file system too.
-	Create(n uint64, filled bool) error
+	// Create makes segment n, with content as asked for, and allocates all of it.
+	// Its existence and its space are durable on return; NoSpace leaves nothing
+	// behind.
+	Create(n uint64, c Content) error
 
 	// Recycle gives a dead segment, which nobody uses, a new number. Its blocks
 	// keep their old bytes, except that holes are allocated again and read as
@@ -92,6 +90,19 @@ type Store interface {
 	// Close closes the files and releases the lock.
 	Close() error
 }
+
+// Content is what a new segment may have in it.
+type Content uint8
+
+const (
+	Zeros    Content = iota // it reads as zeros
+	Anything                // zeros, or what segments had that were removed
+
+	// Written is Anything of which every block was written once, where there is
+	// still space to make one, so that later syncs need not commit metadata of the
+	// file system too.
+	Written
+)
 
 // Segment is an entry of List.
 type Segment struct {

@@ -34,6 +34,7 @@ var (
 	extDamage    = suite{pkg: "./internal/extfs", run: "^TestFlippedBits$"}
 	ufsHoles     = suite{pkg: "./internal/ufs", run: "^TestHoles$"}
 	redoTests    = suite{pkg: "./internal/redo", run: "^Test(ReplayIsTheLine|Undo|Conflicts|Draft|HistoryStays|ExportImport|TooMuch|Abort)"}
+	spareTests   = suite{pkg: "./internal/segstore/dir", run: "^Test(Spare|Reuse|ReaderKeepsItsBytes)$"}
 	askTests     = suite{pkg: "./internal/ask", run: "^Test(AskFindsWhatWasDone|NameThatWasMovedAway|SegmentsThatCannotMatchAreLeftOut|DigestsOfWritingHaveAll)$"}
 	opfileTests  = suite{pkg: "./internal/opfile", run: "^TestRoundTrip$"}
 	unmoved      = suite{pkg: "./internal/engine", run: "^TestDamagedFrameIsNotMoved$"}
@@ -424,8 +425,23 @@ var poolFaults = []fault{
 	},
 	{
 		name: "spare-given-away", what: "with the file system full, what is removed goes to whoever comes first",
-		edits: []edit{{"internal/segstore/dir/change.go", "	if s.spareFrom(s.path(n)) {", "	if false {"}},
-		tests: suite{pkg: "./internal/segstore/dir", run: "^TestSpare$"},
+		edits: []edit{{"internal/segstore/dir/change.go", "	if idle && s.spareFrom(seg) {", "	if false {"}},
+		tests: spareTests,
+	},
+	{
+		name: "reused-under-reader", what: "the file of a segment is used again while somebody still reads it",
+		edits: []edit{{"internal/segstore/dir/change.go", "	if idle && s.spareFrom(seg) {", "	if s.spareFrom(seg) {"}},
+		tests: spareTests,
+	},
+	{
+		name: "spare-with-old-bytes", what: "a slot is made of a segment that was removed, with what that had in it",
+		edits: []edit{{"internal/segstore/dir/spare.go", "		if c == segstore.Zeros {", "		if c > segstore.Written {"}},
+		tests: spareTests,
+	},
+	{
+		name: "forgetting-waits", what: "nothing is forgotten while the cleaner works",
+		edits: []edit{{"internal/engine/retention.go", "		e.warnOfLimits()\n", "		e.warnOfLimits()\n		e.cleaning.Lock()\n		e.cleaning.Unlock()\n"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestForgettingDoesNotWaitForCleaning$"},
 	},
 	{
 		name: "handed-over-early", what: "the store gets what is free while one of the last two super roots leads there",

@@ -43,11 +43,11 @@ func (s *Store) writable(n uint64) error {
 
 // Create implements segstore.Store. Exists: also for a relocated segment.
 // Invalid: also for the numbers of slots.
-func (s *Store) Create(n uint64, filled bool) error {
+func (s *Store) Create(n uint64, c segstore.Content) error {
 	if err := s.vacant(n); err != nil {
 		return err
 	}
-	return s.base.Create(n, filled)
+	return s.base.Create(n, c)
 }
 
 func (s *Store) vacant(n uint64) error {

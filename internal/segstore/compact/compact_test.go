@@ -66,7 +66,7 @@ func genuine(seg uint64, b int, data []byte) error {
 // make1 creates a segment and writes all of it, durably.
 func make1(t testing.TB, s segstore.Store, seg uint64) {
 	t.Helper()
-	check(t, s.Create(seg, false))
+	check(t, s.Create(seg, segstore.Zeros))
 	check(t, writeAll(s, seg))
 }
 
@@ -234,8 +234,8 @@ func TestCompact(t *testing.T) {
 	wantKind(t, s.Sync(3), fail.Invalid)
 	wantKind(t, s.Recycle(3, 100), fail.Invalid)
 	wantKind(t, s.Recycle(1, 3), fail.Exists)
-	wantKind(t, s.Create(3, false), fail.Exists)
-	wantKind(t, s.Create(compact.SlotBase, false), fail.Invalid)
+	wantKind(t, s.Create(3, segstore.Zeros), fail.Exists)
+	wantKind(t, s.Create(compact.SlotBase, segstore.Zeros), fail.Invalid)
 	wantKind(t, s.Recycle(1, compact.SlotBase), fail.Invalid)
 	for _, err := range []error{
 		s.ReadAt(slot, p1(), 0), s.WriteAt(slot, p1(), 0), s.Sync(slot), s.PunchHole(slot, 0, block), s.Remove(slot), s.Recycle(slot, 100),
@@ -432,7 +432,7 @@ func TestReadOnly(t *testing.T) {
 	check(t, s.Close())
 	base, err := dir.Open(disk, "/pool", dir.Options{})
 	check(t, err)
-	check(t, base.Create(compact.SlotBase+1<<40, false)) // a half-made slot
+	check(t, base.Create(compact.SlotBase+1<<40, segstore.Zeros)) // a half-made slot
 	check(t, base.Close())
 	base, err = dir.Open(disk, "/pool", dir.Options{ReadOnly: true})
 	check(t, err)
@@ -511,7 +511,7 @@ func TestRewind(t *testing.T) {
 	base := mem.New(size, 0)
 	s := open(t, base)
 	put := func(seg uint64) {
-		check(t, s.Create(seg, false))
+		check(t, s.Create(seg, segstore.Zeros))
 		for b := range 1024 {
 			check(t, s.WriteAt(seg, content(seg, b), int64(b)*block))
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"varve/internal/fail"
+	"varve/internal/segstore"
 	"varve/internal/segstore/compact"
 	"varve/internal/segstore/dir"
 	"varve/internal/vfs"
@@ -62,7 +63,7 @@ func (c *script) create() error {
 	c.next++
 	n := c.next
 	c.doubt, c.gone = "create", n
-	if err := c.s.Create(n, false); err != nil {
+	if err := c.s.Create(n, segstore.Zeros); err != nil {
 		return err
 	}
 	if err := writeAll(c.s, n); err != nil {

@@ -173,7 +173,7 @@ func (l leBytes) put(at int, v uint32) {
 func openFuzzed(t *testing.T, n uint64, b []byte) {
 	base := mem.New(int64(len(b)), 0)
 	var store segstore.Store = base
-	if err := store.Create(n, false); err != nil {
+	if err := store.Create(n, segstore.Zeros); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.WriteAt(n, b, 0); err != nil {

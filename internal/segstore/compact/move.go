@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"varve/internal/fail"
+	"varve/internal/segstore"
 )
 
 // Range is a range of blocks of a segment.
@@ -164,7 +165,7 @@ func (v Victim) blocks() (n int) {
 // durable on return, unless there is an error or nothing in it.
 func (s *Store) fill(slot uint64, victims []Victim, verify func(uint64, int, []byte) error) (*table, []Damage, error) {
 	t := &table{header: header{number: slot}}
-	if err := s.base.Create(slot, false); err != nil {
+	if err := s.base.Create(slot, segstore.Zeros); err != nil {
 		return t, nil, err
 	}
 	ranges, blocks := 0, 0

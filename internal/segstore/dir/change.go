@@ -18,7 +18,7 @@ var zeros = func() []byte {
 var nothing [1<<20 + segstore.BlockSize]byte
 
 // Create implements segstore.Store.
-func (s *Store) Create(n uint64, filled bool) error {
+func (s *Store) Create(n uint64, c segstore.Content) error {
 	if err := segstore.CheckNumber(n); err != nil {
 		return err
 	}
@@ -29,12 +29,13 @@ func (s *Store) Create(n uint64, filled bool) error {
 		return fail.New(fail.Exists, "segment %d exists", n)
 	}
 	size := s.SegmentSize()
-	spare, err := s.reserveSpace(n, size)
+	spare, err := s.reserveSegment(n, c)
 	if err == nil {
 		if spare {
-			err = s.fromSpare(n)
-		} else {
-			err = s.build(n, filled)
+			spare, err = s.fromSpare(n, c)
+		}
+		if !spare && err == nil {
+			err = s.build(n, c == segstore.Written)
 		}
 		if err != nil {
 			s.addUsed(-size)
@@ -96,7 +97,7 @@ func (s *Store) Recycle(old, new uint64) error {
 	if !s.segments.reserve(new) {
 		return fail.New(fail.Exists, "segment %d exists", new)
 	}
-	seg := s.seize(old)
+	seg, _ := s.seize(old)
 	if seg == nil {
 		s.segments.free(new)
 		return missing(old)
@@ -122,18 +123,10 @@ func (s *Store) Recycle(old, new uint64) error {
 func (s *Store) fillHoles(seg *segment) error {
 	size := s.SegmentSize()
 	grown := max(0, size-seg.allocated)
-	if _, err := s.reserveSpace(seg.number, grown); err != nil {
+	if err := s.reserveGrowth(seg.number, grown); err != nil {
 		return err
 	}
-	f, err := s.fsys.Open(s.path(seg.number), readWrite, 0)
-	if err == nil {
-		err = f.Allocate(0, size)
-		if err == nil {
-			err = f.Sync()
-		}
-		f.Close()
-	}
-	if err != nil {
+	if err := s.allocate(s.path(seg.number)); err != nil {
 		s.addUsed(-grown)
 		return err
 	}
@@ -146,11 +139,11 @@ func (s *Store) Remove(n uint64) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
-	seg := s.seize(n)
+	seg, idle := s.seize(n)
 	if seg == nil {
 		return missing(n)
 	}
-	if err := s.discard(n); err != nil {
+	if err := s.discard(seg, idle); err != nil {
 		s.segments.put(n, seg.allocated)
 		return err
 	}
@@ -159,14 +152,15 @@ func (s *Store) Remove(n uint64) error {
 	return s.fsys.SyncDir(s.logDir())
 }
 
-// discard lets the file of a segment go.
-func (s *Store) discard(n uint64) error {
+// discard lets the file of a segment that was seized go. Where somebody still
+// reads it, nobody else may get it.
+func (s *Store) discard(seg *segment, idle bool) error {
 	s.metaMu.Lock()
 	defer s.metaMu.Unlock()
-	if s.spareFrom(s.path(n)) {
+	if idle && s.spareFrom(seg) {
 		return nil
 	}
-	return s.fsys.Remove(s.path(n))
+	return s.fsys.Remove(s.path(seg.number))
 }
 
 // PunchHole implements segstore.Store.
@@ -204,24 +198,42 @@ func (s *Store) measure(seg *segment) error {
 	return nil
 }
 
-// reserveSpace counts bytes as used for segment n if they are free. It tells
-// whether only spare segments have them.
-func (s *Store) reserveSpace(n uint64, bytes int64) (spare bool, err error) {
+// reserveSegment counts the bytes of segment n as used if they are free. It tells
+// whether a spare segment should become it: because nothing else has the space, or
+// because one is to be had for less than a new file.
+func (s *Store) reserveSegment(n uint64, c segstore.Content) (spare bool, err error) {
 	s.metaMu.Lock()
 	defer s.metaMu.Unlock()
 	free, unspared, err := s.room()
 	if err != nil {
 		return false, err
 	}
-	if bytes > free {
+	size := s.layout.segmentSize
+	if size > free {
 		return false, fail.New(fail.NoSpace, "no space for segment %d in %s: %d bytes are free of a capacity of %d", n, s.dir, free, s.layout.capacity)
 	}
+	s.used += size
+	return unspared < size || s.surplus(c), nil
+}
+
+// reserveGrowth counts bytes that a segment gets beside what it has as used, if
+// they are free without giving up spare segments.
+func (s *Store) reserveGrowth(n uint64, bytes int64) error {
+	s.metaMu.Lock()
+	defer s.metaMu.Unlock()
+	_, unspared, err := s.room()
+	if err != nil {
+		return err
+	}
+	if bytes > max(0, unspared) {
+		return fail.New(fail.NoSpace, "no space to fill segment %d in %s: %d bytes are free for that", n, s.dir, max(0, unspared))
+	}
 	s.used += bytes
-	return unspared < bytes && len(s.spares) > 0, nil
+	return nil
 }
 
 // seize is table.seize under metaMu.
-func (s *Store) seize(n uint64) *segment {
+func (s *Store) seize(n uint64) (seg *segment, idle bool) {
 	s.metaMu.Lock()
 	defer s.metaMu.Unlock()
 	return s.segments.seize(n)

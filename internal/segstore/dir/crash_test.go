@@ -73,18 +73,18 @@ func (c *script) run() {
 }
 
 func (c *script) create(uint64) error {
-	n := c.next
-	c.doubt = fmt.Sprintf("create %d", n)
+	n, content := c.next, segstore.Content(c.rng.IntN(3))
+	c.doubt = fmt.Sprintf("create %d with content %d", n, content)
 	c.resolve = func(have map[uint64]bool) error {
 		if have[n] {
 			c.p.segments[n] = map[int64]uint64{}
-			for off := int64(0); off < segmentSize; off += block {
+			for off := int64(0); content == segstore.Zeros && off < segmentSize; off += block {
 				c.p.segments[n][off] = 0
 			}
 		}
 		return nil
 	}
-	err := c.s.Create(n, c.rng.IntN(2) == 0)
+	err := c.s.Create(n, content)
 	if err == nil {
 		return c.resolve(map[uint64]bool{n: true})
 	}
@@ -229,7 +229,9 @@ func TestCrash(t *testing.T) {
 		check(t, disk.SyncDir("/"))
 		c := &script{t: t, rng: rng, p: promised{segments: map[uint64]map[int64]uint64{}}}
 		for round := range 4 {
-			c.s = open(t, disk, "/pool")
+			var err error
+			c.s, err = dir.Open(disk, "/pool", dir.Options{Spare: int(seed % 3)})
+			check(t, err)
 			if round > 0 {
 				if err := c.verify(); err != nil {
 					t.Fatalf("seed %d, crash %d, in %q: %v", seed, round, c.doubt, err)

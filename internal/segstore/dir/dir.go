@@ -5,7 +5,7 @@
 //	DIR/hint                          the hint; see hint.go
 //	DIR/lock                          held, and signed, by the process that serves the pool
 //	DIR/log/00000000000000000001.seg  segment 1: exactly the segment's bytes
-//	DIR/log/1.spare                   a segment that has no number yet; see spare.go
+//	DIR/log/1.spare                   a segment that has no number now; see spare.go
 //	*.new                             being made; a file of no meaning
 //
 // A file gets its name only when its content and its space are durable: what
@@ -61,9 +61,9 @@ type Store struct {
 
 	metaMu sync.Mutex
 	layout layout
-	used   int64 // bytes that segments occupy or are about to
-	grace  int64 // bytes that they may occupy beyond the capacity
-	spares map[int]bool
+	used   int64        // bytes that segments occupy or are about to
+	grace  int64        // bytes that they may occupy beyond the capacity
+	spares map[int]bool // by number: whether every block was written once
 	hint   vfs.File
 
 	segments  table

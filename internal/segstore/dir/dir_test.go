@@ -91,7 +91,7 @@ func TestMakeRefuses(t *testing.T) {
 	wantKind(t, dir.Make(disk, "/new", 0, capacity), fail.Invalid)
 	wantKind(t, dir.Make(disk, "/new", segmentSize, -1), fail.Invalid)
 	s := makeAndOpen(t, disk, "/damaged")
-	check(t, s.Create(1, false))
+	check(t, s.Create(1, segstore.Zeros))
 	check(t, s.Close())
 	check(t, disk.Remove("/damaged/layout"))
 	check(t, disk.Remove("/damaged/lock"))
@@ -114,7 +114,7 @@ func TestMakeAgain(t *testing.T) {
 	begun := func(t *testing.T) (*vfs.Mem, *dir.Store) {
 		disk := vfs.NewMem(1)
 		s := makeAndOpen(t, disk, "/pool")
-		check(t, s.Create(1, false))
+		check(t, s.Create(1, segstore.Zeros))
 		check(t, s.WriteDurableAt(1, []byte("x"), 0))
 		check(t, s.SetHint([]byte("hint")))
 		return disk, s
@@ -161,7 +161,7 @@ func TestMakeAgain(t *testing.T) {
 	})
 	t.Run("a log that was served", func(t *testing.T) {
 		disk, s := begun(t)
-		check(t, s.Create(2, false))
+		check(t, s.Create(2, segstore.Zeros))
 		check(t, s.Close())
 		refuses(t, disk, fail.Exists, "/pool has no superblock, but a log that may hold data: 00000000000000000002.seg; "+
 			"it may be a damaged pool: move it away or choose another directory")
@@ -242,7 +242,7 @@ func TestOpenRefuses(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	disk := vfs.NewMem(1)
 	s := makeAndOpen(t, disk, "/pool")
-	check(t, s.Create(1, false))
+	check(t, s.Create(1, segstore.Zeros))
 	check(t, s.WriteDurableAt(1, []byte("x"), 0))
 	check(t, s.Close())
 	r, err := dir.Open(disk, "/pool", dir.Options{ReadOnly: true})
@@ -254,7 +254,7 @@ func TestReadOnly(t *testing.T) {
 	}
 	ops := disk.Ops()
 	for i, err := range []error{
-		r.WriteSuperblock(nil), r.SetHint(nil), r.Create(2, false), r.Recycle(1, 2), r.Remove(1), r.Sync(1),
+		r.WriteSuperblock(nil), r.SetHint(nil), r.Create(2, segstore.Zeros), r.Recycle(1, 2), r.Remove(1), r.Sync(1),
 		r.WriteAt(1, p, 0), r.WriteDurableAt(1, p, 0), r.PunchHole(1, 0, 1), r.SetCapacity(1 << 30),
 	} {
 		if !fail.Is(err, fail.ReadOnly) {
@@ -269,11 +269,11 @@ func TestReadOnly(t *testing.T) {
 func TestSetCapacity(t *testing.T) {
 	disk := vfs.NewMem(1)
 	s := makeAndOpen(t, disk, "/pool")
-	check(t, s.Create(1, false))
-	check(t, s.Create(2, false))
+	check(t, s.Create(1, segstore.Zeros))
+	check(t, s.Create(2, segstore.Zeros))
 	check(t, s.SetCapacity(segmentSize))
 	wantKind(t, s.SetCapacity(0), fail.Invalid)
-	wantKind(t, s.Create(3, false), fail.NoSpace)
+	wantKind(t, s.Create(3, segstore.Zeros), fail.NoSpace)
 	check(t, s.Close())
 	s = open(t, disk, "/pool")
 	space, err := s.Space()
@@ -281,10 +281,10 @@ func TestSetCapacity(t *testing.T) {
 	if space.Capacity != segmentSize || space.Free >= segmentSize {
 		t.Errorf("%+v", space)
 	}
-	wantKind(t, s.Create(3, false), fail.NoSpace)
+	wantKind(t, s.Create(3, segstore.Zeros), fail.NoSpace)
 	check(t, s.SetCapacity(3*segmentSize))
-	check(t, s.Create(3, false))
-	wantKind(t, s.Create(4, false), fail.NoSpace)
+	check(t, s.Create(3, segstore.Zeros))
+	wantKind(t, s.Create(4, segstore.Zeros), fail.NoSpace)
 }
 
 // Who opens a pool that is full can make four segments to begin with, and no
@@ -295,15 +295,15 @@ func TestGrace(t *testing.T) {
 	check(t, dir.Make(disk, "/pool", segmentSize, segments*segmentSize))
 	s := open(t, disk, "/pool")
 	for n := range uint64(segments) {
-		check(t, s.Create(n+1, false))
+		check(t, s.Create(n+1, segstore.Zeros))
 	}
-	wantKind(t, s.Create(segments+1, false), fail.NoSpace)
+	wantKind(t, s.Create(segments+1, segstore.Zeros), fail.NoSpace)
 	check(t, s.Close())
 	s = open(t, disk, "/pool")
 	for n := range uint64(4) {
-		check(t, s.Create(segments+1+n, false))
+		check(t, s.Create(segments+1+n, segstore.Zeros))
 	}
-	wantKind(t, s.Create(segments+5, false), fail.NoSpace)
+	wantKind(t, s.Create(segments+5, segstore.Zeros), fail.NoSpace)
 	for n := range uint64(8) {
 		check(t, s.Remove(n+1))
 	}
@@ -311,9 +311,9 @@ func TestGrace(t *testing.T) {
 		t.Errorf("%+v %v, want %d bytes free", space, err, 4*segmentSize)
 	}
 	for n := range uint64(4) {
-		check(t, s.Create(segments+5+n, false))
+		check(t, s.Create(segments+5+n, segstore.Zeros))
 	}
-	wantKind(t, s.Create(segments+9, false), fail.NoSpace)
+	wantKind(t, s.Create(segments+9, segstore.Zeros), fail.NoSpace)
 }
 
 // A pool leaves 5 % of its file system alone, whatever its capacity.
@@ -324,7 +324,7 @@ func TestFloor(t *testing.T) {
 	s := open(t, disk, "/pool")
 	made := uint64(0)
 	for {
-		err := s.Create(made+1, false)
+		err := s.Create(made+1, segstore.Zeros)
 		if fail.Is(err, fail.NoSpace) {
 			break
 		}
@@ -348,12 +348,12 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 	}
 	disk := vfs.NewFaulty(vfs.NewMem(1))
 	s := makeAndOpen(t, disk, "/pool")
-	check(t, s.Create(1, false))
+	check(t, s.Create(1, segstore.Zeros))
 	before, err := s.Space()
 	check(t, err)
 	for _, rule := range rules {
 		fault := disk.Add(rule)
-		err := s.Create(2, true)
+		err := s.Create(2, segstore.Written)
 		disk.End(fault)
 		if err == nil || fault.Hits() == 0 {
 			t.Fatalf("%s: %v, %d hits", rule.Op, err, fault.Hits())
@@ -369,13 +369,13 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 			t.Errorf("%s: space %+v, before %+v; files %+v", rule.Op, after, before, list)
 		}
 	}
-	check(t, s.Create(2, true))
+	check(t, s.Create(2, segstore.Written))
 }
 
 func TestFailedRecycleAndRemove(t *testing.T) {
 	disk := vfs.NewFaulty(vfs.NewMem(1))
 	s := makeAndOpen(t, disk, "/pool")
-	check(t, s.Create(1, false))
+	check(t, s.Create(1, segstore.Zeros))
 	check(t, s.WriteAt(1, []byte("kept"), 0))
 	for _, op := range []vfs.Op{vfs.OpAllocate, vfs.OpRename, vfs.OpRemove} {
 		fault := disk.Add(vfs.Rule{Op: op, Err: syscall.EIO})
@@ -403,10 +403,10 @@ func TestFailedRecycleAndRemove(t *testing.T) {
 func TestRecycleNeedsSpaceForHoles(t *testing.T) {
 	disk := vfs.NewMem(1)
 	s := makeAndOpen(t, disk, "/pool")
-	check(t, s.Create(1, false))
+	check(t, s.Create(1, segstore.Zeros))
 	check(t, s.PunchHole(1, 0, segmentSize))
 	check(t, s.SetCapacity(segmentSize))
-	check(t, s.Create(2, false))
+	check(t, s.Create(2, segstore.Zeros))
 	wantKind(t, s.Recycle(1, 3), fail.NoSpace)
 	check(t, s.ReadAt(1, make([]byte, 4096), 0))
 	check(t, s.Remove(2))
@@ -421,7 +421,7 @@ func TestRecycleNeedsSpaceForHoles(t *testing.T) {
 func TestDamage(t *testing.T) {
 	disk := vfs.NewMem(1)
 	s := makeAndOpen(t, disk, "/pool")
-	check(t, s.Create(1, false))
+	check(t, s.Create(1, segstore.Zeros))
 	f, err := disk.Open("/pool/log/00000000000000000001.seg", os.O_RDWR, 0)
 	check(t, err)
 	check(t, f.Truncate(5000))
@@ -486,7 +486,7 @@ func manySegments(t *testing.T, n uint64) (*dir.Store, *counting) {
 	check(t, dir.Make(disk, "/pool", segstore.MinSegmentSize, 1<<40))
 	s := open(t, disk, "/pool")
 	for i := range n {
-		check(t, s.Create(i+1, false))
+		check(t, s.Create(i+1, segstore.Zeros))
 		check(t, s.WriteDurableAt(i+1, []byte{byte(i), byte(i >> 8)}, 0))
 	}
 	return s, disk
@@ -536,7 +536,7 @@ func TestUnsyncedFilesStayOpen(t *testing.T) {
 	for n := uint64(1); n <= count; n++ {
 		check(t, s.Sync(n))
 	}
-	check(t, s.Create(1000, false))
+	check(t, s.Create(1000, segstore.Zeros))
 	check(t, s.ReadAt(1000, make([]byte, 1), 0))
 	if got := disk.open.Load(); got > bound {
 		t.Errorf("%d files stay open after all were synced", got)
@@ -560,7 +560,7 @@ func TestPunchedFilesClose(t *testing.T) {
 func TestHotPathOnDiskAllocatesNothing(t *testing.T) {
 	s := makeAndOpen(t, vfs.OS(), filepath.Join(t.TempDir(), "pool"))
 	defer s.Close()
-	check(t, s.Create(1000, true))
+	check(t, s.Create(1000, segstore.Written))
 	p := make([]byte, 4096)
 	check(t, s.WriteDurableAt(1000, p, 0))
 	allocs := testing.AllocsPerRun(20, func() {

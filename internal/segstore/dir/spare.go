@@ -5,49 +5,97 @@ import (
 	"path/filepath"
 
 	"varve/internal/fail"
+	"varve/internal/segstore"
 )
 
-// Spare segments are files of zeros with all their space, which have no number
-// yet: log/1.spare and so on. They are there for the day when somebody else has
-// filled the file system. Then Create takes one, so that what frees space can
-// still be logged. They count as free; together with what segments occupy they
-// fit into the capacity.
+// Spare segments are files with all their space, of any content, which have no
+// number yet: log/1.spare and so on. Options.Spare of them are there for the day
+// when somebody else has filled the file system. Then Create takes one, so that
+// what frees space can still be logged.
+//
+// Beyond these there are some that were removed and will be needed again soon: to
+// unlink a file and to make one takes a file system tens of milliseconds, and where
+// it tells the disk what it frees all others wait for that too; to rename one takes
+// less than one.
+//
+// All count as free; together with what segments occupy they fit into the capacity.
 const spareSuffix = ".spare"
 
-// spareShare is the part of a small pool's segments that may be spare ones.
-const spareShare = 4
+const (
+	// spareShare is the part of a small pool's segments that may be spare ones.
+	spareShare = 4
+
+	// reuseMost is how many are kept beyond Options.Spare.
+	reuseMost = 28
+)
 
 func (s *Store) sparePath(i int) string {
 	return filepath.Join(s.logDir(), fmt.Sprintf("%d%s", i, spareSuffix))
 }
 
-// wantSpare is how many spare segments there should be. metaMu is held.
-func (s *Store) wantSpare() int {
-	return int(min(int64(s.spareMost), s.layout.capacity/s.layout.segmentSize/spareShare))
+// wantSpare is how many spare segments there should be, and mostSpare how many
+// there may be. metaMu is held.
+func (s *Store) wantSpare() int { return s.atMost(s.spareMost) }
+
+func (s *Store) mostSpare() int {
+	if s.spareMost == 0 {
+		return 0
+	}
+	return s.atMost(s.spareMost + reuseMost)
+}
+
+func (s *Store) atMost(n int) int {
+	return int(min(int64(n), s.layout.capacity/s.layout.segmentSize/spareShare))
 }
 
 // loadSpare takes over a spare segment that an earlier opening left, or removes
 // what is none.
 func (s *Store) loadSpare(name string, allocated int64) error {
 	var i int
-	if _, err := fmt.Sscanf(name, "%d"+spareSuffix, &i); err == nil && i > 0 && i <= s.spareMost && allocated >= s.layout.segmentSize {
-		s.spares[i] = true
+	if _, err := fmt.Sscanf(name, "%d"+spareSuffix, &i); err == nil && i > 0 && i <= s.mostSpare() && allocated >= s.layout.segmentSize {
+		s.spares[i] = false
 		return nil
 	}
 	return s.fsys.Remove(filepath.Join(s.logDir(), name))
 }
 
-// freeSpare is the lowest spare's number that is not there; 0: there are as many
-// as there should be. metaMu is held.
-func (s *Store) freeSpare() int {
-	if len(s.spares) >= s.wantSpare() {
+// freeSpare is the lowest spare's number that is not there; 0: there are so many.
+// metaMu is held.
+func (s *Store) freeSpare(most int) int {
+	if len(s.spares) >= most {
 		return 0
 	}
 	i := 1
-	for s.spares[i] {
+	for s.has(i) {
 		i++
 	}
 	return i
+}
+
+func (s *Store) has(i int) bool {
+	_, ok := s.spares[i]
+	return ok
+}
+
+// surplus reports whether one of the spare segments that need not be there has
+// such a content. metaMu is held.
+func (s *Store) surplus(c segstore.Content) bool {
+	if len(s.spares) <= s.wantSpare() || c == segstore.Zeros {
+		return false
+	}
+	_, ok := s.chooseSpare(c)
+	return ok
+}
+
+// chooseSpare returns a spare segment, and whether it has such a content. 0: there
+// is none. metaMu is held.
+func (s *Store) chooseSpare(c segstore.Content) (i int, ok bool) {
+	for i = range s.spares {
+		if c == segstore.Anything || c == segstore.Written && s.spares[i] {
+			return i, true
+		}
+	}
+	return i, false
 }
 
 // keepSpare makes one spare segment, where some are missing and there is space
@@ -55,7 +103,7 @@ func (s *Store) freeSpare() int {
 func (s *Store) keepSpare() {
 	s.metaMu.Lock()
 	defer s.metaMu.Unlock()
-	i := s.freeSpare()
+	i := s.freeSpare(s.wantSpare())
 	if i == 0 {
 		return
 	}
@@ -78,53 +126,78 @@ func (s *Store) addSpare(i int, file string) {
 		return
 	}
 	if s.fsys.SyncDir(s.logDir()) == nil {
-		s.spares[i] = true
+		s.spares[i] = false
 	}
 }
 
 // spareFrom makes the file of a segment that goes a spare one; false: it is
 // still to be removed. metaMu is held.
-func (s *Store) spareFrom(file string) bool {
-	i := s.freeSpare()
+func (s *Store) spareFrom(seg *segment) bool {
+	i := s.freeSpare(s.mostSpare())
 	if i == 0 {
 		return false
 	}
-	f, err := s.fsys.Open(file, readWrite, 0)
-	if err != nil {
-		return false
-	}
-	for _, step := range []func() error{
-		func() error { return f.PunchHole(0, s.SegmentSize()) },
-		func() error { return f.Allocate(0, s.SegmentSize()) },
-		f.Sync,
-		f.Close,
-		func() error { return s.fsys.Rename(file, s.sparePath(i)) },
-	} {
-		if err == nil {
-			err = step()
+	size := s.SegmentSize()
+	if grown := size - seg.allocated; grown > 0 {
+		if _, unspared, err := s.room(); err != nil || unspared < grown {
+			return false
 		}
 	}
-	if err != nil {
-		f.Close()
+	if s.allocate(s.path(seg.number)) != nil || s.fsys.Rename(s.path(seg.number), s.sparePath(i)) != nil {
 		return false
 	}
-	s.spares[i] = true
+	s.spares[i] = seg.allocated >= size
 	return true
 }
 
-// fromSpare makes a spare segment the file of a segment. NoSpace: none is left.
-func (s *Store) fromSpare(n uint64) error {
+// allocate gives a file all its space, durably.
+func (s *Store) allocate(file string) error {
+	f, err := s.fsys.Open(file, readWrite, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Allocate(0, s.SegmentSize()); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// fromSpare makes a spare segment the file of a segment, with content as asked
+// for as far as that goes. false: there is none left.
+func (s *Store) fromSpare(n uint64, c segstore.Content) (bool, error) {
 	s.metaMu.Lock()
 	defer s.metaMu.Unlock()
-	for i := range s.spares {
+	for len(s.spares) > 0 {
+		i, _ := s.chooseSpare(c)
 		delete(s.spares, i)
-		if err := s.fsys.Rename(s.sparePath(i), s.path(n)); err != nil {
-			if fail.Is(err, fail.NotFound) {
-				continue
+		file := s.sparePath(i)
+		if c == segstore.Zeros {
+			if err := s.clear(file); err != nil {
+				s.fsys.Remove(file)
+				return false, err
 			}
-			return err
 		}
-		return s.fsys.SyncDir(s.logDir())
+		if err := s.fsys.Rename(file, s.path(n)); fail.Is(err, fail.NotFound) {
+			continue
+		} else if err != nil {
+			return false, err
+		}
+		return true, s.fsys.SyncDir(s.logDir())
 	}
-	return fail.New(fail.NoSpace, "no space for segment %d in %s", n, s.dir)
+	return false, nil
+}
+
+// clear makes a file read as zeros that has all its space.
+func (s *Store) clear(file string) error {
+	f, err := s.fsys.Open(file, readWrite, 0)
+	if err != nil {
+		return err
+	}
+	err = f.PunchHole(0, s.SegmentSize())
+	f.Close()
+	if err != nil {
+		return err
+	}
+	return s.allocate(file)
 }

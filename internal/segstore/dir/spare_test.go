@@ -2,6 +2,8 @@ package dir_test
 
 import (
 	"bytes"
+	"io/fs"
+	"sync/atomic"
 	"testing"
 
 	"varve/internal/fail"
@@ -30,7 +32,7 @@ func withSpare(t *testing.T, disk *vfs.Mem, capacity int64) *dir.Store {
 
 func make1(t *testing.T, s *dir.Store, n uint64) {
 	t.Helper()
-	if err := s.Create(n, false); err != nil {
+	if err := s.Create(n, segstore.Anything); err != nil {
 		t.Fatal(err)
 	}
 	p := bytes.Repeat([]byte{byte(n)}, spareSize)
@@ -57,8 +59,9 @@ func free(t *testing.T, s segstore.Store) int64 {
 	return sp.Free
 }
 
-// When somebody else has filled the file system there are segments ready, which
-// read as zeros; what is removed then takes their place, and nobody else gets it.
+// When somebody else has filled the file system there are segments ready; what is
+// removed then takes their place, and nobody else gets it. They read as zeros where
+// that is asked for.
 func TestSpare(t *testing.T) {
 	disk := vfs.NewMem(1)
 	s := withSpare(t, disk, 1<<30)
@@ -67,16 +70,13 @@ func TestSpare(t *testing.T) {
 	if got := free(t, s); got != 3*spareSize {
 		t.Fatalf("%d bytes are free, want three spare segments", got)
 	}
-	buf := make([]byte, spareSize)
 	for n := range uint64(3) {
-		if err := s.Create(n+10, true); err != nil {
+		if err := s.Create(n+10, segstore.Content(n)); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.ReadAt(n+10, buf, 0); err != nil || !bytes.Equal(buf, make([]byte, spareSize)) {
-			t.Fatalf("segment %d does not read as zeros: %v", n+10, err)
-		}
+		wantZeros(t, s, n+10)
 	}
-	if err := s.Create(20, false); !fail.Is(err, fail.NoSpace) {
+	if err := s.Create(20, segstore.Anything); !fail.Is(err, fail.NoSpace) {
 		t.Fatalf("a segment on a full disk without a spare one: %v", err)
 	}
 	for n := range uint64(2) {
@@ -93,12 +93,124 @@ func TestSpare(t *testing.T) {
 	if got := free(t, s); got != 2*spareSize {
 		t.Fatalf("%d bytes are free, want what was removed", got)
 	}
-	if err := s.Create(21, false); err != nil {
+	if err := s.Create(21, segstore.Zeros); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.ReadAt(21, buf, 0); err != nil || !bytes.Equal(buf, make([]byte, spareSize)) {
-		t.Fatalf("a segment that was another does not read as zeros: %v", err)
+	wantZeros(t, s, 21)
+}
+
+func wantZeros(t *testing.T, s segstore.Store, n uint64) {
+	t.Helper()
+	buf := make([]byte, spareSize)
+	if err := s.ReadAt(n, buf, 0); err != nil || !bytes.Equal(buf, make([]byte, spareSize)) {
+		t.Fatalf("segment %d does not read as zeros: %v", n, err)
 	}
+}
+
+// What is removed is used again, up to a bound, where nobody minds what is in it;
+// holes that were punched get their space back. So the disk neither frees nor
+// allocates anything.
+func TestReuse(t *testing.T) {
+	disk := vfs.NewMem(1)
+	s := withSpare(t, disk, 1<<30)
+	defer s.Close()
+	const segments = 60
+	for n := uint64(5); n <= segments; n++ {
+		make1(t, s, n)
+	}
+	if err := s.PunchHole(1, 4096, 8192); err != nil {
+		t.Fatal(err)
+	}
+	before, sp := usedOf(t, disk), free(t, s)
+	for n := uint64(1); n <= 28; n++ {
+		if err := s.Remove(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := usedOf(t, disk); got != before+8192 {
+		t.Fatalf("the pool occupies %d bytes after removals, want the %d of before and two blocks", got, before)
+	}
+	if got := free(t, s); got != sp+28*spareSize-8192 {
+		t.Fatalf("%d bytes are free, want 28 segments more than %d", got, sp)
+	}
+	if err := s.Remove(29); err != nil {
+		t.Fatal(err)
+	}
+	if got := usedOf(t, disk); got != before+8192-spareSize {
+		t.Fatalf("the pool occupies %d bytes, want a segment less: more than are kept were removed", got)
+	}
+	for n := range uint64(28) {
+		if err := s.Create(segments+1+n, segstore.Anything+segstore.Content(n%2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// That of which a part was never written again is no segment that was written.
+	if got := usedOf(t, disk); got < before+8192-spareSize || got > before+8192 {
+		t.Fatalf("the pool occupies %d bytes, want what was there to be used again", got)
+	}
+	if err := s.Create(1000, segstore.Zeros); err != nil {
+		t.Fatal(err)
+	}
+	wantZeros(t, s, 1000)
+}
+
+// A segment that is removed while somebody reads it keeps its bytes for him.
+func TestReaderKeepsItsBytes(t *testing.T) {
+	disk := &slowReads{FS: vfs.NewMem(1), reading: make(chan struct{}), resume: make(chan struct{})}
+	if err := dir.Make(disk, "/pool", spareSize, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	s, err := dir.Open(disk, "/pool", dir.Options{Spare: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for n := uint64(1); n <= 4; n++ {
+		make1(t, s, n)
+	}
+	disk.slow.Store(true)
+	read := make(chan error)
+	buf := make([]byte, spareSize)
+	go func() { read <- s.ReadAt(1, buf, 0) }()
+	<-disk.reading
+	if err := s.Remove(1); err != nil {
+		t.Fatal(err)
+	}
+	for n := uint64(5); n <= 40; n++ { // one of them would have got its file
+		make1(t, s, n)
+		if err := s.Remove(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(disk.resume)
+	if err := <-read; err != nil || !bytes.Equal(buf, bytes.Repeat([]byte{1}, spareSize)) {
+		t.Errorf("a segment changed under who reads it: %v, byte %d", err, buf[0])
+	}
+}
+
+// slowReads makes the first read of a segment wait, once it is slow.
+type slowReads struct {
+	vfs.FS
+	slow            atomic.Bool
+	reading, resume chan struct{}
+}
+
+func (f *slowReads) Open(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	file, err := f.FS.Open(name, flag, perm)
+	return &slowFile{file, f}, err
+}
+
+type slowFile struct {
+	vfs.File
+	fsys *slowReads
+}
+
+func (f *slowFile) ReadAt(p []byte, off int64) (int, error) {
+	if f.fsys.slow.CompareAndSwap(true, false) {
+		close(f.fsys.reading)
+		<-f.fsys.resume
+	}
+	return f.File.ReadAt(p, off)
 }
 
 // Spare segments never make a pool larger than its capacity.
@@ -113,7 +225,7 @@ func TestSpareInCapacity(t *testing.T) {
 			t.Fatalf("with %d segments of %d the pool occupies %d bytes", n, segments, used)
 		}
 	}
-	if err := s.Create(segments+1, false); !fail.Is(err, fail.NoSpace) {
+	if err := s.Create(segments+1, segstore.Zeros); !fail.Is(err, fail.NoSpace) {
 		t.Fatalf("a segment beyond the capacity: %v", err)
 	}
 }

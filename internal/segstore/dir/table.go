@@ -128,11 +128,13 @@ func (t *table) take(seg *segment) *handle {
 	return h
 }
 
-// release gives back what acquire or adopt returned.
-func (h *handle) release() {
-	if h.refs.Add(-1) == 0 {
+// release gives back what acquire or adopt returned. It tells whether that was
+// the last reference.
+func (h *handle) release() (last bool) {
+	if last = h.refs.Add(-1) == 0; last {
 		h.file.Close()
 	}
+	return last
 }
 
 // sync makes all writes durable that have ended by now.
@@ -162,21 +164,19 @@ func (t *table) reserve(n uint64) bool {
 
 // seize takes a segment away from everybody and leaves its number reserved. It
 // returns nil if there is no such segment. The file is closed when the last
-// reader is done. The caller holds metaMu; the segment is then its own.
-func (t *table) seize(n uint64) *segment {
+// reader is done; with idle there is none. The caller holds metaMu; the segment is
+// then its own.
+func (t *table) seize(n uint64) (seg *segment, idle bool) {
 	t.mu.Lock()
-	seg := t.all[n]
+	seg = t.all[n]
 	if seg == nil || seg.pending {
 		t.mu.Unlock()
-		return nil
+		return nil, false
 	}
 	h := t.take(seg)
 	t.all[n] = &segment{number: n, pending: true}
 	t.mu.Unlock()
-	if h != nil {
-		h.release()
-	}
-	return seg
+	return seg, h == nil || h.release()
 }
 
 // put enters a segment under a reserved number.

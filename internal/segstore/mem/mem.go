@@ -19,6 +19,7 @@ type Store struct {
 	mu       sync.RWMutex
 	capacity int64
 	segments map[uint64][]byte
+	removed  []byte // what the last removed segment had
 	super    []byte
 	hint     []byte
 }
@@ -95,7 +96,7 @@ func (s *Store) List() ([]segstore.Segment, error) {
 }
 
 // Create implements segstore.Store.
-func (s *Store) Create(n uint64, filled bool) error {
+func (s *Store) Create(n uint64, c segstore.Content) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.vacant(n); err != nil {
@@ -105,6 +106,9 @@ func (s *Store) Create(n uint64, filled bool) error {
 		return fail.New(fail.NoSpace, "no space for segment %d: the capacity is %d bytes", n, s.capacity)
 	}
 	s.segments[n] = make([]byte, s.segmentSize)
+	if c != segstore.Zeros {
+		copy(s.segments[n], s.removed)
+	}
 	return nil
 }
 
@@ -131,6 +135,7 @@ func (s *Store) Remove(n uint64) error {
 	if _, ok := s.segments[n]; !ok {
 		return missing(n)
 	}
+	s.removed = s.segments[n]
 	delete(s.segments, n)
 	return nil
 }

@@ -159,12 +159,12 @@ func testHint(t *testing.T, h Harness) {
 
 func testCreateListRemove(t *testing.T, h Harness) {
 	s := open(t, h)
-	check(t, s.Create(7, false))
-	check(t, s.Create(1, true))
-	check(t, s.Create(highest, false))
+	check(t, s.Create(7, segstore.Zeros))
+	check(t, s.Create(1, segstore.Written))
+	check(t, s.Create(highest, segstore.Zeros))
 	wantNumbers(t, s, 1, 7, highest)
-	wantKind(t, s.Create(7, false), fail.Exists)
-	wantKind(t, s.Create(0, false), fail.Invalid)
+	wantKind(t, s.Create(7, segstore.Zeros), fail.Exists)
+	wantKind(t, s.Create(0, segstore.Zeros), fail.Invalid)
 	for _, n := range []uint64{1, 7, highest} {
 		if !bytes.Equal(read(t, s, n, 0, SegmentSize), make([]byte, SegmentSize)) {
 			t.Errorf("new segment %d is not all zeros", n)
@@ -173,16 +173,19 @@ func testCreateListRemove(t *testing.T, h Harness) {
 	check(t, s.Remove(7))
 	wantKind(t, s.Remove(7), fail.NotFound)
 	wantNumbers(t, s, 1, highest)
-	check(t, s.Create(7, true))
+	check(t, s.Create(7, segstore.Written))
 	wantNumbers(t, s, 1, 7, highest)
 }
+
+// someContent is another one for each of three segments.
+func someContent(n uint64) segstore.Content { return segstore.Content(n % 3) }
 
 func testReadWrite(t *testing.T, h Harness) {
 	s := open(t, h)
 	rng := rand.New(rand.NewPCG(1, 2))
 	model := map[uint64][]byte{}
 	for n := uint64(1); n <= 3; n++ {
-		check(t, s.Create(n, n == 2))
+		check(t, s.Create(n, someContent(n)))
 		model[n] = make([]byte, SegmentSize)
 	}
 	for i := range 300 {
@@ -220,7 +223,7 @@ func testReadWrite(t *testing.T, h Harness) {
 
 func testRange(t *testing.T, h Harness) {
 	s := open(t, h)
-	check(t, s.Create(1, false))
+	check(t, s.Create(1, segstore.Zeros))
 	ranges := []struct {
 		off    int64
 		length int
@@ -245,7 +248,7 @@ func testRange(t *testing.T, h Harness) {
 
 func testNoSegment(t *testing.T, h Harness) {
 	s := open(t, h)
-	check(t, s.Create(2, false))
+	check(t, s.Create(2, segstore.Zeros))
 	p := make([]byte, 4096)
 	_, err := s.TryReadAt(1, p, 0)
 	for _, err := range []error{
@@ -260,7 +263,7 @@ func testNoSegment(t *testing.T, h Harness) {
 func testRecycle(t *testing.T, h Harness) {
 	s := open(t, h)
 	for n := uint64(1); n <= 3; n++ {
-		check(t, s.Create(n, false))
+		check(t, s.Create(n, segstore.Zeros))
 		check(t, s.WriteAt(n, noise(n, SegmentSize), 0))
 	}
 	wantKind(t, s.Recycle(1, 3), fail.Exists)
@@ -280,7 +283,7 @@ func testRecycle(t *testing.T, h Harness) {
 	if !bytes.Equal(read(t, s, 2, 0, SegmentSize), noise(2, SegmentSize)) {
 		t.Error("recycling changed another segment")
 	}
-	check(t, s.Create(1, false))
+	check(t, s.Create(1, segstore.Zeros))
 	if !bytes.Equal(read(t, s, 1, 0, SegmentSize), make([]byte, SegmentSize)) {
 		t.Error("a new segment with the number of a recycled one is not all zeros")
 	}
@@ -288,7 +291,7 @@ func testRecycle(t *testing.T, h Harness) {
 
 func testRecycleFillsHoles(t *testing.T, h Harness) {
 	s := open(t, h)
-	check(t, s.Create(1, true))
+	check(t, s.Create(1, segstore.Written))
 	check(t, s.PunchHole(1, 0, SegmentSize))
 	check(t, s.Recycle(1, 2))
 	space, err := s.Space()
@@ -300,7 +303,7 @@ func testRecycleFillsHoles(t *testing.T, h Harness) {
 
 func testPunchHole(t *testing.T, h Harness) {
 	s := open(t, h)
-	check(t, s.Create(1, false))
+	check(t, s.Create(1, segstore.Zeros))
 	model := noise(1, SegmentSize)
 	check(t, s.WriteAt(1, model, 0))
 	for _, r := range [][2]int{{4096, 8192}, {20000, 10000}, {40960, 0}, {SegmentSize - 4096, 4096}} {
@@ -320,20 +323,20 @@ func testPunchHole(t *testing.T, h Harness) {
 func testNoSpace(t *testing.T, h Harness) {
 	s := open(t, h)
 	for n := uint64(1); n <= Capacity; n++ {
-		check(t, s.Create(n, n%2 == 0))
+		check(t, s.Create(n, someContent(n)))
 	}
 	before, err := s.List()
 	check(t, err)
-	wantKind(t, s.Create(100, false), fail.NoSpace)
-	wantKind(t, s.Create(100, true), fail.NoSpace)
+	wantKind(t, s.Create(100, segstore.Zeros), fail.NoSpace)
+	wantKind(t, s.Create(100, segstore.Written), fail.NoSpace)
 	after, err := s.List()
 	check(t, err)
 	if !slices.Equal(before, after) {
 		t.Errorf("a Create without space left %v", after)
 	}
 	check(t, s.Remove(3))
-	check(t, s.Create(100, true))
-	wantKind(t, s.Create(101, false), fail.NoSpace)
+	check(t, s.Create(100, segstore.Written))
+	wantKind(t, s.Create(101, segstore.Zeros), fail.NoSpace)
 	check(t, s.Recycle(100, 101))
 }
 
@@ -342,7 +345,7 @@ func testReopen(t *testing.T, h Harness) {
 	check(t, s.WriteSuperblock([]byte("super")))
 	check(t, s.SetHint([]byte("hint")))
 	for n := uint64(1); n <= 4; n++ {
-		check(t, s.Create(n, false))
+		check(t, s.Create(n, segstore.Zeros))
 		check(t, s.WriteAt(n, noise(n, SegmentSize), 0))
 	}
 	check(t, s.Remove(2))
@@ -370,7 +373,7 @@ func testReopen(t *testing.T, h Harness) {
 		t.Errorf("superblock %q, hint %q", super, hint)
 	}
 	check(t, s.Sync(1))
-	check(t, s.Create(6, false))
+	check(t, s.Create(6, segstore.Zeros))
 }
 
 // testConcurrent lets readers, writers, creation and removal run at once: each
@@ -397,7 +400,7 @@ func testConcurrent(t *testing.T, h Harness) {
 
 // churn gives a segment a life.
 func churn(s segstore.Store, rng *rand.Rand, n uint64) error {
-	if err := s.Create(n, n%4 == 0); err != nil {
+	if err := s.Create(n, someContent(n)); err != nil {
 		return err
 	}
 	for range 8 {
@@ -435,7 +438,7 @@ func churn(s segstore.Store, rng *rand.Rand, n uint64) error {
 
 func testNoAllocations(t *testing.T, h Harness) {
 	s := open(t, h)
-	check(t, s.Create(1000, true))
+	check(t, s.Create(1000, segstore.Written))
 	p := noise(1, 4096)
 	check(t, s.WriteAt(1000, p, 0))
 	allocs := testing.AllocsPerRun(50, func() {

@@ -1,0 +1,109 @@
+package engine_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"varve/internal/engine"
+	"varve/internal/fail"
+	"varve/internal/segstore"
+	"varve/internal/segstore/mem"
+	"varve/internal/vol"
+	"varve/internal/when"
+)
+
+// History is forgotten though a round of the cleaner takes for ever: else it would
+// grow meanwhile, and the pool fill up.
+func TestForgettingDoesNotWaitForCleaning(t *testing.T) {
+	clock := newMachine()
+	e := newCrowd(t, engine.Options{Store: mem.New(1<<20, 0), Now: clock.now, Elapsed: clock.since, CheckpointEvery: time.Hour}).e
+	defer e.Abort()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(second(e.CreateVolume(tester, "d", 8*block)))
+	must(second(e.Set(tester, "d", "history", "1h")))
+	must(second(e.Set(tester, "d", "keep", "none")))
+	v, err := vol.Open(e, "d", nil, tester, func() {})
+	must(err)
+	defer v.Close()
+	defer e.HoldCleaner()()
+	for round := range 3 {
+		before, err := e.Dataset("d")
+		must(err)
+		must(v.WriteAt([]byte{byte(round)}, 100))
+		must(e.Checkpoint())
+		clock.pass(2 * time.Hour)
+		must(v.WriteAt([]byte{byte(round)}, 200))
+		must(e.Checkpoint())
+		e.LookNow()
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			now, err := e.Dataset("d")
+			must(err)
+			if now.OldestLSN > before.OldestLSN {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("look %d: history still begins with %d, written two hours ago", round, now.OldestLSN)
+			}
+		}
+	}
+}
+
+// removals tells of every segment that is given back.
+type removals struct {
+	segstore.Store
+	n    int
+	told func()
+}
+
+func (s *removals) Remove(n uint64) error {
+	s.n++
+	s.told()
+	return s.Store.Remove(n)
+}
+
+// Who asked for cleaning and goes away ends it; what was left is there for the next.
+func TestCleaningCanBeStopped(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	store := &removals{Store: mem.New(1<<20, 0), told: cancel}
+	e := newCrowd(t, engine.Options{Store: store, CheckpointEvery: -1}).e
+	defer e.Abort()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(second(e.CreateVolume(tester, "d", 24<<20)))
+	must(second(e.Set(tester, "d", "keep", "none")))
+	v, err := vol.Open(e, "d", nil, tester, func() {})
+	must(err)
+	defer v.Close()
+	buf := make([]byte, 1<<20)
+	for round := range 2 {
+		for off := uint64(0); off < 24<<20; off += uint64(len(buf)) {
+			buf[0] = byte(round + 1)
+			must(v.WriteAt(buf, off))
+		}
+		must(e.Checkpoint())
+	}
+	must(second(e.Prune(tester, "d", engine.PruneOptions{Before: &when.Spec{Kind: when.Now}})))
+	if r, err := e.Clean(ctx, nil); !fail.Is(err, fail.Canceled) {
+		t.Fatalf("cleaning for somebody who went: %+v, %v", r, err)
+	}
+	if store.n != 1 {
+		t.Errorf("%d segments were removed, want none after who asked was gone", store.n)
+	}
+	store.told = func() {}
+	r, err := e.Clean(context.Background(), nil)
+	must(err)
+	if r.Retired < 15 || store.n < 10 {
+		t.Errorf("%d segments were given back afterwards, %d of them removed; want what was left", r.Retired, store.n)
+	}
+}

@@ -63,7 +63,7 @@ func TestIndexFails(t *testing.T) {
 	n := namesWithin(64)
 	defer n.close()
 	n.beginDir(2)
-	for i := range uint32(2000) {
+	for i := range uint32(8000) {
 		if _, err := n.add(entry{ino: 3 + i, kind: 8, name: fmt.Sprint("name", i)}); err != nil {
 			t.Fatal(err)
 		}

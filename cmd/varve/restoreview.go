@@ -149,10 +149,7 @@ func (v *restoreView) progress(p *restore.Progress) error {
 // end says what became of it, also before an error.
 func (v *restoreView) end(r restore.Result, err error) error {
 	v.a.progressEnd()
-	if ferr := v.names.flush(); err == nil {
-		err = ferr
-	}
-	if err != nil {
+	if err = v.names.end(err); err != nil {
 		return err
 	}
 	if v.a.json {

@@ -20,7 +20,7 @@ var (
 	nfsTests     = suite{pkg: "./internal/nfs3", run: "^(TestSharedCommit|TestCommits|TestRepeatedOverRestart|TestPast|TestSquash|TestDuplicates)$"}
 	shareKills   = suite{pkg: "./test/power", run: "^TestKillSharesUnderLoad$"}
 	nfsClients   = suite{pkg: "./test/interop", run: "^TestNFS(Repeat|Rollback|Permissions)$"}
-	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
+	wireTests    = suite{pkg: "./internal/nbd", run: "^Test(FUA|WritesDoNotHoldUpReads)$"}
 	dumpChains   = suite{pkg: "./test/interop", run: "^TestDump(ShareLevels|BaseMissing)$"}
 	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails|FreeBSDRestores)$"}
 	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|ReaderDoesNotWait|CommandOrder|CHAP)$"}

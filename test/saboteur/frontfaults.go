@@ -65,7 +65,12 @@ var frontFaults = []fault{
 	},
 	{
 		name: "fua-ignored", what: "a request with FUA is answered without a flush",
-		edits: []edit{{"internal/nbd/transmission.go", "if err == nil && r.flags&flagFUA != 0 {", "if false {"}},
+		edits: []edit{{"internal/nbd/write.go", "if err == nil && r.flags&flagFUA != 0 {", "if false {"}},
+		tests: wireTests,
+	},
+	{
+		name: "flush-overtakes-writes", what: "an NBD FLUSH or TRIM does not wait for a write before it that waits for room",
+		edits: []edit{{"internal/nbd/write.go", "	if c.queue.waiting.Load() == 0 {\n		return false, nil", "	if c.queue.waiting.Load() >= 0 {\n		return false, nil"}},
 		tests: wireTests,
 	},
 	{

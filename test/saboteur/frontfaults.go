@@ -86,7 +86,7 @@ var frontFaults = []fault{
 	{
 		name: "shared-commit-too-early", what: "NFS calls that share a commit are answered when the first of them is durable",
 		edits: []edit{{"internal/nfs3/commit.go", "t.sync > last.sync || t.sync == last.sync && t.lsn > last.lsn {", "t.sync > last.sync {"}},
-		tests: nfsTests,
+		tests: nfsCommits,
 	},
 	{
 		name: "requests-not-recalled", what: "the duplicate request cache is empty after a restart",

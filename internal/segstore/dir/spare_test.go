@@ -229,3 +229,21 @@ func TestSpareInCapacity(t *testing.T) {
 		t.Fatalf("a segment beyond the capacity: %v", err)
 	}
 }
+
+// A pool opens on a disk where not even the note of who serves it has room.
+func TestOpenOnFullDisk(t *testing.T) {
+	disk := vfs.NewMem(1)
+	s := withSpare(t, disk, 1<<30)
+	s.Close()
+	disk.SetSpace(usedOf(t, disk))
+	for range 2 { // the second time it is not the first one's
+		s, err := dir.Open(disk, "/pool", dir.Options{Spare: 3, LockNote: "pid 1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := dir.Open(disk, "/pool", dir.Options{}); !fail.Is(err, fail.Busy) {
+			t.Errorf("opened twice: %v", err)
+		}
+		s.Close()
+	}
+}

@@ -17,7 +17,7 @@ var (
 	edges        = suite{pkg: "./internal/engine", run: "^TestEdgesGuarded$"}
 	treeDamage   = suite{pkg: "./internal/tree", run: "^TestDamagedNodes$"}
 	diskDamage   = suite{pkg: "./test/interop", run: "^TestFlippedBits$"}
-	nfsTests     = suite{pkg: "./internal/nfs3", run: "^(TestCommits|TestRepeatedOverRestart|TestPast|TestSquash|TestDuplicates)$"}
+	nfsTests     = suite{pkg: "./internal/nfs3", run: "^(TestSharedCommit|TestCommits|TestRepeatedOverRestart|TestPast|TestSquash|TestDuplicates)$"}
 	shareKills   = suite{pkg: "./test/power", run: "^TestKillSharesUnderLoad$"}
 	nfsClients   = suite{pkg: "./test/interop", run: "^TestNFS(Repeat|Rollback|Permissions)$"}
 	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}

@@ -79,6 +79,11 @@ var frontFaults = []fault{
 		tests: nfsTests,
 	},
 	{
+		name: "shared-commit-too-early", what: "NFS calls that share a commit are answered when the first of them is durable",
+		edits: []edit{{"internal/nfs3/commit.go", "t.sync > last.sync || t.sync == last.sync && t.lsn > last.lsn {", "t.sync > last.sync {"}},
+		tests: nfsTests,
+	},
+	{
 		name: "requests-not-recalled", what: "the duplicate request cache is empty after a restart",
 		edits: []edit{{"internal/nfs3/duplicates.go", "return e.Recent(duplicateAge, func(op *oplog.Op) { d.recall(op, now) })", "return nil"}},
 		tests: nfsTests,

@@ -125,7 +125,7 @@ func (w *wreck) reboot(luck *rand.Rand) {
 
 // Killed in the middle of an undo or a replay, a dataset is as before or as after,
 // and nothing half made is left.
-func TestCrash(t *testing.T) {
+func TestCrashInRedo(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	luck := rand.New(rand.NewPCG(seed, 1))

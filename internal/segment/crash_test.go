@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -302,19 +304,34 @@ func (w *world) verifyOld(s *dir.Store, last uint64) {
 	}
 }
 
+// wholeRun is how many seeds it takes to see everything happen that may.
+const wholeRun = 200
+
+// seeds is how many seeds one run of TestCrashes has: a tenth of VARVE_CRASHES,
+// and 50 at least, or all.
+func seeds() int {
+	if v, err := strconv.Atoi(os.Getenv("VARVE_CRASHES")); err == nil {
+		return max(50, v/10)
+	}
+	return wholeRun
+}
+
 // TestCrashes lets the power go over and over. What a crash may leave is up to
 // vfs.Mem; what a recovery must find is a prefix of all that was appended,
 // with everything acknowledged, and never again what an earlier recovery did
 // not find.
 func TestCrashes(t *testing.T) {
-	const seeds = 200
+	seeds := seeds()
 	var seen crashCounts
 	first := rand.Uint64N(1 << 40)
 	t.Logf("seeds from %d", first)
-	for seed := first; seed < first+seeds && !t.Failed(); seed++ {
+	for seed := first; seed < first+uint64(seeds) && !t.Failed(); seed++ {
 		surviveCrashes(t, seed, &seen)
 	}
 	t.Logf("%+v", seen)
+	if seeds < wholeRun {
+		return
+	}
 	for name, n := range map[string]int{
 		"crashes": seen.crashes, "kills": seen.kills, "closes": seen.closes, "lost operations": seen.lost,
 		"discarded tails": seen.discarded, "wiped headers": seen.void, "leftover segments": seen.leftover,

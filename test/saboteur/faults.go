@@ -436,7 +436,7 @@ var poolFaults = []fault{
 	},
 	{
 		name: "spare-with-old-bytes", what: "a slot is made of a segment that was removed, with what that had in it",
-		edits: []edit{{"internal/segstore/dir/spare.go", "		if c == segstore.Zeros {", "		if c > segstore.Written {"}},
+		edits: []edit{{"internal/segstore/dir/spare.go", "	if c == segstore.Zeros {\n", "	if c > segstore.Written {\n"}},
 		tests: spareTests,
 	},
 	{

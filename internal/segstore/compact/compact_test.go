@@ -57,8 +57,11 @@ func content(seg uint64, b int) []byte {
 
 // genuine is the check of blocks that content made.
 func genuine(seg uint64, b int, data []byte) error {
-	if !bytes.Equal(data, content(seg, b)) {
-		return errors.New("it holds something else")
+	le := binary.LittleEndian
+	for at := 0; at < len(data); at += 16 { // nothing is allocated: the models look at all blocks after each step
+		if le.Uint64(data[at:]) != seg || le.Uint64(data[at+8:]) != uint64(b) {
+			return errors.New("it holds something else")
+		}
 	}
 	return nil
 }

@@ -216,7 +216,7 @@ func (c *script) count() error {
 
 // Random changes with crashes at any point: in a change, in the opening after a
 // crash, and while what is dead is told again.
-func TestCrash(t *testing.T) {
+func TestCrashInChanges(t *testing.T) {
 	interrupted := map[string]int{}
 	pending, moved := 0, 0
 	for seed := range uint64(100) {

@@ -2,11 +2,16 @@ package engine_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
+	"time"
 
 	"varve/internal/engine"
+	"varve/internal/fail"
 	"varve/internal/segstore/compact"
+	"varve/internal/segstore/dir"
 	"varve/internal/segstore/mem"
+	"varve/internal/vfs"
 	"varve/internal/vol"
 	"varve/internal/when"
 )
@@ -84,4 +89,67 @@ func TestForgottenMeanwhile(t *testing.T) {
 	shortens(true)
 	settleAll(t, e)
 	shortens(false) // nothing is left
+}
+
+// After opening nobody remembers which holes were made before: but they are not
+// counted as dead space that is still there, and nothing is moved for them again.
+func TestHolesAreRemembered(t *testing.T) {
+	disk := vfs.NewMem(1)
+	if err := dir.Make(disk, "pool", 1<<20, 64<<20); err != nil {
+		t.Fatal(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var store *compact.Store
+	open := func() *engine.Engine {
+		files, err := dir.Open(disk, "pool", dir.Options{})
+		must(err)
+		store, err = compact.Open(files)
+		must(err)
+		if _, err := store.Superblock(); fail.Is(err, fail.NotFound) {
+			must(engine.Format(store, time.Now(), seedReader{rand.New(rand.NewPCG(1, 1))}))
+		}
+		e, err := engine.Open(engine.Options{Store: store, CheckpointEvery: -1})
+		must(err)
+		return e
+	}
+	e := open()
+	must(second(e.CreateVolume(tester, "d", 16<<20)))
+	must(second(e.Set(tester, "d", "keep", "none")))
+	v, err := vol.Open(e, "d", nil, tester, func() {})
+	must(err)
+	buf := make([]byte, 1<<20)
+	for off := uint64(0); off < 16<<20; off += uint64(len(buf)) {
+		must(v.WriteAt(buf, off))
+	}
+	for _, stays := range []int{52, 12} { // of each MiB: too much to be moved, and then so little that it would be
+		for off := uint64(0); off < 16<<20; off += uint64(len(buf)) {
+			must(v.WriteAt(buf[stays*block:], off))
+		}
+		must(second(e.Prune(tester, "d", engine.PruneOptions{Before: &when.Spec{Kind: when.Now}})))
+		r, err := e.Clean(context.Background(), nil)
+		must(err)
+		if r.PunchedBytes < 1<<20 {
+			t.Fatalf("the script makes no holes: %+v", r)
+		}
+	}
+	v.Close()
+	for range 2 {
+		if st := e.Status(); st.Space.Dead > st.UsedBytes-st.Space.Live {
+			t.Errorf("%d bytes are said to be dead and still there; the pool occupies %d, of which %d are live", st.Space.Dead, st.UsedBytes, st.Space.Live)
+		}
+		r, err := e.Clean(context.Background(), nil)
+		must(err)
+		if r.CopiedBytes > 0 {
+			t.Errorf("%d bytes were moved for holes that were made before: %+v", r.CopiedBytes, r)
+		}
+		must(e.Close(context.Background()))
+		must(store.Close())
+		e = open()
+	}
+	e.Abort()
 }

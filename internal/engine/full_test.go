@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"math/rand/v2"
 	"testing"
@@ -152,4 +153,93 @@ func TestHolesAreRemembered(t *testing.T) {
 		e = open()
 	}
 	e.Abort()
+}
+
+// checkBusy checks a pool of which all is overwritten once in between, and the
+// rest that is dead given back.
+func checkBusy(t *testing.T, o engine.Options, history string, between func(e *engine.Engine, v *vol.Volume) error) (engine.CheckReport, error) {
+	t.Helper()
+	e := newCrowd(t, o).e
+	defer e.Close(context.Background())
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(second(e.CreateVolume(tester, "d", 8<<20)))
+	must(second(e.Set(tester, "d", "keep", "none")))
+	must(second(e.Set(tester, "d", "history", history)))
+	v, err := vol.Open(e, "d", nil, tester, func() {})
+	must(err)
+	defer v.Close()
+	for i := range 3 {
+		must(overwrite(v, byte(i)))
+		must(e.Checkpoint())
+	}
+	began := false
+	return e.Check(context.Background(), true, func(uint64, uint64) {
+		if !began {
+			began = true
+			must(between(e, v))
+		}
+	})
+}
+
+func overwrite(v *vol.Volume, b byte) error {
+	buf := bytes.Repeat([]byte{b}, 1<<20)
+	for off := uint64(0); off < 8<<20; off += uint64(len(buf)) {
+		if err := v.WriteAt(buf, off); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// What dies while a pool is checked is not given back under the check.
+func TestCheckWhileCleaning(t *testing.T) {
+	store, err := compact.Open(mem.New(1<<20, 1<<30))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep, err := checkBusy(t, engine.Options{Store: store, CheckpointEvery: -1}, "all", func(e *engine.Engine, v *vol.Volume) error {
+		for i := range 3 {
+			if err := overwrite(v, byte(10+i)); err != nil {
+				return err
+			}
+			if _, err := e.Prune(tester, "d", engine.PruneOptions{Before: &when.Spec{Kind: when.Now}}); err != nil {
+				return err
+			}
+			if _, err := e.Clean(context.Background(), nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range rep.Damage {
+		t.Errorf("%s: %s", d.Where, d.What)
+	}
+}
+
+// But writers on a full pool do not wait for a check to end: it ends without a
+// verdict.
+func TestCheckGivesWay(t *testing.T) {
+	store, err := compact.Open(mem.New(1<<20, 48<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = checkBusy(t, engine.Options{Store: store}, "all", func(_ *engine.Engine, v *vol.Volume) error {
+		for i := range 12 {
+			if err := overwrite(v, byte(10+i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if !fail.Is(err, fail.Busy) {
+		t.Errorf("a check of what writers needed: %v", err)
+	}
 }

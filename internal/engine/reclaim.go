@@ -27,7 +27,7 @@ func (e *Engine) freeDrops() error {
 // handOver lets the store have what the checkpoint before c freed: c is durable,
 // so neither of the last two super roots leads there. The gate is held.
 func (e *Engine) handOver(c *cut) {
-	e.space.hand(e.freed)
+	e.checks.hand(&e.space, e.freed)
 	e.freed = c.freed
 	e.floors[0], e.floors[1] = e.floors[1], c.floor
 }
@@ -122,6 +122,9 @@ func (r *round) run() error {
 		return err
 	}
 	short := e.percentFree(before)
+	if short == 0 { // the reserve is in use
+		e.endChecks()
+	}
 	switch {
 	case short < lowWater:
 		e.needy.Store(true)

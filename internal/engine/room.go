@@ -42,6 +42,7 @@ func (e *Engine) roomFor(seen uint64, refused error) error {
 		return refused
 	}
 	e.needy.Store(true)
+	e.endChecks()
 	enough, err := e.giveBack()
 	for tries := 0; err == nil && !enough && tries < shortenTries; tries++ {
 		var cut bool

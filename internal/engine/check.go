@@ -25,7 +25,7 @@ type checker struct {
 	data     bool
 	progress func(done, total uint64)
 	report   CheckReport
-	upTo     uint64                // frames of higher sequence numbers are being written
+	upTo     segment.Position      // frames of higher sequence numbers are being written
 	crcs     map[uint64][]blockSum // per segment
 	seen     map[uint64]bool       // nodes visited, by address
 	acct     account
@@ -92,7 +92,7 @@ func (e *Engine) newChecker(ctx context.Context, data bool, progress func(done, 
 	}
 	return &checker{
 		e: e, ctx: ctx, data: data, progress: progress,
-		upTo: math.MaxUint64, crcs: make(map[uint64][]blockSum), seen: make(map[uint64]bool),
+		upTo: segment.Position{Seq: math.MaxUint64, Addr: math.MaxUint64}, crcs: make(map[uint64][]blockSum), seen: make(map[uint64]bool),
 		acct: account{need: blockSet{}, owed: blockSet{}},
 	}
 }
@@ -119,7 +119,7 @@ func (e *Engine) check(ctx context.Context, data bool, progress func(done, total
 // verify takes all steps of a check.
 func (c *checker) verify(roots []rootToCheck) error {
 	if c.e.log != nil {
-		if err := c.e.log.Written(c.upTo); err != nil {
+		if err := c.e.log.Written(c.upTo.Seq); err != nil {
 			return err
 		}
 	}
@@ -185,7 +185,7 @@ func (c *checker) roots(end func()) []rootToCheck {
 		d.mu.Unlock()
 	}
 	if e.log != nil {
-		c.upTo = e.log.Cut().Seq
+		c.upTo = e.log.Cut()
 	}
 	c.acct.free, c.acct.died = e.space.all(), e.died
 	c.acct.payload = e.space.payloads(last.pos.Addr.Segment())
@@ -237,7 +237,7 @@ func (c *checker) segments() error {
 			if err := c.ctx.Err(); err != nil {
 				return err
 			}
-			if f.Beyond || f.Frame.Position.Seq > c.upTo {
+			if f.Beyond || f.Frame.Position.Seq > c.upTo.Seq {
 				return nil // left by a crash, or being written
 			}
 			if f.Err != nil && c.moved(s.Number) {
@@ -357,7 +357,7 @@ func (c *checker) tree(r rootToCheck) error {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
-		if n.Ref.Addr != 0 {
+		if n.Ref.Addr != 0 && !c.later(segment.Addr(n.Ref.Addr)) {
 			if c.seen[n.Ref.Addr] && !(r.behind && len(r.dying) > 0) { // else its own lists say what of it counts
 				return tree.SkipNode
 			}
@@ -434,6 +434,13 @@ func (d *dataset) dyingOf(r *root) (out []dying) {
 // has reports whether an extent of the old tree is still to be entered.
 func (y *dying) has(k tree.Key, x extent) bool {
 	return !k.Less(y.next) && k.Less(y.end) && x.birth > y.born
+}
+
+// later reports whether a node was in memory only when the check began: a
+// checkpoint has written it since.
+func (c *checker) later(a segment.Addr) bool {
+	sums := c.crcs[a.Segment()]
+	return a > c.upTo.Addr && (int(a.Block()) >= len(sums) || sums[a.Block()] == blockSum{})
 }
 
 // checkSum compares what a tree says of a block with what its frame says.

@@ -25,7 +25,7 @@ type checker struct {
 	data     bool
 	progress func(done, total uint64)
 	report   CheckReport
-	upTo     uint64                // frames of higher sequence numbers are being written
+	upTo     segment.Position      // frames of higher sequence numbers are being written
 	crcs     map[uint64][]blockSum // per segment
 	seen     map[uint64]bool       // nodes visited, by address
 	acct     account
@@ -54,7 +54,9 @@ type rootToCheck struct {
 }
 
 // Check verifies the pool while it is served, as of a checkpoint that it takes
-// first. progress may be nil; it counts bytes of log.
+// first. What dies meanwhile is not given back before it has ended. progress may
+// be nil; it counts bytes of log. Busy: the pool became full, and writers needed
+// what the check still looked at.
 func (e *Engine) Check(ctx context.Context, data bool, progress func(done, total uint64)) (CheckReport, error) {
 	if e.log.Err() == nil && e.writable() == nil {
 		if err := e.Checkpoint(); err != nil {
@@ -90,27 +92,40 @@ func (e *Engine) newChecker(ctx context.Context, data bool, progress func(done, 
 	}
 	return &checker{
 		e: e, ctx: ctx, data: data, progress: progress,
-		upTo: math.MaxUint64, crcs: make(map[uint64][]blockSum), seen: make(map[uint64]bool),
+		upTo: segment.Position{Seq: math.MaxUint64, Addr: math.MaxUint64}, crcs: make(map[uint64][]blockSum), seen: make(map[uint64]bool),
 		acct: account{need: blockSet{}, owed: blockSet{}},
 	}
 }
 
 func (e *Engine) check(ctx context.Context, data bool, progress func(done, total uint64)) (CheckReport, error) {
 	c := e.newChecker(ctx, data, progress)
-	roots := c.roots()
-	if e.log != nil {
-		if err := e.log.Written(c.upTo); err != nil {
-			return c.report, err
-		}
-	}
+	var end context.CancelFunc
+	c.ctx, end = context.WithCancel(ctx)
+	defer end()
+	roots := c.roots(end)
 	defer func() {
 		for _, r := range roots {
 			r.vers.Close()
 		}
 	}()
+	err := c.verify(roots)
+	if !e.endCheck(c) {
+		return CheckReport{}, fail.New(fail.Busy, "the pool became full: writers needed what the check still looked at").
+			WithHint("check it when less is written, or when it is not served: varve check DIR")
+	}
+	return c.report, err
+}
+
+// verify takes all steps of a check.
+func (c *checker) verify(roots []rootToCheck) error {
+	if c.e.log != nil {
+		if err := c.e.log.Written(c.upTo.Seq); err != nil {
+			return err
+		}
+	}
 	for _, step := range []func() error{c.chain, c.segments} {
 		if err := step(); err != nil {
-			return c.report, err
+			return err
 		}
 	}
 	slices.SortStableFunc(roots, func(a, b rootToCheck) int { // a node is looked at once
@@ -124,19 +139,19 @@ func (e *Engine) check(ctx context.Context, data bool, progress func(done, total
 	})
 	for _, r := range roots {
 		if err := c.tree(r); err != nil {
-			return c.report, err
+			return err
 		}
 		if err := c.share(r); err != nil {
-			return c.report, err
+			return err
 		}
 		if err := c.figures(r); err != nil {
-			return c.report, err
+			return err
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return c.report, err
+	if err := c.ctx.Err(); err != nil {
+		return err
 	}
-	return c.report, c.account()
+	return c.account()
 }
 
 func (c *checker) damage(where string, err error) {
@@ -145,13 +160,15 @@ func (c *checker) damage(where string, err error) {
 	}
 }
 
-// roots opens every kept tree: heads, snapshots, bases, and the pool tree.
-func (c *checker) roots() []rootToCheck {
+// roots opens every kept tree: heads, snapshots, bases, and the pool tree. From
+// then on nothing of them is given back, unless end is called.
+func (c *checker) roots(end func()) []rootToCheck {
 	e := c.e
 	e.ckpt.Lock()
 	defer e.ckpt.Unlock()
 	e.gate.Lock()
 	defer e.gate.Unlock()
+	e.checks.begin(c, end)
 	last := e.lastCkpt.Load().(checkpointRecord)
 	out := []rootToCheck{{name: "the pool tree", pool: true, vers: e.pool.Freeze(last.number)}}
 	for _, d := range e.datasets {
@@ -168,7 +185,7 @@ func (c *checker) roots() []rootToCheck {
 		d.mu.Unlock()
 	}
 	if e.log != nil {
-		c.upTo = e.log.Cut().Seq
+		c.upTo = e.log.Cut()
 	}
 	c.acct.free, c.acct.died = e.space.all(), e.died
 	c.acct.payload = e.space.payloads(last.pos.Addr.Segment())
@@ -179,10 +196,12 @@ func (c *checker) roots() []rootToCheck {
 func (c *checker) chain() error {
 	c.e.gate.RLock()
 	cs := c.e.checkpoints
-	c.e.gate.RUnlock()
 	if len(cs) == 0 {
+		c.e.gate.RUnlock()
 		return nil
 	}
+	defer c.e.reads.begin(cs[0].pos)()
+	c.e.gate.RUnlock()
 	last := c.e.lastCkpt.Load().(checkpointRecord)
 	var dec oplog.Decoder
 	var op oplog.Op
@@ -218,8 +237,11 @@ func (c *checker) segments() error {
 			if err := c.ctx.Err(); err != nil {
 				return err
 			}
-			if f.Beyond || f.Frame.Position.Seq > c.upTo {
+			if f.Beyond || f.Frame.Position.Seq > c.upTo.Seq {
 				return nil // left by a crash, or being written
+			}
+			if f.Err != nil && c.moved(s.Number) {
+				return errMoved
 			}
 			if f.Err != nil {
 				c.damage(fmt.Sprintf("segment %d block %d", s.Number, f.Frame.Position.Addr.Block()), f.Err)
@@ -228,17 +250,28 @@ func (c *checker) segments() error {
 			c.report.Frames++
 			return c.frame(f.Frame, sums, buf)
 		})
-		if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) {
+		switch {
+		case err != nil && c.ctx.Err() == nil && c.moved(s.Number):
+			continue
+		case fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO):
 			c.damage(fmt.Sprintf("segment %d", s.Number), err)
-			err = nil
-		}
-		if err != nil {
+		case err != nil:
 			return err
 		}
 		c.crcs[s.Number] = sums
 		c.progress(uint64(i+1)*size, uint64(len(segs))*size)
 	}
 	return c.slots(size)
+}
+
+// errMoved ends the look at a segment that has no file any more.
+var errMoved = fail.New(fail.NotFound, "the segment was moved")
+
+// moved reports whether a segment was moved into a slot meanwhile, where slots
+// finds it, or was dead as a whole and is gone.
+func (c *checker) moved(seg uint64) bool {
+	segs, err := c.e.store.List()
+	return err == nil && !slices.ContainsFunc(segs, func(s segstore.Segment) bool { return s.Number == seg })
 }
 
 // anyKind is what is known of a block that was moved: a slot does not say what
@@ -270,7 +303,7 @@ func (c *checker) slots(size uint64) error {
 					sums[b].kind = anyKind
 					continue
 				}
-				if err := store.ReadAt(seg, block, int64(b)*BlockSize); err != nil {
+				if err := store.ReadAt(seg, block, int64(b)*BlockSize); err != nil && c.e.space.knows(seg) {
 					c.damage(fmt.Sprintf("segment %d block %d", seg, b), err)
 					continue
 				}
@@ -324,7 +357,7 @@ func (c *checker) tree(r rootToCheck) error {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
-		if n.Ref.Addr != 0 {
+		if n.Ref.Addr != 0 && !c.later(segment.Addr(n.Ref.Addr)) {
 			if c.seen[n.Ref.Addr] && !(r.behind && len(r.dying) > 0) { // else its own lists say what of it counts
 				return tree.SkipNode
 			}
@@ -401,6 +434,13 @@ func (d *dataset) dyingOf(r *root) (out []dying) {
 // has reports whether an extent of the old tree is still to be entered.
 func (y *dying) has(k tree.Key, x extent) bool {
 	return !k.Less(y.next) && k.Less(y.end) && x.birth > y.born
+}
+
+// later reports whether a node was in memory only when the check began: a
+// checkpoint has written it since.
+func (c *checker) later(a segment.Addr) bool {
+	sums := c.crcs[a.Segment()]
+	return a > c.upTo.Addr && (int(a.Block()) >= len(sums) || sums[a.Block()] == blockSum{})
 }
 
 // checkSum compares what a tree says of a block with what its frame says.

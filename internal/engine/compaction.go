@@ -192,13 +192,14 @@ func (e *Engine) candidates(store compactor, tried map[uint64]bool) (all []compa
 		return nil, nil, err
 	}
 	in = map[uint64][]uint64{}
+	occupied := e.occupied()
 	size := int(e.store.SegmentSize() / BlockSize)
 	since := func(t int64) time.Duration { return time.Duration(max(1, now-t)) }
 	e.space.mu.Lock()
 	defer e.space.mu.Unlock()
 	for n, s := range e.space.segs {
 		if n < floor && !tried[n] && !moved[n] && !e.isStuck(n) && s.payload > s.dead {
-			all = append(all, compact.Candidate{Number: n, Live: s.payload - s.dead, Blocks: size - s.holes, Age: since(s.usage.LastTime)})
+			all = append(all, compact.Candidate{Number: n, Live: s.payload - s.dead, Blocks: min(size-s.holes, occupied[n]), Age: since(s.usage.LastTime)})
 		}
 	}
 	for _, x := range slots {
@@ -212,7 +213,7 @@ func (e *Engine) candidates(store compactor, tried map[uint64]bool) (all []compa
 				last = max(last, s.usage.LastTime)
 			}
 		}
-		all = append(all, compact.Candidate{Number: x.Number, Live: x.Live, Blocks: x.Overhead + x.Blocks - x.Holes, Age: since(last)})
+		all = append(all, compact.Candidate{Number: x.Number, Live: x.Live, Blocks: min(x.Overhead+x.Blocks-x.Holes, int(x.Allocated/BlockSize)), Age: since(last)})
 	}
 	return all, in, nil
 }

@@ -157,6 +157,7 @@ type Engine struct {
 	drainWake   chan struct{}
 	retainWake  chan struct{}
 	cleanWake   chan struct{}
+	checks      checks // guarded by gate
 }
 
 func newEngine(o Options) *Engine {

@@ -206,6 +206,11 @@ func (e *Engine) WarnOfLimits() { e.warnOfLimits() }
 // ShortenHistory forgets some of the oldest history.
 func (e *Engine) ShortenHistory() (bool, error) { return e.shortenHistory() }
 
+// CheckAsItIs is Check without a checkpoint before.
+func (e *Engine) CheckAsItIs(progress func(done, total uint64)) (CheckReport, error) {
+	return e.check(context.Background(), true, progress)
+}
+
 // MakeRoom gives back what writers need who wait.
 func (e *Engine) MakeRoom() (CleanReport, error) { return e.reclaim(context.Background(), wantRoom) }
 

@@ -1,12 +1,18 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
+	"math/rand/v2"
 	"testing"
+	"time"
 
 	"varve/internal/engine"
+	"varve/internal/fail"
 	"varve/internal/segstore/compact"
+	"varve/internal/segstore/dir"
 	"varve/internal/segstore/mem"
+	"varve/internal/vfs"
 	"varve/internal/vol"
 	"varve/internal/when"
 )
@@ -84,4 +90,160 @@ func TestForgottenMeanwhile(t *testing.T) {
 	shortens(true)
 	settleAll(t, e)
 	shortens(false) // nothing is left
+}
+
+// After opening nobody remembers which holes were made before: but they are not
+// counted as dead space that is still there, and nothing is moved for them again.
+func TestHolesAreRemembered(t *testing.T) {
+	disk := vfs.NewMem(1)
+	if err := dir.Make(disk, "pool", 1<<20, 64<<20); err != nil {
+		t.Fatal(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var store *compact.Store
+	open := func() *engine.Engine {
+		files, err := dir.Open(disk, "pool", dir.Options{})
+		must(err)
+		store, err = compact.Open(files)
+		must(err)
+		if _, err := store.Superblock(); fail.Is(err, fail.NotFound) {
+			must(engine.Format(store, time.Now(), seedReader{rand.New(rand.NewPCG(1, 1))}))
+		}
+		e, err := engine.Open(engine.Options{Store: store, CheckpointEvery: -1})
+		must(err)
+		return e
+	}
+	e := open()
+	must(second(e.CreateVolume(tester, "d", 16<<20)))
+	must(second(e.Set(tester, "d", "keep", "none")))
+	v, err := vol.Open(e, "d", nil, tester, func() {})
+	must(err)
+	buf := make([]byte, 1<<20)
+	for off := uint64(0); off < 16<<20; off += uint64(len(buf)) {
+		must(v.WriteAt(buf, off))
+	}
+	for _, stays := range []int{52, 12} { // of each MiB: too much to be moved, and then so little that it would be
+		for off := uint64(0); off < 16<<20; off += uint64(len(buf)) {
+			must(v.WriteAt(buf[stays*block:], off))
+		}
+		must(second(e.Prune(tester, "d", engine.PruneOptions{Before: &when.Spec{Kind: when.Now}})))
+		r, err := e.Clean(context.Background(), nil)
+		must(err)
+		if r.PunchedBytes < 1<<20 {
+			t.Fatalf("the script makes no holes: %+v", r)
+		}
+	}
+	v.Close()
+	for range 2 {
+		if st := e.Status(); st.Space.Dead > st.UsedBytes-st.Space.Live {
+			t.Errorf("%d bytes are said to be dead and still there; the pool occupies %d, of which %d are live", st.Space.Dead, st.UsedBytes, st.Space.Live)
+		}
+		r, err := e.Clean(context.Background(), nil)
+		must(err)
+		if r.CopiedBytes > 0 {
+			t.Errorf("%d bytes were moved for holes that were made before: %+v", r.CopiedBytes, r)
+		}
+		must(e.Close(context.Background()))
+		must(store.Close())
+		e = open()
+	}
+	e.Abort()
+}
+
+// checkBusy checks a pool of which all is overwritten once in between, and the
+// rest that is dead given back.
+func checkBusy(t *testing.T, o engine.Options, history string, between func(e *engine.Engine, v *vol.Volume) error) (engine.CheckReport, error) {
+	t.Helper()
+	e := newCrowd(t, o).e
+	defer e.Close(context.Background())
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(second(e.CreateVolume(tester, "d", 8<<20)))
+	must(second(e.Set(tester, "d", "keep", "none")))
+	must(second(e.Set(tester, "d", "history", history)))
+	v, err := vol.Open(e, "d", nil, tester, func() {})
+	must(err)
+	defer v.Close()
+	for i := range 3 {
+		must(overwrite(v, byte(i)))
+		must(e.Checkpoint())
+	}
+	must(overwrite(v, 3)) // somebody writes between the checkpoint and the check
+	began := false
+	return e.CheckAsItIs(func(uint64, uint64) {
+		if !began {
+			began = true
+			must(between(e, v))
+		}
+	})
+}
+
+func overwrite(v *vol.Volume, b byte) error {
+	buf := bytes.Repeat([]byte{b}, 1<<20)
+	for off := uint64(0); off < 8<<20; off += uint64(len(buf)) {
+		if err := v.WriteAt(buf, off); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// What dies while a pool is checked is not given back under the check.
+func TestCheckWhileCleaning(t *testing.T) {
+	store, err := compact.Open(mem.New(1<<20, 1<<30))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep, err := checkBusy(t, engine.Options{Store: store, CheckpointEvery: -1}, "all", func(e *engine.Engine, v *vol.Volume) error {
+		if err := e.Checkpoint(); err != nil { // what was in memory only when the check began is written
+			return err
+		}
+		for i := range 3 {
+			if err := overwrite(v, byte(10+i)); err != nil {
+				return err
+			}
+			if _, err := e.Prune(tester, "d", engine.PruneOptions{Before: &when.Spec{Kind: when.Now}}); err != nil {
+				return err
+			}
+			if _, err := e.Clean(context.Background(), nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range rep.Damage {
+		t.Errorf("%s: %s", d.Where, d.What)
+	}
+}
+
+// But writers on a full pool do not wait for a check to end: it ends without a
+// verdict.
+func TestCheckGivesWay(t *testing.T) {
+	store, err := compact.Open(mem.New(1<<20, 48<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = checkBusy(t, engine.Options{Store: store}, "all", func(_ *engine.Engine, v *vol.Volume) error {
+		for i := range 12 {
+			if err := overwrite(v, byte(10+i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if !fail.Is(err, fail.Busy) {
+		t.Errorf("a check of what writers needed: %v", err)
+	}
 }

@@ -27,7 +27,7 @@ func (e *Engine) freeDrops() error {
 // handOver lets the store have what the checkpoint before c freed: c is durable,
 // so neither of the last two super roots leads there. The gate is held.
 func (e *Engine) handOver(c *cut) {
-	e.space.hand(e.freed)
+	e.checks.hand(&e.space, e.freed)
 	e.freed = c.freed
 	e.floors[0], e.floors[1] = e.floors[1], c.floor
 }
@@ -122,6 +122,9 @@ func (r *round) run() error {
 		return err
 	}
 	short := e.percentFree(before)
+	if short == 0 { // the reserve is in use
+		e.endChecks()
+	}
 	switch {
 	case short < lowWater:
 		e.needy.Store(true)
@@ -410,17 +413,44 @@ func (r *round) punchDead(least int, enough func() bool, hurry bool) error {
 }
 
 // unreturned is how many bytes are free in segments and slots that are still
-// there.
+// there. Which holes an earlier opening made nobody remembers: so it is no more
+// than what they occupy beyond what is needed. The store is asked, which may wait
+// for the disk: not under the gate.
 func (e *Engine) unreturned() (bytes int64) {
+	in := 0 // blocks that lie in slots, and are not known there to be dead
 	if store, ok := e.store.(compactor); ok {
 		bytes = store.Dead()
+		if slots, err := store.Slots(); err == nil {
+			for _, x := range slots {
+				in += x.Live
+			}
+		}
 	}
+	occupied := e.occupied()
 	e.space.mu.Lock()
 	defer e.space.mu.Unlock()
-	for _, s := range e.space.segs {
-		bytes += int64(s.free-s.holes) * BlockSize
+	for n, s := range e.space.segs {
+		needed := s.payload - s.free
+		if has, own := occupied[n]; own {
+			bytes += int64(max(0, min(s.free-s.holes, has-needed))) * BlockSize
+		} else {
+			in -= needed
+		}
 	}
-	return bytes
+	return bytes + int64(max(0, in))*BlockSize
+}
+
+// occupied is how many blocks the segments in files of their own have on the disk.
+func (e *Engine) occupied() map[uint64]int {
+	list, err := e.store.List()
+	if err != nil {
+		return nil
+	}
+	blocks := make(map[uint64]int, len(list))
+	for _, s := range list {
+		blocks[s.Number] = int(s.Allocated / BlockSize)
+	}
+	return blocks
 }
 
 // pace makes the cleaner rest as long as it has worked: the foreground has the disk

@@ -523,10 +523,11 @@ func (e *Engine) Status() Status {
 	if segs, err := e.store.List(); err == nil {
 		s.Segments, s.SegmentBytes = len(segs), e.store.SegmentSize()
 	}
+	dead := e.unreturned()
 	e.gate.RLock()
 	defer e.gate.RUnlock()
 	s.Datasets = len(e.names)
-	s.Space, s.Cleaner = e.poolSpace(), e.cleanerState()
+	s.Space, s.Cleaner = e.poolSpace(dead), e.cleanerState()
 	s.Clock.Jump, s.Clock.Suspect = e.clock.Suspect()
 	s.Clock.Pool = time.Unix(0, e.poolTime()).UTC()
 	s.Warnings = e.warnings(&s)

@@ -42,6 +42,7 @@ func (e *Engine) roomFor(seen uint64, refused error) error {
 		return refused
 	}
 	e.needy.Store(true)
+	e.endChecks()
 	enough, err := e.giveBack()
 	for tries := 0; err == nil && !enough && tries < shortenTries; tries++ {
 		var cut bool
@@ -65,9 +66,10 @@ func (e *Engine) roomFor(seen uint64, refused error) error {
 
 // gain is the most that a round could give back: bytes.
 func (e *Engine) gain() int64 {
+	dead := e.unreturned()
 	e.gate.RLock()
 	defer e.gate.RUnlock()
-	s := e.poolSpace()
+	s := e.poolSpace(dead)
 	return s.Dead + s.History
 }
 

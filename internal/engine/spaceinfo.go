@@ -152,8 +152,8 @@ func (d *dataset) snapshotSpace(s *snapshot) (used, referenced int64) {
 	return used, referenced
 }
 
-// poolSpace sums up what the pool occupies. The gate is held.
-func (e *Engine) poolSpace() (s PoolSpace) {
+// poolSpace sums up what the pool occupies, dead being unreturned. The gate is held.
+func (e *Engine) poolSpace(dead int64) (s PoolSpace) {
 	for _, d := range e.datasets {
 		x := d.spaceInfo()
 		own := x.Live - x.Shared
@@ -168,7 +168,7 @@ func (e *Engine) poolSpace() (s PoolSpace) {
 	}
 	payload, free := e.space.totals()
 	s.Nodes = max(0, (payload-free)*BlockSize-s.Live-s.History-s.Snapshots-s.Destroyed)
-	s.Dead, s.Reserve = e.unreturned(), e.log.Reserve()
+	s.Dead, s.Reserve = dead, e.log.Reserve()
 	return s
 }
 

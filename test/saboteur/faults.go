@@ -446,8 +446,18 @@ var poolFaults = []fault{
 	},
 	{
 		name: "handed-over-early", what: "the store gets what is free while one of the last two super roots leads there",
-		edits: []edit{{"internal/engine/reclaim.go", "	e.space.hand(e.freed)\n", "	e.space.hand(c.freed)\n"}},
+		edits: []edit{{"internal/engine/reclaim.go", "	e.checks.hand(&e.space, e.freed)\n", "	e.checks.hand(&e.space, c.freed)\n"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestHandOver$"},
+	},
+	{
+		name: "freed-under-check", what: "what dies while the pool is checked is given back before the check has ended",
+		edits: []edit{{"internal/engine/checking.go", "	if len(k.running) == 0 {\n		m.hand(segs)", "	if true {\n		m.hand(segs)"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestCheckWhileCleaning$"},
+	},
+	{
+		name: "lock-needs-room", what: "a pool does not open where the disk has no room for a note",
+		edits: []edit{{"internal/vfs/oslock.go", "	if fail.Is(err, fail.NoSpace) {", "	if false {"}},
+		tests: suite{pkg: "./internal/segstore/dir", run: "^TestOpenOnFullDisk$"},
 	},
 	// Slots.
 	{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"varve/internal/fail"
@@ -77,9 +78,15 @@ func parseMoment(s string) (string, when.Spec, error) {
 
 // parseSnapshot reads DATASET@NAME.
 func parseSnapshot(s string) (dataset, name string, err error) {
-	dataset, w, err := parseMoment(s)
-	if err == nil && w.Kind != when.Snapshot {
-		err = fail.New(fail.Invalid, "%s is a moment, not the name of a snapshot", w)
+	a, err := parseAddress(strings.TrimSuffix(s, "@"))
+	switch {
+	case err != nil:
+		return "", "", err
+	case a.When == nil:
+		return "", "", fail.New(fail.Invalid, "%q names no snapshot", s).WithHint("write %s@NAME", a.Dataset)
+	case a.When.Kind != when.Snapshot:
+		return "", "", fail.New(fail.Invalid, "%s is a moment, not the name of a snapshot", a.When).
+			WithHint("varve snapshot %s@NAME --at %s gives it one", a.Dataset, a.When)
 	}
-	return dataset, w.Name, err
+	return a.Dataset, a.When.Name, nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -82,20 +81,4 @@ func (a *app) writeReport(r engine.CheckReport) error {
 	a.say("checked %d datasets, %d snapshots, %s nodes, %s extents, %s frames, %s operations, %s of payload",
 		r.Datasets, r.Snapshots, count(r.Nodes), count(r.Extents), count(r.Frames), count(r.Ops), a.size(r.Bytes))
 	return nil
-}
-
-// progress draws a bar, on a terminal only.
-func (a *app) progress(done, total uint64) {
-	const width = 40
-	if total == 0 || !isTerminal(a.err) {
-		return
-	}
-	full := int(width * (float64(min(done, total)) / float64(total)))
-	fmt.Fprintf(a.err, "\r[%-*s] %3d %%", width, strings.Repeat("#", full), 100*full/width)
-}
-
-func (a *app) progressEnd() {
-	if isTerminal(a.err) {
-		fmt.Fprint(a.err, "\r\x1b[K")
-	}
 }

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"varve/internal/fail"
-	"varve/internal/files"
 )
 
 func (a *app) cp() *cobra.Command {
@@ -40,9 +39,8 @@ each at once, and directories merged.`,
 			if to.When != nil {
 				return fail.New(fail.ReadOnly, "%q is in the past, which never changes", args[1]).WithHint("copy to %s:%s", to.Share, to.Path)
 			}
-			d, err := withProgress(a, func(tell func(files.Progress)) (files.Copied, error) {
-				return a.client().Copy(c.Context(), from, to.Share, to.Path, force, tell)
-			})
+			d, err := a.client().Copy(c.Context(), from, to.Share, to.Path, force, a.fileProgress)
+			a.progressEnd()
 			if err != nil {
 				return err
 			}
@@ -56,20 +54,6 @@ each at once, and directories merged.`,
 	}
 	c.Flags().BoolVarP(&force, "force", "f", false, "replace files that are there, merge directories")
 	return c
-}
-
-// withProgress shows on a terminal how far something is.
-func withProgress(a *app, run func(func(files.Progress)) (files.Copied, error)) (files.Copied, error) {
-	show := isTerminal(a.err) && !a.json
-	d, err := run(func(p files.Progress) {
-		if show {
-			fmt.Fprintf(a.err, "\r%s, %s ", plural(p.Files, "file"), a.amount(p.Bytes))
-		}
-	})
-	if show {
-		fmt.Fprint(a.err, "\r\033[K")
-	}
-	return d, err
 }
 
 // amount shows bytes within a sentence.

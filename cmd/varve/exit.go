@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -88,9 +89,30 @@ func (a *app) report(c *cobra.Command, err error) int {
 	case errors.As(err, &code):
 		return int(code)
 	case !a.running: // what cobra itself refuses has no kind
-		fmt.Fprintf(a.err, "varve: %v; see: %s --help\n", err, c.CommandPath())
+		fmt.Fprintf(a.err, "varve: %s; see: %s --help\n", usageText(err), c.CommandPath())
 		return int(exitUsage)
 	}
 	fmt.Fprintf(a.err, "varve: %s\n", a.asGiven(c, err.Error()))
 	return int(exitCodes[fail.KindOf(err)])
+}
+
+// How cobra words what it refuses of itself.
+var (
+	flagMissing    = regexp.MustCompile(`^required flag\(s\) "([^"]+)".* not set$`)
+	flagsExclusive = regexp.MustCompile(`^if any flags in the group .*; \[(\S+) (\S+)\] were all set$`)
+)
+
+// usageText words an error of cobra as the others are, on one line.
+func usageText(err error) string {
+	text, likely, _ := strings.Cut(err.Error(), "\n\nDid you mean this?\n")
+	if names := strings.Fields(likely); len(names) > 0 {
+		return text + ", perhaps " + strings.Join(names, " or ")
+	}
+	if m := flagMissing.FindStringSubmatch(text); m != nil {
+		return "--" + m[1] + " is missing"
+	}
+	if m := flagsExclusive.FindStringSubmatch(text); m != nil {
+		return "--" + m[1] + " and --" + m[2] + " exclude each other"
+	}
+	return text
 }

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"varve/internal/files"
 	"varve/internal/restore"
 )
 
@@ -25,6 +27,41 @@ const (
 	progressShown  = 200 * time.Millisecond // on a terminal
 	progressEvents = time.Second            // in --json
 )
+
+// clearLine moves to the beginning of a terminal's line and clears it.
+const clearLine = "\r\x1b[K"
+
+// showProgress shows a line about progress in place of the one before, on a terminal
+// and without --json. progressEnd makes room for what else is said. One goroutine at
+// a time.
+func (a *app) showProgress(format string, args ...any) {
+	if isTerminal(a.err) && !a.json {
+		fmt.Fprintf(a.err, clearLine+format, args...)
+		a.progressing = true
+	}
+}
+
+func (a *app) progressEnd() {
+	if a.progressing {
+		fmt.Fprint(a.err, clearLine)
+		a.progressing = false
+	}
+}
+
+// progress draws a bar.
+func (a *app) progress(done, total uint64) {
+	const width = 40
+	if total == 0 {
+		return
+	}
+	full := int(width * (float64(min(done, total)) / float64(total)))
+	a.showProgress("[%-*s] %3d %%", width, strings.Repeat("#", full), 100*full/width)
+}
+
+// fileProgress shows how far a copy of files is.
+func (a *app) fileProgress(p files.Progress) {
+	a.showProgress("%s, %s", plural(p.Files, "file"), a.amount(p.Bytes))
+}
 
 // progressEvery returns the least time between two lines about progress; 0 where nobody
 // looks.
@@ -82,7 +119,7 @@ func (m *meter) tell(now time.Time) {
 		m.a.writeJSON(p)
 		return
 	}
-	fmt.Fprintf(m.a.err, "\r\x1b[K%s", m.line(p))
+	m.a.showProgress("%s", m.line(p))
 }
 
 // progress is how far it is after a time.

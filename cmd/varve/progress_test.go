@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"varve/internal/files"
 	"varve/internal/restore"
 )
 
@@ -44,6 +48,65 @@ func TestMeter(t *testing.T) {
 		!strings.HasPrefix(lines[3], `{"message_type":"progress","bytes":9,"total":9,"exact":true,`) {
 		t.Errorf("%q", lines)
 	}
+}
+
+// TestProgressLine: every line about progress takes the place of the one before, and
+// the last one goes before anything else is said; without a terminal, and in --json,
+// there is none.
+func TestProgressLine(t *testing.T) {
+	term, screen := openTerminal(t)
+	a := &app{err: screen}
+	const lines = "\r\x1b[K1 file, 5 bytes\r\x1b[K20 files, 2K\r\x1b[K"
+	a.fileProgress(files.Progress{Files: 1, Bytes: 5})
+	a.fileProgress(files.Progress{Files: 20, Bytes: 2048})
+	a.progressEnd()
+	a.progressEnd()
+	a.json = true
+	a.progress(1, 2)
+	a.progressEnd()
+	fmt.Fprint(screen, "end")
+	var got []byte
+	for !bytes.HasSuffix(got, []byte("end")) {
+		p := make([]byte, 200)
+		n, err := term.Read(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, p[:n]...)
+	}
+	if string(got) != lines+"end" {
+		t.Errorf("%q", got)
+	}
+	var file bytes.Buffer
+	a = &app{err: &file}
+	a.progress(1, 2)
+	a.progressEnd()
+	if file.Len() > 0 {
+		t.Errorf("%q without a terminal", file.String())
+	}
+}
+
+// openTerminal returns a pseudoterminal: what is written to the screen, term reads.
+func openTerminal(t *testing.T) (term, screen *os.File) {
+	t.Helper()
+	term, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { term.Close() })
+	fd := int(term.Fd())
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		screen, err = os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { screen.Close() })
+	return term, screen
 }
 
 // TestPace: how long a restoration takes on is told by the archive's bytes where they are

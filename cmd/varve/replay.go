@@ -177,15 +177,11 @@ func needWhen(flag, s string) (when.Spec, error) {
 
 // redoing shows how far an undo or a replay is.
 func (a *app) redoing(o *redo.Options, run func() (*redo.Report, error)) (*redo.Report, error) {
-	if !isTerminal(a.err) || a.json {
-		return run()
-	}
 	o.Tell = func(p redo.Advance) {
-		fmt.Fprintf(a.err, "\r%d of %s, %s ", p.Ops, plural(p.Total, "operation"), a.amount(p.Bytes))
+		a.showProgress("%d of %s, %s", p.Ops, plural(p.Total, "operation"), a.amount(p.Bytes))
 	}
-	r, err := run()
-	fmt.Fprint(a.err, "\r\033[K")
-	return r, err
+	defer a.progressEnd()
+	return run()
 }
 
 // maxShown is how many conflicts people are shown; --json has more.

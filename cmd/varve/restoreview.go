@@ -19,7 +19,6 @@ type restoreView struct {
 	start   time.Time
 	every   time.Duration // between two lines about progress; 0: nobody looks
 	shown   time.Time     // of the progress
-	some    bool
 }
 
 var archiveNameColumns = []column[restore.Name]{
@@ -72,23 +71,19 @@ func (v *restoreView) say(m restore.Message) error {
 	if v.a.json {
 		return v.a.writeJSON(message{Type: kindOfMessage(&m), Message: m})
 	}
+	v.a.progressEnd()
 	switch {
 	case m.Name != nil:
 		return v.names.add(*m.Name)
 	case m.Difference != nil:
-		v.clear()
 		return v.a.write(fmt.Sprintf("%s: %s\n", m.Difference.Path, m.Difference.What))
 	case m.Archive != nil:
-		v.clear()
 		v.about(m.Archive)
 	case m.Damage != nil:
-		v.clear()
 		v.a.say("varve: damage: %s", m.Damage)
 	case m.Loss != nil:
-		v.clear()
 		v.a.say("varve: lost: %s", lossText(m.Loss))
 	case m.Note != "":
-		v.clear()
 		v.a.say("varve: %s", m.Note)
 	}
 	return nil
@@ -147,25 +142,14 @@ func (v *restoreView) progress(p *restore.Progress) error {
 	if v.a.json {
 		return v.a.writeJSON(message{Type: "progress", Message: restore.Message{Progress: p}, Pace: &pace})
 	}
-	v.some = true
-	fmt.Fprintf(v.a.err, "\r%s of %d, %s, %s left \033[K", plural(p.Files, "file"), p.Files+p.Left, v.a.amount(p.Bytes), seconds(pace.Left))
+	v.a.showProgress("%s of %d, %s, %s left", plural(p.Files, "file"), p.Files+p.Left, v.a.amount(p.Bytes), seconds(pace.Left))
 	return nil
-}
-
-func (v *restoreView) clear() {
-	if v.some {
-		fmt.Fprint(v.a.err, "\r\033[K")
-		v.some = false
-	}
 }
 
 // end says what became of it, also before an error.
 func (v *restoreView) end(r restore.Result, err error) error {
-	v.clear()
-	if ferr := v.names.flush(); err == nil {
-		err = ferr
-	}
-	if err != nil {
+	v.a.progressEnd()
+	if err = v.names.end(err); err != nil {
 		return err
 	}
 	if v.a.json {

@@ -68,9 +68,8 @@ func (a *app) rollbackPath(ctx context.Context, p files.Place) error {
 	if err != nil {
 		return err
 	}
-	d, err := withProgress(a, func(tell func(files.Progress)) (files.Copied, error) {
-		return a.client().RollbackPath(ctx, p.Share, p.Path, w, tell)
-	})
+	d, err := a.client().RollbackPath(ctx, p.Share, p.Path, w, a.fileProgress)
+	a.progressEnd()
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ type app struct {
 	yes      bool
 	columns  []string
 	running  bool // the arguments were understood
+
+	progressing bool // a line about progress stands on the terminal
 }
 
 func (a *app) client() *httpapi.Client { return httpapi.NewClient(a.pool) }

@@ -35,7 +35,15 @@ expire before it is released.`,
 			if all {
 				return a.snapshotAll(c.Context(), args[0], expires.Expiry)
 			}
-			return a.snapshotOne(c.Context(), args[0], at, expires.Expiry)
+			var moment *when.Spec
+			if c.Flags().Changed("at") {
+				w, err := needWhen("--at", at)
+				if err != nil {
+					return err
+				}
+				moment = &w
+			}
+			return a.snapshotOne(c.Context(), args[0], moment, expires.Expiry)
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "one moment of all datasets")
@@ -47,16 +55,12 @@ expire before it is released.`,
 	return c
 }
 
-func (a *app) snapshotOne(ctx context.Context, address, at string, expires when.Expiry) error {
+func (a *app) snapshotOne(ctx context.Context, address string, at *when.Spec, expires when.Expiry) error {
 	dataset, name, err := parseSnapshot(address)
 	if err != nil {
 		return err
 	}
-	w, err := parseWhen("--at", at)
-	if err != nil {
-		return err
-	}
-	d, err := a.client().Snapshot(ctx, dataset, name, httpapi.SnapshotOptions{At: w, Expires: expires})
+	d, err := a.client().Snapshot(ctx, dataset, name, httpapi.SnapshotOptions{At: at, Expires: expires})
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (s *server) sample() (m metrics.Sample, ok bool) {
 	err := s.life.whileServing(func() error {
 		m = metrics.Sample{
 			Metrics: s.engine.Metrics(), Catalog: s.engine.Datasets(false),
-			Clients: map[string]int{"nfs": len(s.nfs.server.Clients()), "nbd": len(s.nbd.Clients()), "iscsi": len(s.iscsi.server.Clients())},
+			Clients: map[string]int{"nfs": s.nfs.server.Connections(), "nbd": s.nbd.Connections(), "iscsi": s.iscsi.server.Connections()},
 		}
 		return nil
 	})

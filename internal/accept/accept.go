@@ -124,6 +124,13 @@ func (s *Conns[C]) All() []C {
 	return list
 }
 
+// Len is how many connections there are.
+func (s *Conns[C]) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.all)
+}
+
 // Shutdown closes the listeners, drains the connections, and calls after when
 // all have ended. When ctx ends first, it cuts those there are and returns at
 // once with an error; after is still called. No Serve is possible afterwards.

@@ -87,7 +87,7 @@ func TestLife(t *testing.T) {
 		<-admitted
 	}
 	dial(t, ls[0]) // is refused
-	if n := len(s.All()); n != 2 {
+	if n := s.Len(); n != 2 || len(s.All()) != 2 {
 		t.Errorf("%d connections", n)
 	}
 	after := 0

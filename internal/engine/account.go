@@ -85,6 +85,9 @@ func (c *account) take(d *dataset) {
 		for _, x := range l.drops {
 			b.deaths = append(b.deaths, death{kind: nodeDeath, count: 1, addr: x.Addr, birth: x.Birth, death: x.Death})
 		}
+		for _, x := range es.renamed { // of pins that went with who was killed: the next checkpoint frees it
+			b.runs = append(b.runs, *x)
+		}
 		b.deaths = slices.Concat(b.deaths, es.newHistory, es.newForeign, l.led.deaths)
 		c.estates = append(c.estates, b)
 	}

@@ -203,6 +203,9 @@ func (e *Engine) Reclaim(force bool) error {
 // WarnOfLimits does what the background does from time to time.
 func (e *Engine) WarnOfLimits() { e.warnOfLimits() }
 
+// ShortenHistory forgets some of the oldest history.
+func (e *Engine) ShortenHistory() (bool, error) { return e.shortenHistory() }
+
 // MakeRoom gives back what writers need who wait.
 func (e *Engine) MakeRoom() (CleanReport, error) { return e.reclaim(context.Background(), wantRoom) }
 

@@ -8,6 +8,7 @@ import (
 	"varve/internal/segstore/compact"
 	"varve/internal/segstore/mem"
 	"varve/internal/vol"
+	"varve/internal/when"
 )
 
 // A pool that is full of history goes on: what is oldest goes, and no snapshot.
@@ -51,4 +52,36 @@ func TestFullOfHistory(t *testing.T) {
 	if err != nil || len(rep.Damage) > 0 {
 		t.Fatalf("%v %+v", err, rep)
 	}
+}
+
+// Where history has just been forgotten by somebody else, and only waits for a
+// checkpoint, there is something to be had: a writer on a full pool is not refused.
+func TestForgottenMeanwhile(t *testing.T) {
+	e := newCrowd(t, engine.Options{Store: mem.New(1<<20, 64<<20), CheckpointEvery: -1}).e
+	defer e.Abort()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(second(e.CreateVolume(tester, "d", 8<<20)))
+	must(second(e.Set(tester, "d", "keep", "none")))
+	v, err := vol.Open(e, "d", nil, tester, func() {})
+	must(err)
+	defer v.Close()
+	for range 3 {
+		must(v.WriteAt(make([]byte, 1<<20), 0))
+		must(e.Checkpoint())
+	}
+	must(second(e.Prune(tester, "d", engine.PruneOptions{Before: &when.Spec{Kind: when.Now}})))
+	shortens := func(want bool) {
+		t.Helper()
+		if got, err := e.ShortenHistory(); err != nil || got != want {
+			t.Fatalf("there is history to be had: %v, %v", got, err)
+		}
+	}
+	shortens(true)
+	settleAll(t, e)
+	shortens(false) // nothing is left
 }

@@ -113,3 +113,47 @@ func TestManyPins(t *testing.T) {
 		t.Errorf("destroying one of 10,000 snapshots writes %d bytes, one of 10 writes %d", cost[10_000], cost[10])
 	}
 }
+
+// What only a view kept when the server was killed has no pin any more. It is
+// neither needed nor free until the pool is opened for writing, and no damage.
+func TestKilledWithAView(t *testing.T) {
+	store := mem.New(1<<20, 8<<30)
+	c := newCrowd(t, engine.Options{Store: store, CheckpointEvery: -1})
+	e := c.e
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(second(e.CreateVolume(tester, "d", 8<<20)))
+	v, err := vol.Open(e, "d", nil, tester, func() {})
+	must(err)
+	defer v.Close()
+	must(v.WriteAt(make([]byte, 64*block), 0))
+	must(second(e.Snapshot(tester, "d", "s")))
+	must(v.WriteAt(make([]byte, 64*block), 0))
+	must(second(e.Prune(tester, "d", engine.PruneOptions{Before: &when.Spec{Kind: when.Now}})))
+	settleAll(t, e)
+	m, err := e.Resolve("d", when.Spec{Kind: when.Snapshot, Name: "s"})
+	must(err)
+	view, err := e.OpenView(m)
+	must(err)
+	must(second(e.DestroySnapshot(tester, "d", "s")))
+	settleAll(t, e)
+	e.Abort()
+	view.Close()
+	check := func(when string) {
+		t.Helper()
+		rep, err := engine.CheckStore(context.Background(), store, true, nil)
+		must(err)
+		for _, d := range rep.Damage {
+			t.Errorf("%s: %s: %s", when, d.Where, d.What)
+		}
+	}
+	check("killed")
+	e, err = engine.Open(engine.Options{Store: store, CheckpointEvery: -1})
+	must(err)
+	must(e.Close(context.Background()))
+	check("opened again")
+}

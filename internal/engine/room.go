@@ -120,7 +120,8 @@ func (e *Engine) settleDead(step func() error) error {
 }
 
 // shortenHistory forgets the oldest part of history, of the dataset whose history
-// reaches back farthest; false if no history holds anything.
+// reaches back farthest, unless somebody else has just done so; false if no history
+// holds anything.
 func (e *Engine) shortenHistory() (bool, error) {
 	sp, err := e.store.Space()
 	if err != nil {
@@ -154,14 +155,29 @@ func (e *Engine) shortenHistory() (bool, error) {
 	from := p.horizon
 	p.moveTo(e.horizonForBytes(oldest.d, max(0, total-max(sp.Capacity/shorten, 2*e.store.SegmentSize()))))
 	p.expireGuards()
+	overtaken := !p.moves && oldest.d.toFile()
 	e.gate.RUnlock()
 	if !p.moves {
-		return false, nil
+		return overtaken, nil
 	}
 	e.logger.Warn("the pool is full: history is shortened", "dataset", oldest.d.name,
 		"from", from.wall().Format(time.RFC3339), "to", p.horizon.wall().Format(time.RFC3339))
 	_, err = e.carryOut(Caller{}, p)
 	return err == nil, err
+}
+
+// toFile reports whether somebody has forgotten some of d's history, and no
+// checkpoint has filed it yet. The gate is held.
+func (d *dataset) toFile() bool {
+	for _, l := range d.lines {
+		l.estate.mu.RLock()
+		behind := slices.ContainsFunc(l.estate.history, func(x *deathRun) bool { return x.first <= d.horizon.lsn })
+		l.estate.mu.RUnlock()
+		if behind {
+			return true
+		}
+	}
+	return false
 }
 
 // oldestRun returns the run of history that its horizon reaches first. The gate

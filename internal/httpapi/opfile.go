@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -82,6 +83,11 @@ func (s *Server) export(ctx context.Context, in *ByRange, out *lineWriter) error
 	return err
 }
 
+// poolName is the identity of a pool as its status shows it.
+func poolName(p [16]byte) string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", p[:4], p[4:6], p[6:8], p[8:10], p[10:])
+}
+
 func (s *Server) replayFrom(ctx context.Context, in *FromInput, body io.Reader) (*redo.Report, error) {
 	o, err := in.options()
 	if err != nil {
@@ -97,7 +103,7 @@ func (s *Server) replayFrom(ctx context.Context, in *FromInput, body io.Reader) 
 	}
 	if (d.Kind == "share") != file.Share {
 		return nil, fail.New(fail.Invalid, "%s is a %s, and the operations are of something else", in.Name, d.Kind).
-			WithHint("they were done on %s of pool %x", file.Name, file.Pool)
+			WithHint("they were done on %s of pool %s", file.Name, poolName(file.Pool))
 	}
 	o.Source = func(_ context.Context, fn func(*redo.Step) error) error { return redo.Steps(file, fn) }
 	return s.redo.From(ctx, callerFrom(ctx), in.Name, o)

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -139,9 +140,10 @@ func addRedo[I any](s *Server, path, id, summary string, run func(ctx context.Co
 	})
 }
 
-// refused sends the report of what was not done for the conflicts that it has.
+// refused sends the report of what was not done because of a conflict. After any other
+// error the conflicts that were met until then are not why.
 func refused(r *redo.Report, err error, send func(RedoMessage)) {
-	if err != nil && r != nil && len(r.Clashes) > 0 {
+	if conflict := redo.Conflict(""); errors.As(err, &conflict) {
 		send(RedoMessage{Type: "refused", Report: r})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"varve/internal/engine"
+	"varve/internal/fail"
 	"varve/internal/httpapi/httpapitest"
 	"varve/internal/oplog"
 	"varve/internal/redo"
@@ -44,6 +45,19 @@ func TestRedo(t *testing.T) {
 	if last := p.Callers()[len(p.Callers())-1]; last.Proto != "api" || last == (engine.Caller{}) {
 		t.Errorf("by %+v", last)
 	}
+	for _, x := range []struct {
+		refuse error
+		report bool // comes with it
+	}{
+		{fail.New(fail.Busy, "a has a writer"), false},
+		{fail.Wrap(fail.Other, redo.Conflict("the name is taken"), "create at lsn 7"), true},
+	} {
+		p.Refuse = x.refuse
+		if r, err := c.Replay(ctx, "a", w); err == nil || err.Error() != x.refuse.Error() || (r != nil) != x.report {
+			t.Errorf("%v: %+v, %v", x.refuse, r, err)
+		}
+	}
+	p.Refuse = nil
 	for _, x := range [][2]string{
 		{"undo", `{}`},
 		{"undo", `{"since":"@10x-ago"}`},

@@ -457,7 +457,7 @@ func TestStalls(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	if n := len(h.srv.Clients()); n != 1 {
+	if n := h.srv.Connections(); n != 1 {
 		t.Errorf("%d connections are left", n)
 	}
 	expect(t, bystander, 0, filled(1<<20, 1)[:4096])

@@ -136,6 +136,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	})
 }
 
+// Connections is how many Clients there are.
+func (s *Server) Connections() int { return s.conns.Len() }
+
 // Clients returns the connections, sorted by address.
 func (s *Server) Clients() []ClientInfo {
 	var list []ClientInfo

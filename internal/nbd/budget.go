@@ -14,7 +14,8 @@ import "varve/internal/outbox"
 // client to take its replies, and never for another client. What does not fit
 // waits for shared memory, and takes all that it needs at once: nobody waits
 // for more while holding some in the reader, so holders do not wait for each
-// other. A client that holds shared memory and dawdles is cut off when others
+// other; a write in a connection's queue holds its memory until the log takes it, which
+// needs none of this. A client that holds shared memory and dawdles is cut off when others
 // wait for it; see outbox.Pace.
 //
 // Altogether: MaxConns * (512 KiB + connShare) + Memory.

@@ -49,8 +49,9 @@ type conn struct {
 	memory *semaphore.Weighted // connMemory
 	held   atomic.Int64        // bytes of shared memory
 
-	jobs    sync.WaitGroup // given to the workers and to commits
+	jobs    sync.WaitGroup // given to the workers and to the queue
 	commits commits
+	queue   queue
 	backlog workers.Line[*job]
 
 	requests, bytesRead, bytesWritten atomic.Uint64
@@ -68,6 +69,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.out.Init(c, c.nc, s.opt.StallTimeout)
 	c.commits.init(c)
+	c.queue.init()
 	return c
 }
 
@@ -91,6 +93,7 @@ func (c *conn) transmit() error {
 	c.in.buf = c.srv.buffers.Get(bufferSize)
 	err := c.loop()
 	c.jobs.Wait()
+	c.queue.pool.Stop()
 	c.commits.stop()
 	c.flushReplies()
 	c.out.Close()

@@ -195,7 +195,7 @@ func TestHandshakeDeadline(t *testing.T) {
 	if a := c.do(request{cmd: cmdFlush}, nil); a.code != 0 {
 		t.Errorf("flush: %+v", a)
 	}
-	if n := len(s.Clients()); n != 1 {
+	if n := s.Connections(); n != 1 {
 		t.Errorf("%d clients, want 1", n)
 	}
 }

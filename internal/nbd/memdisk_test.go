@@ -23,7 +23,7 @@ type memDisk struct {
 	data   []byte
 	stored []bool // by block of 4 KiB
 
-	cold   atomic.Bool       // TryReadAt says no
+	cold   atomic.Bool       // TryReadAt and TryWriteAt say no
 	broken atomic.Value      // of brokenOp
 	marked map[string][]bool // contexts "varve:changed@KEY": by block, what changed
 
@@ -144,6 +144,11 @@ func (d *memDisk) WriteAt(p []byte, off uint64) error {
 	}
 	d.volatile.Add(1)
 	return nil
+}
+
+// TryWriteAt implements Disk.
+func (d *memDisk) TryWriteAt(p []byte, off uint64) bool {
+	return !d.cold.Load() && d.writeGate == nil && d.WriteAt(p, off) == nil
 }
 
 func (d *memDisk) Trim(off, n uint64) error {

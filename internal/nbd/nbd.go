@@ -2,7 +2,7 @@
 // newstyle handshake, simple and structured replies, metadata contexts. It knows
 // nothing of logs and trees; a Backend gives it the disks.
 //
-// Four kinds of goroutines share the work, and none of them is started for a
+// Five kinds of goroutines share the work, and none of them is started for a
 // request:
 //
 //	reader   one per connection; parses requests out of its input buffer,
@@ -11,10 +11,12 @@
 //	         and the replies of the other two
 //	commits  at most one per connection; one Flush for every FLUSH and FUA
 //	         that arrived since its last
+//	queue    at most one per connection; a write that must wait, for room or for
+//	         the disk, and the changes and FLUSHes behind it, in order
 //	workers  a fixed number per server; reads that must wait for the disk,
 //	         and maps of it
 //
-// A connection's mutexes (outbox, commits) and the workers' mutex are leaves:
+// A connection's mutexes (outbox, commits, queue) and the workers' are leaves:
 // none is held while another is taken, nor across a call of the Backend.
 package nbd
 
@@ -70,8 +72,10 @@ type Disk interface {
 	TryReadAt(p []byte, off uint64, spans *[]Span) (ok bool, err error)
 
 	// WriteAt returns when p is in memory and readable. It may wait while the
-	// backend has too much that is not yet written.
+	// backend has too much that is not yet written. TryWriteAt is for a caller that
+	// must not wait: false where WriteAt would, or would fail, and nothing has happened.
 	WriteAt(p []byte, off uint64) error
+	TryWriteAt(p []byte, off uint64) bool
 
 	// Trim forgets a range, of any length; it reads as zeros afterwards.
 	// It does not wait for the disk.

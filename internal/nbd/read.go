@@ -5,6 +5,7 @@ import (
 
 	"varve/internal/fail"
 	"varve/internal/outbox"
+	"varve/internal/workers"
 )
 
 // maxSpansKept bounds the memory for maps of reads that is kept for reuse.
@@ -106,10 +107,14 @@ func (c *conn) cache(r request, start time.Time) error {
 
 // delegate gives a request to the workers. b has room for the reply.
 func (c *conn) delegate(r request, start time.Time, b *outbox.Buffer) {
+	c.submit(c.srv.workers, &c.backlog, r, start, b)
+}
+
+func (c *conn) submit(to *workers.Pool[*job], line *workers.Line[*job], r request, start time.Time, b *outbox.Buffer) {
 	j := c.srv.newJob()
 	j.c, j.req, j.start, j.buf = c, r, start, b
 	c.jobs.Add(1)
-	c.srv.workers.Submit(&c.backlog, j)
+	to.Submit(line, j)
 }
 
 // work does a job, on a worker's goroutine.
@@ -119,7 +124,7 @@ func (c *conn) work(j *job) {
 	err := c.ctx.Err()
 	switch {
 	case err != nil:
-		err = errCut
+		err = errCut // for ever: what comes behind a change is not done without it
 	case r.cmd == cmdRead:
 		head := c.readHead()
 		p := b.Framed(head, int(r.n))
@@ -131,8 +136,10 @@ func (c *conn) work(j *job) {
 		var n int
 		n, err = c.putStatus(b.Body(), r)
 		b.To += n
-	default:
+	case r.cmd == cmdCache:
 		err = c.disk.Cache(r.off, uint64(r.n))
+	default:
+		err = c.carryOut(r, b.Body()[:min(int(r.n), len(b.Body()))])
 	}
 	if b.From == b.To {
 		b.To += c.putAnswer(b.Body(), r.cookie, err)

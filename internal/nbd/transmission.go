@@ -33,7 +33,6 @@ func (c *conn) execute(r request) error {
 	if err := c.judge(r); err != nil {
 		return c.refuse(r, err, start)
 	}
-	var err error
 	switch r.cmd {
 	case cmdRead:
 		return c.read(r, start)
@@ -41,29 +40,19 @@ func (c *conn) execute(r request) error {
 		return c.cache(r, start)
 	case cmdBlockStatus:
 		return c.blockStatus(r, start)
-	case cmdFlush:
-		return c.commit(r, start)
 	case cmdWrite:
-		p, b, perr := c.payload(int(r.n))
-		if perr != nil {
-			return perr
-		}
-		err = c.disk.WriteAt(p, r.off)
-		if b != nil {
-			c.Free(b)
-		}
-		if err == nil {
-			c.bytesWritten.Add(uint64(r.n))
-		}
+		return c.write(r, start)
+	}
+	if queued, err := c.queued(r, start); queued || err != nil {
+		return err
+	}
+	switch r.cmd {
 	case cmdTrim:
-		err = c.disk.Trim(r.off, uint64(r.n))
+		return c.changed(r, c.disk.Trim(r.off, uint64(r.n)), start)
 	case cmdWriteZeroes:
-		err = c.disk.Zero(r.off, uint64(r.n), r.flags&flagNoHole != 0)
+		return c.changed(r, c.disk.Zero(r.off, uint64(r.n), r.flags&flagNoHole != 0), start)
 	}
-	if err == nil && r.flags&flagFUA != 0 {
-		return c.commit(r, start)
-	}
-	return c.answer(r, err, start)
+	return c.commit(r, start) // a FLUSH
 }
 
 // judge says what is wrong with a request, if anything is.

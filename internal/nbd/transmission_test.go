@@ -193,6 +193,66 @@ func TestCommitsDoNotHoldUpReads(t *testing.T) {
 	}
 }
 
+// A write that has to wait holds up no read of its connection. What changes the disk
+// behind it, and a FLUSH, wait for it, and happen in order.
+func TestWritesDoNotHoldUpReads(t *testing.T) {
+	d := newMemDisk("d", 1<<20)
+	d.writeGate = make(chan struct{})
+	d.entered = make(chan string, 10)
+	_, addr := startServer(t, &memBackend{disks: []*memDisk{d}}, Options{})
+	defer close(d.writeGate)
+	c := connect(t, addr, "d", false)
+	read := func(cookie uint64) {
+		t.Helper()
+		if a := c.do(request{cmd: cmdRead, cookie: cookie, n: 4096}, nil); a.code != 0 || !bytes.Equal(a.data, make([]byte, 4096)) {
+			t.Fatalf("a read beside a write that waits: code %d, %q", a.code, a.data[:8])
+		}
+	}
+	answered := func(cookie uint64, flushes int64) {
+		t.Helper()
+		if a := c.reply(0, 0); a.code != 0 || a.cookie != cookie {
+			t.Fatalf("%+v, want the reply to %d", a, cookie)
+		}
+		if got := d.flushes.Load(); got < flushes {
+			t.Errorf("%d flushes when %d was answered, want at least %d", got, cookie, flushes)
+		}
+	}
+	c.request(request{cmd: cmdWrite, cookie: 1, flags: flagFUA, n: 4096}, pattern(4096, 1))
+	read(100)
+	<-d.entered
+	c.request(request{cmd: cmdTrim, cookie: 2, n: 8192}, nil)
+	c.request(request{cmd: cmdWrite, cookie: 3, n: 100_000}, pattern(100_000, 3))
+	c.request(request{cmd: cmdFlush, cookie: 4}, nil)
+	c.request(request{cmd: cmdWriteZeroes, cookie: 5, off: 4096, n: 4096}, nil)
+	read(101)
+	if d.volatile.Load() != 0 || d.flushes.Load() != 0 {
+		t.Error("something overtook the write")
+	}
+	d.writeGate <- struct{}{}
+	answered(1, 1)
+	answered(2, 1)
+	<-d.entered
+	d.writeGate <- struct{}{}
+	answered(3, 1)
+	answered(4, 2)
+	answered(5, 2)
+	want := append(pattern(100_000, 3), make([]byte, 1<<20-100_000)...)
+	clear(want[4096:8192])
+	if !d.holds(want) {
+		t.Error("the disk holds something else")
+	}
+
+	c.request(request{cmd: cmdWrite, cookie: 6, off: 1 << 19, n: 5}, []byte("hello")) // is not lost at the end
+	c.request(request{cmd: cmdDisc}, nil)
+	<-d.entered
+	d.writeGate <- struct{}{}
+	answered(6, 2)
+	c.expectEnd()
+	if copy(want[1<<19:], "hello"); !d.holds(want) {
+		t.Error("the last write is lost")
+	}
+}
+
 func TestRequestErrors(t *testing.T) {
 	bothWays(t, func(t *testing.T, structured bool) {
 		_, addr := startServer(t, twoDisks(), Options{})

@@ -47,7 +47,7 @@ func TestExecutedWithoutRoom(t *testing.T) {
 	again.write(create)
 	again.reply().want(nfsOK)
 	near.Close()
-	eventually(t, "the connection to end", func() bool { return len(s.Clients()) == 1 })
+	eventually(t, "the connection to end", func() bool { return s.Connections() == 1 })
 	again.write(create)
 	again.reply().want(nfsOK)
 	if n := w.e.Status().LastLSN - lsn; n != 1 {

@@ -47,10 +47,13 @@ type hooks struct {
 	mu        sync.Mutex
 	commitErr error
 	commits   int
+	flushes   int
+	done      map[uint32]uint64 // the operation of each MKDIR, by XID
+	durable   uint64            // all operations up to it
 }
 
 func newHooks(f files) *hooks {
-	h := &hooks{files: f}
+	h := &hooks{files: f, done: map[uint32]uint64{}}
 	for _, g := range []*gate{&h.read, &h.write, &h.mkdir, &h.commit} {
 		g.entered = make(chan struct{}, 1000)
 	}
@@ -74,21 +77,59 @@ func (h *hooks) Write(c *fs.Call, f fs.Handle, p []byte, off uint64) (fs.Wcc, ui
 
 func (h *hooks) Mkdir(c *fs.Call, dir fs.Handle, name string, set fs.SetAttr) (fs.Made, error) {
 	h.mkdir.pass()
-	return h.files.Mkdir(c, dir, name, set)
+	m, err := h.files.Mkdir(c, dir, name, set)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.Req != nil {
+		h.done[c.Req.XID] = m.LSN
+	}
+	return m, err
+}
+
+// durability returns the operation of a MKDIR, and up to which all are durable.
+func (h *hooks) durability(xid uint32) (done, durable uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.done[xid], h.durable
 }
 
 func (h *hooks) Commit(lsn uint64, f fs.Handle) error {
 	if err := h.committing(); err != nil {
 		return err
 	}
-	return h.files.Commit(lsn, f)
+	err := h.files.Commit(lsn, f)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil {
+		h.durable = max(h.durable, lsn)
+	}
+	return err
 }
 
 func (h *hooks) Flush(f fs.Handle) error {
 	if err := h.committing(); err != nil {
 		return err
 	}
-	return h.files.Flush(f)
+	h.mu.Lock()
+	all := uint64(0)
+	for _, lsn := range h.done {
+		all = max(all, lsn)
+	}
+	h.mu.Unlock()
+	err := h.files.Flush(f)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil {
+		h.flushes++
+		h.durable = max(h.durable, all)
+	}
+	return err
+}
+
+func (h *hooks) flushed() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.flushes
 }
 
 func (h *hooks) committing() error {

@@ -168,22 +168,7 @@ func TestCommits(t *testing.T) {
 	for i := range uint32(n) {
 		c.write(callBytes(i, progNFS, versNFS, procWrite, c.cred, writeArgs(f, uint64(i), fileSync, []byte("x"))))
 	}
-	waiting := func(n int) func() bool {
-		m := &anyConn(s).commits
-		return func() bool {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			got := len(m.waiting)
-			if m.busy {
-				got += len(m.batch)
-			}
-			if m.alone {
-				got++
-			}
-			return got == n
-		}
-	}
-	eventually(t, "all writes to wait", waiting(n+1))
+	eventually(t, "all writes to wait", waitingCommits(s, n+1))
 	h.commit.open()
 	for range n + 1 {
 		c.reply().want(nfsOK)
@@ -218,7 +203,7 @@ func TestCommits(t *testing.T) {
 	<-h.commit.entered
 	c.send(procMkdir, noAttrs(dirop(w.root, "lost 3")))
 	c.send(procCommit, readArgs(f, 0, 0))
-	eventually(t, "all three to wait", waiting(3))
+	eventually(t, "all three to wait", waitingCommits(s, 3))
 	h.commit.open()
 	for range 3 {
 		c.reply().want(errIO)

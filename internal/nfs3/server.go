@@ -83,6 +83,9 @@ func (s *Server) Serve(l net.Listener) error { return s.conns.Serve(l, s.admit) 
 // under way. No Serve is possible afterwards.
 func (s *Server) Shutdown(ctx context.Context) error { return s.conns.Shutdown(ctx, s.workers.stop) }
 
+// Connections is how many Clients there are.
+func (s *Server) Connections() int { return s.conns.Len() }
+
 // Clients returns the connections, sorted by address.
 func (s *Server) Clients() []ClientInfo {
 	var list []ClientInfo

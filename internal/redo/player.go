@@ -189,7 +189,7 @@ func (p *player) skip(op *oplog.Op, cause string, with uint64) error {
 		if err := p.tell(op, cause, with, "refused", ""); err != nil {
 			return err
 		}
-		return fail.New(fail.Other, "%s at lsn %d depends on what is left out: %s", op.Kind, op.LSN, cause).
+		return fail.Wrap(fail.Other, Conflict(cause), "%s at lsn %d depends on what is left out", op.Kind, op.LSN).
 			WithHint("nothing was changed; --dry-run shows all conflicts, --on-conflict says what to do about them")
 	}
 	p.report.Skipped++

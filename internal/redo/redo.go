@@ -40,6 +40,12 @@ const (
 // Policies are all there are; the first is the usual one.
 var Policies = []string{string(RenameAside), string(Skip), string(Cascade), string(KeepNewer), string(Abort)}
 
+// Conflict is in the chain of an error that says that nothing was done because of a
+// conflict, under Abort: which one. The report that comes with the error lists it.
+type Conflict string
+
+func (c Conflict) Error() string { return string(c) }
+
 // Taint says what else is left out: what later wrote to objects or names that
 // operations left out had written to.
 type Taint string

@@ -13,6 +13,7 @@ type nameIndex struct {
 // indexDir indexes a directory. Close it.
 func (n *names) indexDir(dir int) (*nameIndex, error) {
 	s := n.sorter()
+	defer s.close()
 	err := n.each(dir, func(at uint32, e entry) error { return s.add(uint64(n.hash(e.name))<<32 | uint64(at)) })
 	if err != nil {
 		return nil, err

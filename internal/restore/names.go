@@ -178,6 +178,7 @@ func (n *names) endDir(twice func(name string)) error {
 func (n *names) index() error {
 	n.kept = nil
 	s := n.sorter()
+	defer s.close()
 	for i := range n.dirs {
 		err := n.each(i, func(at uint32, e entry) error { return s.add(uint64(e.ino)<<32 | uint64(at)) })
 		if err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // sorter sorts numbers. Those beyond limit are in a temporary file, in runs that are
-// sorted each. Not for concurrent use.
+// sorted each. Close it, sorted or not. Not for concurrent use.
 type sorter struct {
 	limit int
 	mem   []uint64
@@ -58,13 +58,19 @@ func (w *numberWriter) put(v uint64) {
 
 func (w *numberWriter) flush() error { return tempError(w.w.Flush()) }
 
-// sorted returns what was added, in order. The sorter is not to be used any more.
+// close lets go of the temporary file.
+func (s *sorter) close() {
+	if s.f != nil {
+		s.f.Close()
+	}
+}
+
+// sorted returns what was added, in order, which outlives the sorter; to be called once.
 func (s *sorter) sorted() (*sorted, error) {
 	if s.f == nil {
 		slices.Sort(s.mem)
 		return &sorted{mem: s.mem}, nil
 	}
-	defer s.f.Close()
 	if err := s.spill(); err != nil {
 		return nil, err
 	}

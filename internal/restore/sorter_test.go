@@ -4,7 +4,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -26,6 +29,7 @@ func TestSorter(t *testing.T) {
 			}
 			slices.Sort(want)
 			all, err := s.sorted()
+			s.close()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,6 +54,44 @@ func TestSorter(t *testing.T) {
 			}
 			all.close()
 		}
+	}
+}
+
+// TestIndexFails: of an index that cannot be made no temporary file stays open.
+func TestIndexFails(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which would close it some time
+	n := namesWithin(64)
+	defer n.close()
+	n.beginDir(2)
+	for i := range uint32(8000) {
+		if _, err := n.add(entry{ino: 3 + i, kind: 8, name: fmt.Sprint("name", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := func() (files int) {
+		fds, err := filepath.Glob("/proc/self/fd/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fd := range fds {
+			if to, _ := os.Readlink(fd); strings.Contains(to, "varve-restore-") {
+				files++
+			}
+		}
+		return files
+	}
+	before := open()
+	if err := n.blob.f.Truncate(n.blob.done / 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.indexDir(0); err == nil {
+		t.Error("names that cannot be read were indexed")
+	}
+	if err := n.index(); err == nil {
+		t.Error("inodes that cannot be read were indexed")
+	}
+	if after := open(); before != 1 || after != 1 {
+		t.Errorf("%d temporary files, then %d", before, after)
 	}
 }
 

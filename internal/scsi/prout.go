@@ -18,11 +18,24 @@ func beginPROut(c *Command) sense {
 		return senseCDB.atByte(2)
 	}
 	n := be.Uint32(c.CDB[5:])
-	if n != 24 {
+	if n < prOutList || n > prOutList && !c.registers() {
 		return senseListLength
 	}
 	return c.dataOut(int(n))
 }
+
+// registers reports whether the command is one to register with.
+func (c *Command) registers() bool {
+	return c.op.action == prRegister || c.op.action == prRegisterIgnore
+}
+
+// What a parameter list of PERSISTENT RESERVE OUT has: bytes; and its flags, in byte 20.
+const (
+	prOutList = 24
+	specIPT   = 0x08 // names of further ports follow, which REPORT CAPABILITIES (SIP_C) does not offer
+	allPorts  = 0x04
+	aptpl     = 0x01
+)
 
 // prChange is one PERSISTENT RESERVE OUT at work: the state it began with is old,
 // what it makes is now.
@@ -49,7 +62,10 @@ type notice struct {
 // that it would have kept out is running.
 func runPROut(c *Command, _, out []byte, _ bool) bool {
 	c.Total = c.Length
-	if len(out) < 24 {
+	switch {
+	case c.registers() && len(out) >= prOutList && out[20]&specIPT != 0: // be it longer or not
+		return c.fail(senseParameter.inList(20))
+	case len(out) != prOutList:
 		return c.fail(senseListLength)
 	}
 	u := c.a.u
@@ -162,10 +178,6 @@ func (x *prChange) others(a attention) {
 }
 
 func (x *prChange) register(i int, ignore bool) (Status, sense) {
-	const specIPT, allPorts, aptpl = 0x08, 0x04, 0x01
-	if x.flags&specIPT != 0 {
-		return 0, senseParameter.inList(20)
-	}
 	have := uint64(0)
 	if i >= 0 {
 		have = x.now.registered[i].key

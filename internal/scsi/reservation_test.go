@@ -156,6 +156,47 @@ func TestAllRegistrants(t *testing.T) {
 	}
 }
 
+// What of persistent reservations is not there: an initiator can ask whether it is, and
+// is refused in the way that says so, whatever follows the flag.
+func TestReservationsNotThere(t *testing.T) {
+	n := newRig(t).login(portA, 1)
+	const sipC = 0x08
+	if x := n.do(prIn(prCapabilities), nil); x.data[2]&sipC != 0 {
+		t.Errorf("REPORT CAPABILITIES: %x", x.data)
+	}
+	names := unhex(t, "0000001c 45000018") // a TransportID
+	names = append(names, padded("iqn.2026-11.test:b,i")...)
+	longer := func(action, flags byte) answer {
+		list := append(make([]byte, 8), 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, flags, 0, 0, 0)
+		list = append(list, names...)
+		return n.do([]byte{0x5f, action, 0, 0, 0, 0, 0, 0, byte(len(list)), 0}, list)
+	}
+	for _, x := range []struct {
+		name string
+		got  answer
+		want sense
+	}{
+		{"SPEC_I_PT with names", longer(prRegister, specIPT), check(5, 0x26, 0)},
+		{"SPEC_I_PT, ignoring keys", longer(prRegisterIgnore, specIPT|aptpl), check(5, 0x26, 0)},
+		{"SPEC_I_PT without names", n.pr(prRegister, 0, 0, 1, specIPT), check(5, 0x26, 0)},
+		{"names without SPEC_I_PT", longer(prRegister, 0), check(5, 0x1a, 0)},
+		{"names for a reservation", longer(prReserve, specIPT), check(5, 0x1a, 0)},
+		{"REGISTER AND MOVE", longer(7, 0), check(5, 0x24, 0)},
+	} {
+		if x.got.sense != x.want {
+			t.Errorf("%s: %+v, want %+v", x.name, x.got.sense, x.want)
+		}
+	}
+	if x := n.do(prIn(prReadKeys), nil); be.Uint32(x.data) != 0 || len(x.data) != 8 {
+		t.Errorf("something was registered: %x", x.data)
+	}
+	for action, support := range map[byte]byte{prRegister: 3, 7: 1} { // 1: not supported
+		if x := n.do([]byte{0xa3, 0x0c, byAction, 0x5f, 0, action, 0, 0, 0, 96, 0, 0}, nil); len(x.data) < 4 || x.data[1]&7 != support {
+			t.Errorf("REPORT SUPPORTED OPERATION CODES of action %d: %x", action, x.data)
+		}
+	}
+}
+
 // With APTPL a reservation is there after a restart, without it not.
 func TestReservationsPersist(t *testing.T) {
 	r := newRig(t)

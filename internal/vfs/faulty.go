@@ -30,6 +30,7 @@ const (
 	OpSync     Op = "sync"
 	OpAllocate Op = "allocate"
 	OpPunch    Op = "punch"
+	OpZero     Op = "zero"
 	OpTruncate Op = "truncate"
 	OpSize     Op = "size"
 )
@@ -321,6 +322,13 @@ func (f *faultyFile) PunchHole(off, n int64) error {
 		return err
 	}
 	return f.under.PunchHole(off, n)
+}
+
+func (f *faultyFile) Zero(off, n int64) error {
+	if err := f.fsys.check(OpZero, f.name); err != nil {
+		return err
+	}
+	return f.under.Zero(off, n)
 }
 
 func (f *faultyFile) Truncate(size int64) error {

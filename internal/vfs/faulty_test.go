@@ -73,6 +73,7 @@ func TestFaultyEveryCall(t *testing.T) {
 		vfs.OpSync:     {f.Sync},
 		vfs.OpAllocate: {func() error { return f.Allocate(0, 4096) }},
 		vfs.OpPunch:    {func() error { return f.PunchHole(0, 4096) }},
+		vfs.OpZero:     {func() error { return f.Zero(0, 4096) }},
 		vfs.OpTruncate: {func() error { return f.Truncate(9) }},
 		vfs.OpSize:     {func() error { _, err := f.Size(); return err }},
 	}

@@ -281,19 +281,36 @@ func (f *memFile) Sync() error {
 // Allocate fills holes with zeros that are durable at once: no reader can tell
 // them from a hole, only the space that is left can.
 func (f *memFile) Allocate(off, n int64) error {
-	return f.change("allocate", func() error {
+	return f.change("allocate", func() error { return f.allocate(off, n) }, nil)
+}
+
+// allocate needs Mem.mu.
+func (f *memFile) allocate(off, n int64) error {
+	if err := f.m.room(f.data, off, n); err != nil {
+		return err
+	}
+	for i := off / memPageSize; i*memPageSize < off+n; i++ {
+		if f.data.page(int(i)) == nil {
+			f.m.set(f.data, int(i), zeroPage)
+		}
+	}
+	if n > 0 {
+		f.data.size = max(f.data.size, off+n)
+	}
+	return nil
+}
+
+// Zero implements File: nobody else gets the space in between.
+func (f *memFile) Zero(off, n int64) error {
+	return f.change("zero", func() error {
+		if off < 0 || n < 0 || off+n > f.data.size {
+			return unix.EINVAL
+		}
 		if err := f.m.room(f.data, off, n); err != nil {
 			return err
 		}
-		for i := off / memPageSize; i*memPageSize < off+n; i++ {
-			if f.data.page(int(i)) == nil {
-				f.m.set(f.data, int(i), zeroPage)
-			}
-		}
-		if n > 0 {
-			f.data.size = max(f.data.size, off+n)
-		}
-		return nil
+		f.m.discard(f.data, off, n)
+		return f.allocate(off, n)
 	}, nil)
 }
 

@@ -240,6 +240,17 @@ func (f *osFile) PunchHole(off, n int64) error {
 	return wrap("punch a hole in", f.name, f.fallocate(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n))
 }
 
+func (f *osFile) Zero(off, n int64) error {
+	err := f.fallocate(unix.FALLOC_FL_ZERO_RANGE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	if err != unix.EOPNOTSUPP {
+		return wrap("zero", f.name, err)
+	}
+	if err := f.PunchHole(off, n); err != nil {
+		return err
+	}
+	return f.Allocate(off, n)
+}
+
 func (f *osFile) fallocate(mode uint32, off, n int64) error {
 	if n == 0 {
 		return nil

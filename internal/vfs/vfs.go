@@ -107,6 +107,11 @@ type File interface {
 	// zeros. The size stays.
 	PunchHole(off, n int64) error
 
+	// Zero makes a range, which must lie within the file, read as zeros and have
+	// all its space, as after PunchHole and Allocate. What the range occupied
+	// stays its own meanwhile, where the file system knows how.
+	Zero(off, n int64) error
+
 	// Truncate sets the size in bytes.
 	Truncate(size int64) error
 

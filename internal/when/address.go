@@ -42,6 +42,9 @@ func ParseAddress(s string, loc *time.Location) (Address, error) {
 		s, a.Partition = s[:m[0]], n
 	}
 	name, rest, dated := strings.Cut(s, "@")
+	if dataset, path, found := strings.Cut(name, ":"); found {
+		return Address{}, fail.New(fail.Invalid, "%q is no address", s).WithHint("a path begins with a slash, a partition is a number: %s:/%s, %[1]s:p1", dataset, path)
+	}
 	if err := checkShape(name); err != nil {
 		return Address{}, err
 	}

@@ -18,9 +18,10 @@ var (
 	treeDamage   = suite{pkg: "./internal/tree", run: "^TestDamagedNodes$"}
 	diskDamage   = suite{pkg: "./test/interop", run: "^TestFlippedBits$"}
 	nfsTests     = suite{pkg: "./internal/nfs3", run: "^(TestCommits|TestRepeatedOverRestart|TestPast|TestSquash|TestDuplicates)$"}
+	nfsCommits   = suite{pkg: "./internal/nfs3", run: "^TestSharedCommit$"}
 	shareKills   = suite{pkg: "./test/power", run: "^TestKillSharesUnderLoad$"}
 	nfsClients   = suite{pkg: "./test/interop", run: "^TestNFS(Repeat|Rollback|Permissions)$"}
-	wireTests    = suite{pkg: "./internal/nbd", run: "^TestFUA$"}
+	wireTests    = suite{pkg: "./internal/nbd", run: "^Test(FUA|WritesDoNotHoldUpReads)$"}
 	dumpChains   = suite{pkg: "./test/interop", run: "^TestDump(ShareLevels|BaseMissing)$"}
 	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails|FreeBSDRestores)$"}
 	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|ReaderDoesNotWait|CommandOrder|CHAP)$"}
@@ -435,7 +436,7 @@ var poolFaults = []fault{
 	},
 	{
 		name: "spare-with-old-bytes", what: "a slot is made of a segment that was removed, with what that had in it",
-		edits: []edit{{"internal/segstore/dir/spare.go", "		if c == segstore.Zeros {", "		if c > segstore.Written {"}},
+		edits: []edit{{"internal/segstore/dir/spare.go", "	if c == segstore.Zeros {\n", "	if c > segstore.Written {\n"}},
 		tests: spareTests,
 	},
 	{

@@ -65,7 +65,12 @@ var frontFaults = []fault{
 	},
 	{
 		name: "fua-ignored", what: "a request with FUA is answered without a flush",
-		edits: []edit{{"internal/nbd/transmission.go", "if err == nil && r.flags&flagFUA != 0 {", "if false {"}},
+		edits: []edit{{"internal/nbd/write.go", "if err == nil && r.flags&flagFUA != 0 {", "if false {"}},
+		tests: wireTests,
+	},
+	{
+		name: "flush-overtakes-writes", what: "an NBD FLUSH or TRIM does not wait for a write before it that waits for room",
+		edits: []edit{{"internal/nbd/write.go", "	if c.queue.waiting.Load() == 0 {\n		return false, nil", "	if c.queue.waiting.Load() >= 0 {\n		return false, nil"}},
 		tests: wireTests,
 	},
 	{
@@ -77,6 +82,11 @@ var frontFaults = []fault{
 		name: "commit-does-nothing", what: "COMMIT answers without making anything durable",
 		edits: []edit{{"internal/nfs3/task.go", "err = files.Flush(t.h)", "err = nil"}},
 		tests: nfsTests,
+	},
+	{
+		name: "shared-commit-too-early", what: "NFS calls that share a commit are answered when the first of them is durable",
+		edits: []edit{{"internal/nfs3/commit.go", "t.sync > last.sync || t.sync == last.sync && t.lsn > last.lsn {", "t.sync > last.sync {"}},
+		tests: nfsCommits,
 	},
 	{
 		name: "requests-not-recalled", what: "the duplicate request cache is empty after a restart",

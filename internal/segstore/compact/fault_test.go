@@ -23,7 +23,7 @@ func faultySetting(t *testing.T) (*vfs.Faulty, *vfs.Mem, *compact.Store, []compa
 // block reads back before and after reopening, and what was half made goes.
 func TestFaultsInCompact(t *testing.T) {
 	failed := map[string]int{}
-	for _, op := range []vfs.Op{vfs.OpAllocate, vfs.OpWrite, vfs.OpSync, vfs.OpSyncDir, vfs.OpRename, vfs.OpRemove, vfs.OpPunch, vfs.OpRead, vfs.OpOpen, vfs.OpSpace} {
+	for _, op := range []vfs.Op{vfs.OpAllocate, vfs.OpWrite, vfs.OpSync, vfs.OpSyncDir, vfs.OpRename, vfs.OpRemove, vfs.OpPunch, vfs.OpZero, vfs.OpRead, vfs.OpOpen, vfs.OpSpace} {
 		for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EIO} {
 			for _, count := range []int{0, 1} {
 				for after := 0; ; after++ {

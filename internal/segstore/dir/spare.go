@@ -171,33 +171,44 @@ func (s *Store) fromSpare(n uint64, c segstore.Content) (bool, error) {
 	for len(s.spares) > 0 {
 		i, _ := s.chooseSpare(c)
 		delete(s.spares, i)
-		file := s.sparePath(i)
-		if c == segstore.Zeros {
-			if err := s.clear(file); err != nil {
-				s.fsys.Remove(file)
-				return false, err
-			}
-		}
-		if err := s.fsys.Rename(file, s.path(n)); fail.Is(err, fail.NotFound) {
-			continue
-		} else if err != nil {
-			return false, err
-		}
-		return true, s.fsys.SyncDir(s.logDir())
+		err := s.renumber(s.sparePath(i), n, c)
+		if !fail.Is(err, fail.NotFound) {
+			return err == nil, err
+		} // somebody removed it
 	}
 	return false, nil
 }
 
-// clear makes a file read as zeros that has all its space.
+// renumber makes the file of a spare segment that of segment n, or removes it.
+// NotFound: there is no such file.
+func (s *Store) renumber(file string, n uint64, c segstore.Content) error {
+	if c == segstore.Zeros {
+		if err := s.clear(file); err != nil {
+			s.fsys.Remove(file)
+			return err
+		}
+	}
+	err := s.fsys.Rename(file, s.path(n))
+	if err == nil {
+		file = s.path(n)
+		err = s.fsys.SyncDir(s.logDir())
+	}
+	if err != nil {
+		s.fsys.Remove(file) // nobody has been promised it
+	}
+	return err
+}
+
+// clear makes a file that has all its space read as zeros, durably. It keeps the
+// space: on a full disk others wait for what is let go.
 func (s *Store) clear(file string) error {
 	f, err := s.fsys.Open(file, readWrite, 0)
 	if err != nil {
 		return err
 	}
-	err = f.PunchHole(0, s.SegmentSize())
-	f.Close()
-	if err != nil {
+	defer f.Close()
+	if err := f.Zero(0, s.SegmentSize()); err != nil {
 		return err
 	}
-	return s.allocate(file)
+	return f.Sync()
 }

@@ -3,6 +3,7 @@ package dir_test
 import (
 	"bytes"
 	"io/fs"
+	"path"
 	"sync/atomic"
 	"testing"
 
@@ -213,6 +214,73 @@ func (f *slowFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.File.ReadAt(p, off)
 }
 
+// greedy is a disk on which somebody else takes at once whatever becomes free.
+type greedy struct {
+	vfs.FS
+	disk *vfs.Mem
+	t    *testing.T
+}
+
+func (f *greedy) Open(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	file, err := f.FS.Open(name, flag, perm)
+	return &greedyFile{file, f}, err
+}
+
+type greedyFile struct {
+	vfs.File
+	fsys *greedy
+}
+
+func (f *greedyFile) PunchHole(off, n int64) error {
+	err := f.File.PunchHole(off, n)
+	f.fsys.disk.SetSpace(usedOf(f.fsys.t, f.fsys.disk))
+	return err
+}
+
+// What a spare segment occupies is ours while it becomes zeros, too.
+func TestSpareKeepsItsSpace(t *testing.T) {
+	disk := vfs.NewMem(1)
+	withSpare(t, disk, 1<<30).Close()
+	disk.SetSpace(usedOf(t, disk))
+	s, err := dir.Open(&greedy{disk, disk, t}, "/pool", dir.Options{Spare: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for n := range uint64(3) {
+		if err := s.Create(n+10, segstore.Zeros); err != nil {
+			t.Fatal(err)
+		}
+		wantZeros(t, s, n+10)
+	}
+}
+
+// Where somebody removed the spare segments, others are made.
+func TestSpareRemoved(t *testing.T) {
+	for c := range segstore.Written + 1 {
+		disk := vfs.NewMem(1)
+		const segments = 16
+		s := withSpare(t, disk, segments*spareSize)
+		defer s.Close()
+		list, err := disk.ReadDir("/pool/log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range list {
+			if path.Ext(e.Name) == ".spare" {
+				if err := disk.Remove("/pool/log/" + e.Name); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for n := uint64(5); n <= segments; n++ {
+			if err := s.Create(n, c); err != nil {
+				t.Fatalf("segment %d with content %d: %v", n, c, err)
+			}
+		}
+	}
+}
+
 // Spare segments never make a pool larger than its capacity.
 func TestSpareInCapacity(t *testing.T) {
 	const segments = 16
@@ -227,5 +295,23 @@ func TestSpareInCapacity(t *testing.T) {
 	}
 	if err := s.Create(segments+1, segstore.Zeros); !fail.Is(err, fail.NoSpace) {
 		t.Fatalf("a segment beyond the capacity: %v", err)
+	}
+}
+
+// A pool opens on a disk where not even the note of who serves it has room.
+func TestOpenOnFullDisk(t *testing.T) {
+	disk := vfs.NewMem(1)
+	s := withSpare(t, disk, 1<<30)
+	s.Close()
+	disk.SetSpace(usedOf(t, disk))
+	for range 2 { // the second time it is not the first one's
+		s, err := dir.Open(disk, "/pool", dir.Options{Spare: 3, LockNote: "pid 1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := dir.Open(disk, "/pool", dir.Options{}); !fail.Is(err, fail.Busy) {
+			t.Errorf("opened twice: %v", err)
+		}
+		s.Close()
 	}
 }

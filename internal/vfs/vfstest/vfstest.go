@@ -296,6 +296,16 @@ func testHoles(t *testing.T, fsys vfs.FS, root string) {
 	if !bytes.Equal(content(t, f), model) {
 		t.Fatal("wrong content after writing into a hole")
 	}
+	check(t, f.Zero(4096, 90_112-4096)) // holes and data
+	clear(model[4096:90_112])
+	if !bytes.Equal(content(t, f), model) {
+		t.Fatal("wrong content after zeroing")
+	}
+	zeroed, err := fsys.Stat(name)
+	check(t, err)
+	if zeroed.Allocated < before.Allocated-3*4096 {
+		t.Errorf("a range that was zeroed has not all its space: %d bytes of %d", zeroed.Allocated, before.Allocated)
+	}
 }
 
 func testTruncate(t *testing.T, fsys vfs.FS, root string) {

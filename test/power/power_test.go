@@ -45,6 +45,7 @@ var disks = []struct {
 }
 
 func TestKillUnderLoad(t *testing.T) {
+	t.Parallel()
 	seed := setting("VARVE_SEED", uint64(time.Now().UnixNano()))
 	kills := int(setting("VARVE_KILLS", 12))
 	t.Logf("VARVE_SEED=%d", seed)

@@ -28,6 +28,7 @@ const (
 // history with all that was committed, and requests that were not answered are
 // sent again and succeed, whether they had been done or not.
 func TestKillSharesUnderLoad(t *testing.T) {
+	t.Parallel()
 	seed := setting("VARVE_SEED", uint64(time.Now().UnixNano()))
 	kills := int(setting("VARVE_KILLS", 12))
 	t.Logf("VARVE_SEED=%d", seed)

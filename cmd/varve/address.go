@@ -64,18 +64,6 @@ func parseDataset(s string) (string, error) {
 	return a.Dataset, err
 }
 
-// parseMoment reads DATASET@WHEN.
-func parseMoment(s string) (string, when.Spec, error) {
-	a, err := parseAddress(s)
-	switch {
-	case err != nil:
-		return "", when.Spec{}, err
-	case a.When == nil:
-		return "", when.Spec{}, fail.New(fail.Invalid, "%q names no moment", s).WithHint("write %s@WHEN, such as %s@10m-ago", s, s)
-	}
-	return a.Dataset, *a.When, nil
-}
-
 // parseSnapshot reads DATASET@NAME.
 func parseSnapshot(s string) (dataset, name string, err error) {
 	a, err := parseAddress(strings.TrimSuffix(s, "@"))

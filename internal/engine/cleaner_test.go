@@ -67,13 +67,11 @@ func (s *removals) Remove(n uint64) error {
 	return s.Store.Remove(n)
 }
 
-// Who asked for cleaning and goes away ends it; what was left is there for the next.
-func TestCleaningCanBeStopped(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	store := &removals{Store: mem.New(1<<20, 0), told: cancel}
+// fullOfDead makes a pool of which most segments are dead as a whole.
+func fullOfDead(t *testing.T, store segstore.Store) *engine.Engine {
+	t.Helper()
 	e := newCrowd(t, engine.Options{Store: store, CheckpointEvery: -1}).e
-	defer e.Abort()
+	t.Cleanup(e.Abort)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -94,6 +92,21 @@ func TestCleaningCanBeStopped(t *testing.T) {
 		must(e.Checkpoint())
 	}
 	must(second(e.Prune(tester, "d", engine.PruneOptions{Before: &when.Spec{Kind: when.Now}})))
+	return e
+}
+
+// Who asked for cleaning and goes away ends it; what was left is there for the next.
+func TestCleaningCanBeStopped(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	store := &removals{Store: mem.New(1<<20, 0), told: cancel}
+	e := fullOfDead(t, store)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	if r, err := e.Clean(ctx, nil); !fail.Is(err, fail.Canceled) {
 		t.Fatalf("cleaning for somebody who went: %+v, %v", r, err)
 	}
@@ -105,5 +118,57 @@ func TestCleaningCanBeStopped(t *testing.T) {
 	must(err)
 	if r.Retired < 15 || store.n < 10 {
 		t.Errorf("%d segments were given back afterwards, %d of them removed; want what was left", r.Retired, store.n)
+	}
+}
+
+// Who asks for cleaning does not wait for a round that rests, and need not wait
+// for any.
+func TestCleaningGoesFirst(t *testing.T) {
+	store := &removals{Store: mem.New(1<<20, 0)}
+	e := fullOfDead(t, store)
+	asked := make(chan engine.CleanReport)
+	store.told = func() {
+		store.told = func() {}
+		go func() {
+			r, err := e.Clean(context.Background(), nil)
+			if err != nil {
+				t.Error(err)
+			}
+			asked <- r
+		}()
+		for deadline := time.Now().Add(10 * time.Second); !e.Asked(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Error("nobody waits for the round that runs")
+				return
+			}
+		}
+	}
+	for range 3 { // hands over
+		if _, err := e.Set(tester, "d", "keep", "none"); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Checkpoint(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, err := e.CleanQuietly(); err != nil || r.Retired == 0 || r.Retired > 8 {
+		t.Errorf("a round that nobody asked for: %+v, %v; want it to give way", r, err)
+	}
+	if r := <-asked; r.Retired < 8 {
+		t.Errorf("the round that was asked for: %+v", r)
+	}
+
+	defer e.HoldCleaner()()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { _, err := e.Clean(ctx, nil); done <- err }()
+	cancel()
+	select {
+	case err := <-done:
+		if !fail.Is(err, fail.Canceled) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("who asked for cleaning and went away still waits for another round")
 	}
 }

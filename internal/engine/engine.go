@@ -146,6 +146,7 @@ type Engine struct {
 	room        roomMaker
 	draining    sync.Mutex     // one step at a time
 	cleaning    sync.Mutex     // one round of giving back space at a time
+	asked       atomic.Int32   // who wait for a round that they asked for
 	needy       atomic.Bool    // free space is between the watermarks, and was below the low one
 	warned      map[string]int // threshold last logged, by dataset and limit; the retainer's
 	cleaned     cleanerTotals

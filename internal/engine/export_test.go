@@ -211,6 +211,14 @@ func (e *Engine) CheckAsItIs(progress func(done, total uint64)) (CheckReport, er
 	return e.check(context.Background(), true, progress)
 }
 
+// CleanQuietly is a round of the cleaner that nobody asked for.
+func (e *Engine) CleanQuietly() (CleanReport, error) {
+	return e.reclaim(context.Background(), wantMarks)
+}
+
+// Asked reports whether somebody who asked for a round of the cleaner waits.
+func (e *Engine) Asked() bool { return e.asked.Load() > 0 }
+
 // MakeRoom gives back what writers need who wait.
 func (e *Engine) MakeRoom() (CleanReport, error) { return e.reclaim(context.Background(), wantRoom) }
 

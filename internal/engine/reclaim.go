@@ -102,7 +102,7 @@ type round struct {
 
 // reclaim is one round of giving back what is free.
 func (e *Engine) reclaim(ctx context.Context, w want) (CleanReport, error) {
-	if !e.beginCleaning(w) {
+	if !e.beginCleaning(ctx, w) {
 		return CleanReport{}, nil
 	}
 	defer e.cleaning.Unlock()
@@ -145,20 +145,27 @@ func (r *round) run() error {
 	return err
 }
 
-// beginCleaning waits for the round that runs. Writers who wait need not do so to its
-// end, which may be far: false where they have room before.
-func (e *Engine) beginCleaning(w want) bool {
-	if w != wantRoom {
+// beginCleaning waits for the round that runs, which ends early for somebody who
+// asked for one. Writers who wait need not do so to its end, which may be far. false:
+// they have room before, or nobody waits any more.
+func (e *Engine) beginCleaning(ctx context.Context, w want) bool {
+	switch w {
+	case wantMarks:
 		e.cleaning.Lock()
 		return true
+	case wantAll:
+		e.asked.Add(1)
+		defer e.asked.Add(-1)
 	}
 	for !e.cleaning.TryLock() {
-		if sp, err := e.store.Space(); err == nil && e.roomy(sp) {
+		if sp, err := e.store.Space(); w == wantRoom && err == nil && e.roomy(sp) {
 			e.log.SpaceFreed()
 			return false
 		}
 		select {
 		case <-e.closing:
+			return false
+		case <-ctx.Done():
 			return false
 		case <-time.After(10 * time.Millisecond):
 		}
@@ -177,8 +184,12 @@ func (e *Engine) short() bool {
 	return err == nil && (e.needy.Load() || e.percentFree(sp) < lowWater)
 }
 
-// over reports whether nobody waits for the round any more.
+// over reports whether nobody waits for the round any more, or somebody for a
+// better one.
 func (r *round) over() bool {
+	if r.want == wantMarks && r.e.asked.Load() > 0 {
+		return true
+	}
 	select {
 	case <-r.e.closing:
 		return true

@@ -549,8 +549,5 @@ func (o *Options) checkpointDue(since time.Duration, grown, dirty int64) bool {
 }
 
 func (e *Engine) wakeCheckpoint() {
-	select {
-	case e.ckptWake <- struct{}{}:
-	default:
-	}
+	wake(e.ckptWake)
 }

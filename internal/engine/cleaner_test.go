@@ -19,12 +19,7 @@ func TestForgettingDoesNotWaitForCleaning(t *testing.T) {
 	clock := newMachine()
 	e := newCrowd(t, engine.Options{Store: mem.New(1<<20, 0), Now: clock.now, Elapsed: clock.since, CheckpointEvery: time.Hour}).e
 	defer e.Abort()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must := fatalOn(t)
 	must(second(e.CreateVolume(tester, "d", 8*block)))
 	must(second(e.Set(tester, "d", "history", "1h")))
 	must(second(e.Set(tester, "d", "keep", "none")))
@@ -72,12 +67,7 @@ func fullOfDead(t *testing.T, store segstore.Store) *engine.Engine {
 	t.Helper()
 	e := newCrowd(t, engine.Options{Store: store, CheckpointEvery: -1}).e
 	t.Cleanup(e.Abort)
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must := fatalOn(t)
 	must(second(e.CreateVolume(tester, "d", 24<<20)))
 	must(second(e.Set(tester, "d", "keep", "none")))
 	v, err := vol.Open(e, "d", nil, tester, func() {})
@@ -101,12 +91,7 @@ func TestCleaningCanBeStopped(t *testing.T) {
 	defer cancel()
 	store := &removals{Store: mem.New(1<<20, 0), told: cancel}
 	e := fullOfDead(t, store)
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must := fatalOn(t)
 	if r, err := e.Clean(ctx, nil); !fail.Is(err, fail.Canceled) {
 		t.Fatalf("cleaning for somebody who went: %+v, %v", r, err)
 	}

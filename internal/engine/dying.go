@@ -94,12 +94,7 @@ func (e *Engine) applyDrain(d *dataset, op *oplog.Op, pre *prepared) error {
 // engine closes.
 func (e *Engine) drain() {
 	defer e.background.Done()
-	for {
-		select {
-		case <-e.closing:
-			return
-		case <-e.drainWake:
-		}
+	for e.woken(e.drainWake) {
 		for e.DrainStep() || e.recount() {
 			select {
 			case <-e.closing:
@@ -111,10 +106,7 @@ func (e *Engine) drain() {
 }
 
 func (e *Engine) wakeDrain() {
-	select {
-	case e.drainWake <- struct{}{}:
-	default:
-	}
+	wake(e.drainWake)
 }
 
 // DrainStep makes one step on one dying list, as the background does all the

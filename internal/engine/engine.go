@@ -161,6 +161,24 @@ type Engine struct {
 	checks      checks // guarded by gate
 }
 
+// wake wakes who waits for c, which has room for one, or will. It does not wait.
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// woken waits until somebody wakes c; false: the pool is closed.
+func (e *Engine) woken(c <-chan struct{}) bool {
+	select {
+	case <-e.closing:
+		return false
+	case <-c:
+		return true
+	}
+}
+
 func newEngine(o Options) *Engine {
 	o.defaults()
 	e := &Engine{

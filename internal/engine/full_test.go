@@ -65,12 +65,7 @@ func TestFullOfHistory(t *testing.T) {
 func TestForgottenMeanwhile(t *testing.T) {
 	e := newCrowd(t, engine.Options{Store: mem.New(1<<20, 64<<20), CheckpointEvery: -1}).e
 	defer e.Abort()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must := fatalOn(t)
 	must(second(e.CreateVolume(tester, "d", 8<<20)))
 	must(second(e.Set(tester, "d", "keep", "none")))
 	v, err := vol.Open(e, "d", nil, tester, func() {})
@@ -99,12 +94,7 @@ func TestHolesAreRemembered(t *testing.T) {
 	if err := dir.Make(disk, "pool", 1<<20, 64<<20); err != nil {
 		t.Fatal(err)
 	}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must := fatalOn(t)
 	var store *compact.Store
 	open := func() *engine.Engine {
 		files, err := dir.Open(disk, "pool", dir.Options{})
@@ -161,12 +151,7 @@ func checkBusy(t *testing.T, o engine.Options, history string, between func(e *e
 	t.Helper()
 	e := newCrowd(t, o).e
 	defer e.Close(context.Background())
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must := fatalOn(t)
 	must(second(e.CreateVolume(tester, "d", 8<<20)))
 	must(second(e.Set(tester, "d", "keep", "none")))
 	must(second(e.Set(tester, "d", "history", history)))

@@ -120,12 +120,7 @@ func TestKilledWithAView(t *testing.T) {
 	store := mem.New(1<<20, 8<<30)
 	c := newCrowd(t, engine.Options{Store: store, CheckpointEvery: -1})
 	e := c.e
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must := fatalOn(t)
 	must(second(e.CreateVolume(tester, "d", 8<<20)))
 	v, err := vol.Open(e, "d", nil, tester, func() {})
 	must(err)

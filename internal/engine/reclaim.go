@@ -80,12 +80,7 @@ const roomSegments = 4
 // cleaner gives back what is free, whenever the retainer has looked.
 func (e *Engine) cleaner() {
 	defer e.background.Done()
-	for {
-		select {
-		case <-e.closing:
-			return
-		case <-e.cleanWake:
-		}
+	for e.woken(e.cleanWake) {
 		if _, err := e.reclaim(context.Background(), wantMarks); err != nil && e.writable() == nil {
 			e.logger.Error("giving back space", "err", err)
 		}

@@ -287,18 +287,12 @@ func (e *Engine) retainer() {
 		if _, err := e.Retain(); err != nil && e.writable() == nil {
 			e.logger.Error("forgetting", "err", err)
 		}
-		select {
-		case e.cleanWake <- struct{}{}:
-		default:
-		}
+		wake(e.cleanWake)
 	}
 }
 
 func (e *Engine) wakeRetain() {
-	select {
-	case e.retainWake <- struct{}{}:
-	default:
-	}
+	wake(e.retainWake)
 }
 
 // dropIdle closes the views that nobody used since the last call.

@@ -203,6 +203,16 @@ func (d *disk) trimmed(first, n uint64) *disk {
 	return &nd
 }
 
+// fatalOn returns what ends a test at an error.
+func fatalOn(t *testing.T) func(error) {
+	return func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func second[T any](_ T, err error) error { return err }
 
 // A pool on a disk that is full, to the last byte, opens and can be read.

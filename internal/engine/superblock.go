@@ -100,8 +100,10 @@ func parseSuperblock(b []byte, write bool) (superblock, error) {
 }
 
 // name is the identity as people see it.
-func (s *superblock) name() string {
-	p := s.identity
+func (s *superblock) name() string { return PoolName(s.identity) }
+
+// PoolName is how people see the identity of a pool.
+func PoolName(p [16]byte) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", p[:4], p[4:6], p[6:8], p[8:10], p[10:])
 }
 

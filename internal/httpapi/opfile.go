@@ -3,7 +3,6 @@ package httpapi
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"varve/internal/engine"
 	"varve/internal/fail"
 	"varve/internal/opfile"
 	"varve/internal/redo"
@@ -83,11 +83,6 @@ func (s *Server) export(ctx context.Context, in *ByRange, out *lineWriter) error
 	return err
 }
 
-// poolName is the identity of a pool as its status shows it.
-func poolName(p [16]byte) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", p[:4], p[4:6], p[6:8], p[8:10], p[10:])
-}
-
 func (s *Server) replayFrom(ctx context.Context, in *FromInput, body io.Reader) (*redo.Report, error) {
 	o, err := in.options()
 	if err != nil {
@@ -103,7 +98,7 @@ func (s *Server) replayFrom(ctx context.Context, in *FromInput, body io.Reader) 
 	}
 	if (d.Kind == "share") != file.Share {
 		return nil, fail.New(fail.Invalid, "%s is a %s, and the operations are of something else", in.Name, d.Kind).
-			WithHint("they were done on %s of pool %s", file.Name, poolName(file.Pool))
+			WithHint("they were done on %s of pool %s", file.Name, engine.PoolName(file.Pool))
 	}
 	o.Source = func(_ context.Context, fn func(*redo.Step) error) error { return redo.Steps(file, fn) }
 	return s.redo.From(ctx, callerFrom(ctx), in.Name, o)

@@ -46,13 +46,10 @@ func (c *conn) execute(r request) error {
 	if queued, err := c.queued(r, start); queued || err != nil {
 		return err
 	}
-	switch r.cmd {
-	case cmdTrim:
-		return c.changed(r, c.disk.Trim(r.off, uint64(r.n)), start)
-	case cmdWriteZeroes:
-		return c.changed(r, c.disk.Zero(r.off, uint64(r.n), r.flags&flagNoHole != 0), start)
+	if r.cmd == cmdFlush {
+		return c.commit(r, start)
 	}
-	return c.commit(r, start) // a FLUSH
+	return c.changed(r, c.empty(r), start)
 }
 
 // judge says what is wrong with a request, if anything is.

@@ -54,6 +54,14 @@ func (c *conn) changed(r request, err error, start time.Time) error {
 	return c.answer(r, err, start)
 }
 
+// empty carries out a TRIM or a WRITE_ZEROES.
+func (c *conn) empty(r request) error {
+	if r.cmd == cmdTrim {
+		return c.disk.Trim(r.off, uint64(r.n))
+	}
+	return c.disk.Zero(r.off, uint64(r.n), r.flags&flagNoHole != 0)
+}
+
 // queued puts a request without data behind those that wait, if any do.
 func (c *conn) queued(r request, start time.Time) (bool, error) {
 	if c.queue.waiting.Load() == 0 {
@@ -83,10 +91,8 @@ func (c *conn) carryOut(r request, data []byte) error {
 		if err = c.disk.WriteAt(data, r.off); err == nil {
 			c.bytesWritten.Add(uint64(r.n))
 		}
-	case cmdTrim:
-		err = c.disk.Trim(r.off, uint64(r.n))
-	case cmdWriteZeroes:
-		err = c.disk.Zero(r.off, uint64(r.n), r.flags&flagNoHole != 0)
+	case cmdTrim, cmdWriteZeroes:
+		err = c.empty(r)
 	}
 	if err == nil && (r.cmd == cmdFlush || r.flags&flagFUA != 0) {
 		err = c.disk.Flush()

@@ -6,10 +6,11 @@ import (
 
 	"varve/internal/fail"
 	"varve/internal/segstore"
+	"varve/internal/vfs"
 )
 
 // Spare segments are files with all their space, of any content, which have no
-// number yet: log/1.spare and so on. Options.Spare of them are there for the day
+// number now: log/1.spare and so on. Options.Spare of them are there for the day
 // when somebody else has filled the file system. Then Create takes one, so that
 // what frees space can still be logged.
 //
@@ -152,12 +153,23 @@ func (s *Store) spareFrom(seg *segment) bool {
 
 // allocate gives a file all its space, durably.
 func (s *Store) allocate(file string) error {
+	return s.prepare(file, func(f vfs.File) error { return f.Allocate(0, s.SegmentSize()) })
+}
+
+// clear makes a file that has all its space read as zeros, durably. It keeps the
+// space: on a full disk others wait for what is let go.
+func (s *Store) clear(file string) error {
+	return s.prepare(file, func(f vfs.File) error { return f.Zero(0, s.SegmentSize()) })
+}
+
+// prepare changes a file, durably.
+func (s *Store) prepare(file string, change func(vfs.File) error) error {
 	f, err := s.fsys.Open(file, readWrite, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := f.Allocate(0, s.SegmentSize()); err != nil {
+	if err := change(f); err != nil {
 		return err
 	}
 	return f.Sync()
@@ -197,18 +209,4 @@ func (s *Store) renumber(file string, n uint64, c segstore.Content) error {
 		s.fsys.Remove(file) // nobody has been promised it
 	}
 	return err
-}
-
-// clear makes a file that has all its space read as zeros, durably. It keeps the
-// space: on a full disk others wait for what is let go.
-func (s *Store) clear(file string) error {
-	f, err := s.fsys.Open(file, readWrite, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Zero(0, s.SegmentSize()); err != nil {
-		return err
-	}
-	return f.Sync()
 }

@@ -265,6 +265,14 @@ func (s *Store) List() ([]segstore.Segment, error) {
 	return slices.DeleteFunc(list, func(seg segstore.Segment) bool { return seg.Number >= SlotBase }), err
 }
 
+// GiveBack implements segstore.Store.
+func (s *Store) GiveBack() error {
+	if err := s.sweep(); err != nil {
+		return err
+	}
+	return s.base.GiveBack()
+}
+
 // Space implements segstore.Store. Slots count where they occupy space.
 func (s *Store) Space() (segstore.Space, error) { return s.base.Space() }
 

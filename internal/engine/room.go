@@ -210,8 +210,10 @@ func (e *Engine) Clean(ctx context.Context, progress func(done, total int64)) (C
 // Expunge is Clean that leaves nothing, whatever that costs: no byte that was dead
 // before it can be read in the store below any more.
 func (e *Engine) Expunge(ctx context.Context) error {
-	_, err := e.clean(ctx, wantBare, func(int64, int64) {})
-	return err
+	if _, err := e.clean(ctx, wantBare, func(int64, int64) {}); err != nil {
+		return err
+	}
+	return e.log.Wipe()
 }
 
 func (e *Engine) clean(ctx context.Context, w want, progress func(done, total int64)) (CleanReport, error) {

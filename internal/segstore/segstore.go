@@ -86,6 +86,9 @@ type Store interface {
 	// left, and no byte of it can be read below any more. Durable on return.
 	GiveBack() error
 
+	// Zero makes a range read as zeros, and keeps its space. Durable on return.
+	Zero(n uint64, off, length int64) error
+
 	// PunchHole frees the whole blocks within a range, which reads as zeros.
 	PunchHole(n uint64, off, length int64) error
 

@@ -14,6 +14,7 @@ import (
 	"varve/internal/segstore/compact"
 	"varve/internal/segstore/dir"
 	"varve/internal/vfs"
+	"varve/internal/when"
 )
 
 // What a volume held before Erased is in no file of the pool any more.
@@ -47,6 +48,12 @@ func TestErasedIsNowhere(t *testing.T) {
 				_, err = e.Clean(context.Background(), nil) // moves blocks
 				must(t, err)
 			}
+			now := when.Spec{Kind: when.Now}
+			_, err := e.Prune(engine.Caller{}, "secret", engine.PruneOptions{Before: &now})
+			must(t, err)
+			_, err = e.Clean(context.Background(), nil) // what is dead becomes what is written next
+			must(t, err)
+			fill(secret, mark, 7)
 			must(t, secret.Flush())
 			if places(t, home, mark[:64]) == 0 {
 				t.Fatal("the search finds nothing while it is there")

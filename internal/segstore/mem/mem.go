@@ -191,6 +191,9 @@ func (s *Store) PunchHole(n uint64, off, length int64) error {
 	return err
 }
 
+// Zero implements segstore.Store.
+func (s *Store) Zero(n uint64, off, length int64) error { return s.PunchHole(n, off, length) }
+
 // GiveBack implements segstore.Store: nothing is kept.
 func (s *Store) GiveBack() error { return nil }
 

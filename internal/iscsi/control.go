@@ -132,6 +132,9 @@ func (c *conn) nopOut(h header) error {
 		sn = snUse
 	}
 	p, err := c.data(h.dataLen())
+	if err == nil && tag == noTag && sn == snFinish {
+		c.maxCmdSN.Add(1) // no answer gives its place back
+	}
 	if err != nil || tag == noTag {
 		return err
 	}
@@ -146,10 +149,14 @@ func (c *conn) nopOut(h header) error {
 // reject answers a PDU that cannot be served; its header comes back.
 func (c *conn) reject(h header, reason byte) error {
 	bad := append([]byte(nil), h...)
+	sn := uint32(snUse)
+	if !h.immediate() && h.opcode() != opSNACK { // it had a number, and gives its place back
+		sn = snFinish
+	}
 	if err := c.skip(header(bad).dataLen()); err != nil {
 		return err
 	}
-	return c.say(opReject, noTag, snUse, headerSize, func(h header, data []byte) int {
+	return c.say(opReject, noTag, sn, headerSize, func(h header, data []byte) int {
 		h[2] = reason
 		return copy(data, bad)
 	})
@@ -162,9 +169,25 @@ const (
 	logoutRecovery   = 2
 )
 
-// logout ends the session when the commands before it have ended.
+// Responses to a logout.
+const (
+	logoutDone       = 0
+	logoutNoCID      = 1
+	logoutNoRecovery = 2
+)
+
+// logout ends the session when the commands before it have ended. One that is for
+// something else than this connection changes nothing.
 func (c *conn) logout(h header) error {
-	tag, reason := h.tag(), h[1]&0x7f
+	tag, reason, response := h.tag(), h[1]&0x7f, byte(logoutDone)
+	switch {
+	case reason > logoutRecovery:
+		return c.reject(h, rejectInvalid)
+	case reason == logoutRecovery:
+		response = logoutNoRecovery
+	case reason == logoutConnection && be.Uint16(h[20:]) != c.session.cid:
+		response = logoutNoCID
+	}
 	sn := uint32(snFinish)
 	if h.immediate() {
 		sn = snUse
@@ -172,18 +195,16 @@ func (c *conn) logout(h header) error {
 	if err := c.skip(h.dataLen()); err != nil {
 		return err
 	}
-	c.flushReplies()
-	c.tasks.drop(c)
-	c.jobs.Wait()
-	response := byte(0)
-	if reason == logoutRecovery {
-		response = 2 // connection recovery is not supported
+	if response == logoutDone {
+		c.flushReplies()
+		c.tasks.drop(c)
+		c.jobs.Wait()
 	}
 	err := c.say(opLogoutR, tag, sn, 0, func(h header, _ []byte) int {
 		h[2] = response
 		return 0
 	})
-	if err != nil || response != 0 {
+	if err != nil || response != logoutDone {
 		return err
 	}
 	c.flushReplies()

@@ -119,10 +119,12 @@ func (c *conn) sendTargets(p []byte, which string) ([]byte, error) {
 }
 
 // address is what an initiator is told of a portal that listens on at: where it
-// listens everywhere, the address that this initiator came to.
+// listens everywhere, the address that this initiator came to. A zone is how this
+// machine names its networks, and nobody else's business.
 func address(at, local netip.AddrPort) netip.AddrPort {
-	if at.Addr().IsUnspecified() {
-		return netip.AddrPortFrom(local.Addr().Unmap(), at.Port())
+	a := at.Addr()
+	if a.IsUnspecified() {
+		a = local.Addr()
 	}
-	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	return netip.AddrPortFrom(a.Unmap().WithZone(""), at.Port())
 }

@@ -126,24 +126,52 @@ func (c *conn) replay(whole []byte) error {
 
 // nopOut answers a ping, or notes the answer to ours.
 func (c *conn) nopOut(h header) error {
-	tag, lun := h.tag(), h.lun()
+	tag, lun, n := h.tag(), h.lun(), h.dataLen()
 	sn := uint32(snFinish)
 	if h.immediate() {
 		sn = snUse
 	}
-	p, err := c.data(h.dataLen())
-	if err == nil && tag == noTag && sn == snFinish {
-		c.maxCmdSN.Add(1) // no answer gives its place back
-	}
-	if err != nil || tag == noTag {
-		return err
-	}
-	size := min(len(p), c.params.sendSegment)
-	return c.say(opNopIn, tag, sn, size, func(h header, data []byte) int {
+	size := min(n, c.params.sendSegment)
+	head := func(h header) int {
 		be.PutUint64(h[8:], lun)
 		h.put(20, noTag)
-		return copy(data[:size], p)
+		return size
+	}
+	switch {
+	case tag == noTag:
+		if sn == snFinish {
+			c.maxCmdSN.Add(1) // no answer gives its place back
+		}
+		return c.skip(n)
+	case n > inPlace:
+		return c.longPing(tag, sn, n, head)
+	}
+	p, err := c.data(n)
+	if err != nil {
+		return err
+	}
+	return c.say(opNopIn, tag, sn, size, func(h header, data []byte) int {
+		copy(data[:size], p)
+		return head(h)
 	})
+}
+
+// longPing answers a ping with n bytes of data, received where they are sent from.
+func (c *conn) longPing(tag, sn uint32, n int, head func(h header) int) error {
+	d := c.params.digests
+	b, err := c.takeOut(d.size(n))
+	if err != nil {
+		return err
+	}
+	p := b.Body()
+	if err := c.dataInto(p[d.head() : d.head()+n]); err != nil {
+		c.Free(b)
+		return err
+	}
+	b.To += c.put(p, opNopIn, tag, sn, func(h header, _ []byte) int { return head(h) })
+	c.flushReplies()
+	c.out.Send(b)
+	return nil
 }
 
 // reject answers a PDU that cannot be served; its header comes back.

@@ -10,7 +10,7 @@ import (
 // maxHeld bounds what is kept of commands that came before their turn: bytes.
 const maxHeld = 1 << 20
 
-// heldPDUs are those whose number is not the next, by it. On a connection that
+// heldPDUs are those whose number is not the next, by it; nil: a command that was aborted. On a connection that
 // delivers in order there are none; an initiator may send them so all the same.
 type heldPDUs struct {
 	bySN  map[uint32][]byte
@@ -103,12 +103,31 @@ func (c *conn) serveHeld() error {
 			return nil
 		}
 		delete(c.held.bySN, next)
-		c.held.bytes -= len(p) - headerSize
 		c.expCmdSN.Add(1)
+		if p == nil { // aborted
+			c.maxCmdSN.Add(1)
+			continue
+		}
+		c.held.bytes -= len(p) - headerSize
 		if err := c.replay(p); err != nil {
 			return err
 		}
 	}
+}
+
+// abortHeld drops the kept commands before a number that match, and reports whether
+// there were any. Their numbers count when their turn comes.
+func (c *conn) abortHeld(end uint32, match func(header) bool) (any bool) {
+	for sn, p := range c.held.bySN {
+		if p == nil || !before(sn, end) {
+			continue
+		}
+		if h := header(p); h.opcode() == opCommand && match(h) {
+			c.held.bySN[sn], any = nil, true
+			c.held.bytes -= len(p) - headerSize
+		}
+	}
+	return any
 }
 
 // replay serves a kept PDU. Its data takes the place of the input meanwhile.

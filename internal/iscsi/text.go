@@ -53,10 +53,11 @@ func (c *conn) textRequest(h header) error {
 	return c.sayText(tag, sn, true)
 }
 
-// sayText sends as much of the reply as one PDU takes.
+// sayText sends as much of the reply as one PDU takes, and a reply buffer: libiscsi
+// understands no reply of several PDUs.
 func (c *conn) sayText(tag, sn uint32, final bool) error {
 	x := &c.text
-	k := min(len(x.reply), c.params.sendSegment, inPlace)
+	k := min(len(x.reply), c.params.sendSegment, bufferSize-c.params.digests.perPDU())
 	return c.say(opTextRsp, tag, sn, k, func(h header, data []byte) int {
 		copy(data[:k], x.reply)
 		x.reply = x.reply[k:]

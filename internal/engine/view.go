@@ -168,6 +168,25 @@ func (c *viewCache) close() {
 	}
 }
 
+// ForgetViews closes the views of a dataset that are only kept in case somebody
+// comes back to them, and returns how many are in use. What they show stays in the
+// pool for as long, whatever history says.
+func (e *Engine) ForgetViews(dataset uint64) (used int) {
+	c := &e.views
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, v := range c.views {
+		switch {
+		case key.dataset != dataset:
+		case v.refs > 0:
+			used++
+		default:
+			c.drop(v)
+		}
+	}
+	return used
+}
+
 // count returns how many views are open, and how many of them are in use.
 func (c *viewCache) count() (open, used int) {
 	c.mu.Lock()

@@ -111,10 +111,7 @@ func (c *conn) command(h header) error {
 	case t.cmd.Dir == scsi.DataOut && t.write:
 		return c.receiveOut(t, h.final(), n)
 	}
-	if !h.final() { // unsolicited data follows that nobody wants
-		t.data.ignore = true
-	}
-	if err := c.skip(n); err != nil {
+	if err := c.skip(n); err != nil { // what follows unsolicited nobody wants either: see dataOut
 		return err
 	}
 	return c.start(t, nil)

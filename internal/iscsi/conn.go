@@ -100,7 +100,7 @@ func newConn(s *Server, nc net.Conn, p *portal) *conn {
 		memory:   semaphore.NewWeighted(connMemory),
 	}
 	if a, err := netip.ParseAddrPort(c.addr); err == nil {
-		c.ip = a.Addr().Unmap()
+		c.ip = a.Addr().Unmap().WithZone("") // with one it is in no network
 	}
 	c.local, _ = netip.ParseAddrPort(nc.LocalAddr().String())
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())

@@ -10,7 +10,7 @@ import (
 // maxHeld bounds what is kept of commands that came before their turn: bytes.
 const maxHeld = 1 << 20
 
-// heldPDUs are those whose number is not the next, by it. On a connection that
+// heldPDUs are those whose number is not the next, by it; nil: a command that was aborted. On a connection that
 // delivers in order there are none; an initiator may send them so all the same.
 type heldPDUs struct {
 	bySN  map[uint32][]byte
@@ -103,12 +103,31 @@ func (c *conn) serveHeld() error {
 			return nil
 		}
 		delete(c.held.bySN, next)
-		c.held.bytes -= len(p) - headerSize
 		c.expCmdSN.Add(1)
+		if p == nil { // aborted
+			c.maxCmdSN.Add(1)
+			continue
+		}
+		c.held.bytes -= len(p) - headerSize
 		if err := c.replay(p); err != nil {
 			return err
 		}
 	}
+}
+
+// abortHeld drops the kept commands before a number that match, and reports whether
+// there were any. Their numbers count when their turn comes.
+func (c *conn) abortHeld(end uint32, match func(header) bool) (any bool) {
+	for sn, p := range c.held.bySN {
+		if p == nil || !before(sn, end) {
+			continue
+		}
+		if h := header(p); h.opcode() == opCommand && match(h) {
+			c.held.bySN[sn], any = nil, true
+			c.held.bytes -= len(p) - headerSize
+		}
+	}
+	return any
 }
 
 // replay serves a kept PDU. Its data takes the place of the input meanwhile.
@@ -126,30 +145,65 @@ func (c *conn) replay(whole []byte) error {
 
 // nopOut answers a ping, or notes the answer to ours.
 func (c *conn) nopOut(h header) error {
-	tag, lun := h.tag(), h.lun()
+	tag, lun, n := h.tag(), h.lun(), h.dataLen()
 	sn := uint32(snFinish)
 	if h.immediate() {
 		sn = snUse
 	}
-	p, err := c.data(h.dataLen())
-	if err != nil || tag == noTag {
-		return err
-	}
-	size := min(len(p), c.params.sendSegment)
-	return c.say(opNopIn, tag, sn, size, func(h header, data []byte) int {
+	size := min(n, c.params.sendSegment)
+	head := func(h header) int {
 		be.PutUint64(h[8:], lun)
 		h.put(20, noTag)
-		return copy(data[:size], p)
+		return size
+	}
+	switch {
+	case tag == noTag:
+		if sn == snFinish {
+			c.maxCmdSN.Add(1) // no answer gives its place back
+		}
+		return c.skip(n)
+	case n > inPlace:
+		return c.longPing(tag, sn, n, head)
+	}
+	p, err := c.data(n)
+	if err != nil {
+		return err
+	}
+	return c.say(opNopIn, tag, sn, size, func(h header, data []byte) int {
+		copy(data[:size], p)
+		return head(h)
 	})
+}
+
+// longPing answers a ping with n bytes of data, received where they are sent from.
+func (c *conn) longPing(tag, sn uint32, n int, head func(h header) int) error {
+	d := c.params.digests
+	b, err := c.takeOut(d.size(n))
+	if err != nil {
+		return err
+	}
+	p := b.Body()
+	if err := c.dataInto(p[d.head() : d.head()+n]); err != nil {
+		c.Free(b)
+		return err
+	}
+	b.To += c.put(p, opNopIn, tag, sn, func(h header, _ []byte) int { return head(h) })
+	c.flushReplies()
+	c.out.Send(b)
+	return nil
 }
 
 // reject answers a PDU that cannot be served; its header comes back.
 func (c *conn) reject(h header, reason byte) error {
 	bad := append([]byte(nil), h...)
+	sn := uint32(snUse)
+	if !h.immediate() && h.opcode() != opSNACK { // it had a number, and gives its place back
+		sn = snFinish
+	}
 	if err := c.skip(header(bad).dataLen()); err != nil {
 		return err
 	}
-	return c.say(opReject, noTag, snUse, headerSize, func(h header, data []byte) int {
+	return c.say(opReject, noTag, sn, headerSize, func(h header, data []byte) int {
 		h[2] = reason
 		return copy(data, bad)
 	})
@@ -162,9 +216,25 @@ const (
 	logoutRecovery   = 2
 )
 
-// logout ends the session when the commands before it have ended.
+// Responses to a logout.
+const (
+	logoutDone       = 0
+	logoutNoCID      = 1
+	logoutNoRecovery = 2
+)
+
+// logout ends the session when the commands before it have ended. One that is for
+// something else than this connection changes nothing.
 func (c *conn) logout(h header) error {
-	tag, reason := h.tag(), h[1]&0x7f
+	tag, reason, response := h.tag(), h[1]&0x7f, byte(logoutDone)
+	switch {
+	case reason > logoutRecovery:
+		return c.reject(h, rejectInvalid)
+	case reason == logoutRecovery:
+		response = logoutNoRecovery
+	case reason == logoutConnection && be.Uint16(h[20:]) != c.session.cid:
+		response = logoutNoCID
+	}
 	sn := uint32(snFinish)
 	if h.immediate() {
 		sn = snUse
@@ -172,18 +242,16 @@ func (c *conn) logout(h header) error {
 	if err := c.skip(h.dataLen()); err != nil {
 		return err
 	}
-	c.flushReplies()
-	c.tasks.drop(c)
-	c.jobs.Wait()
-	response := byte(0)
-	if reason == logoutRecovery {
-		response = 2 // connection recovery is not supported
+	if response == logoutDone {
+		c.flushReplies()
+		c.tasks.drop(c)
+		c.jobs.Wait()
 	}
 	err := c.say(opLogoutR, tag, sn, 0, func(h header, _ []byte) int {
 		h[2] = response
 		return 0
 	})
-	if err != nil || response != 0 {
+	if err != nil || response != logoutDone {
 		return err
 	}
 	c.flushReplies()

@@ -15,7 +15,6 @@ type transfer struct {
 	base        int
 	asked       int // R2Ts sent
 	dataSN      uint32
-	ignore      bool
 }
 
 // receiveOut serves a command with data-out: n bytes of it came along.

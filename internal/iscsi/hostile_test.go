@@ -241,9 +241,6 @@ func TestHostile(t *testing.T) {
 		"text that is none": func(c *client.Client) []byte {
 			return pdu(c, func(p *client.PDU) { p.Header[0] = client.OpText; p.Put(20, client.NoTag); p.Data = []byte("no key..") })
 		},
-		"a ping of 200 KiB": func(c *client.Client) []byte {
-			return pdu(c, func(p *client.PDU) { p.Header[0] = client.OpNopOut; p.Data = make([]byte, 200<<10) })
-		},
 	} {
 		c := h.login(client.Options{})
 		if err := c.SendRaw(send(c)); err != nil {

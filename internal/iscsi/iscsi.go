@@ -26,7 +26,7 @@ import (
 // Options tune a Server. The zero value of each field means its default.
 type Options struct {
 	Logger   *slog.Logger // default: no log
-	MaxConns int          // connections at a time; default 256
+	MaxConns int          // connections at a time; default 256; from one address a quarter before they log in
 	Workers  int          // commands that wait for the disk at a time; default 64
 
 	// Memory bounds the bytes of data in flight that the connections share, beside
@@ -47,6 +47,10 @@ type Options struct {
 	// It is called concurrently and must not wait.
 	Observe func(op string, d time.Duration, bytes int, err error)
 }
+
+// maxStrangers bounds the connections from one address that have not logged in: one
+// that only connects, again and again, leaves room for others.
+func (o Options) maxStrangers() int { return max(o.MaxConns/4, 4) }
 
 func (o Options) withDefaults() Options {
 	if o.Logger == nil {

@@ -181,14 +181,14 @@ func (l *login) answer(keys []pair) ([]pair, error) {
 	for _, k := range keys {
 		m[k.key] = k.value
 	}
+	var answers []pair
 	if l.initiator == "" {
 		if err := l.identify(m); err != nil {
 			return nil, err
 		}
-	}
-	var answers []pair
-	if !l.told && !l.discovery {
-		answers = append(answers, pair{"TargetPortalGroupTag", l.c.portal.group()})
+		if !l.discovery { // once: what is declared twice ends a login (RFC 7143, 6.2)
+			answers = append(answers, pair{"TargetPortalGroupTag", l.c.portal.group()})
+		}
 	}
 	if l.stage == stageSecurity {
 		return l.security(keys, m, answers)

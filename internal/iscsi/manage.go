@@ -31,20 +31,21 @@ type management struct {
 	tag       uint32
 	lun       uint64
 	reference uint32
+	cmdSN     uint32
 	sn        uint32
 	response  byte
 }
 
 // manage serves a task management request.
 func (c *conn) manage(h header) error {
-	m := &management{c: c, function: h[1] & 0x7f, tag: h.tag(), lun: h.lun(), reference: h.word20(), sn: snFinish}
+	m := &management{c: c, function: h[1] & 0x7f, tag: h.tag(), lun: h.lun(), reference: h.word20(), cmdSN: h.cmdSN(), sn: snFinish}
 	if h.immediate() {
 		m.sn = snUse
 	}
 	if err := c.skip(h.dataLen()); err != nil {
 		return err
 	}
-	all, units := func(t *task) bool { return t.cmd.LUN == m.lun }, []uint64{m.lun}
+	of, units := func(lun uint64) bool { return lun == m.lun }, []uint64{m.lun}
 	switch m.function {
 	case tmfAbortTask:
 		return c.abortTask(m)
@@ -54,7 +55,7 @@ func (c *conn) manage(h header) error {
 			return c.managed(m)
 		}
 	case tmfWarmReset, tmfColdReset:
-		all, units = func(*task) bool { return true }, c.nexus.LUNs()
+		of, units = func(uint64) bool { return true }, c.nexus.LUNs()
 	case tmfReassign:
 		m.response = tmfNoReassign
 		return c.managed(m)
@@ -65,7 +66,8 @@ func (c *conn) manage(h header) error {
 	for _, lun := range units {
 		c.nexus.Fence(lun) // here: the worker comes to it when others have begun
 	}
-	c.tasks.abort(c, all)
+	c.tasks.abort(c, func(t *task) bool { return of(t.cmd.LUN) })
+	c.abortHeld(m.cmdSN, func(h header) bool { return of(h.lun()) })
 	c.submit(m)
 	return nil
 }
@@ -77,7 +79,7 @@ func (c *conn) abortTask(m *management) error {
 	case running:
 		c.submit(m)
 		return nil
-	case !aborted:
+	case !aborted && !c.abortHeld(m.cmdSN, func(h header) bool { return h.tag() == m.reference && h.lun() == m.lun }):
 		m.response = tmfNoTask
 	}
 	return c.managed(m)

@@ -79,8 +79,7 @@ func (p *params) negotiate(key, value string, discovery bool) (answer string, de
 	case "DefaultTime2Retain":
 		return least(&p.timeToRetain, value, 0, 3600, 0, false), false
 	case "DataPDUInOrder", "DataSequenceInOrder":
-		yes := true
-		return either(&yes, value, discovery), false
+		return always(value, discovery), false
 	case "IFMarker", "OFMarker":
 		return "No", false
 	case "IFMarkInt", "OFMarkInt":
@@ -135,6 +134,18 @@ func either(v *bool, value string, discovery bool) string {
 		return reject
 	}
 	return yesNo(*v)
+}
+
+// always is the result function OR of what we insist on: data in order, for what
+// comes otherwise fails its command (see transfer).
+func always(value string, discovery bool) string {
+	switch {
+	case discovery:
+		return irrelevant
+	case value != "Yes" && value != "No":
+		return reject
+	}
+	return "Yes"
 }
 
 // both is the result function AND; we can do it.

@@ -112,20 +112,25 @@ func (v volumes) Target(_ context.Context, name string) (Target, error) {
 			return t, nil
 		}
 	}
-	for _, t := range all {
+	var none error
+	for _, t := range slices.Backward(all) { // a longer name before one that begins it
 		rest, ok := strings.CutPrefix(name, t.Name)
 		if !ok || rest == "" || rest[0] != ':' && rest[0] != '@' {
 			continue
 		}
 		at, err := v.moment(rest[1:])
 		if err != nil {
-			return Target{}, err
+			none = cmp.Or(none, err)
+			continue
 		}
 		t.Name = name
 		for i := range t.LUNs {
 			t.LUNs[i].At = &at
 		}
 		return t, nil
+	}
+	if none != nil {
+		return Target{}, none
 	}
 	return Target{}, fail.New(fail.NotFound, "there is no target %q", name).WithHint("varve list -t volume shows the volumes; NAME is served as %sNAME", Prefix)
 }

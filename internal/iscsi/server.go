@@ -159,17 +159,28 @@ func (s *Server) Clients() []ClientInfo {
 // admit starts serving a connection, or closes it.
 func (s *Server) admit(nc net.Conn, p *portal) {
 	s.conns.Admit(nc, func(all map[*conn]struct{}) (*conn, func()) {
-		if len(all) >= s.opt.MaxConns {
-			s.log.Warn("iscsi: connection refused", "client", nc.RemoteAddr(), "limit", s.opt.MaxConns)
-			nc.Close()
+		c := newConn(s, nc, p)
+		if len(all) >= s.opt.MaxConns || strangers(all, c.ip) >= s.opt.maxStrangers() {
+			s.log.Warn("iscsi: connection refused", "client", c.addr, "limit", s.opt.MaxConns, "before login", s.opt.maxStrangers())
+			c.Hangup()
 			return nil, nil
 		}
-		c := newConn(s, nc, p)
 		return c, func() {
 			c.serve()
 			s.conns.Forget(c)
 		}
 	})
+}
+
+// strangers counts the connections from an address of which nothing is known but
+// that: those in login, and in discovery, which needs no rights.
+func strangers(all map[*conn]struct{}, from netip.Addr) (n int) {
+	for c := range all {
+		if who := c.info.Load(); c.ip == from && (who == nil || who.Target == "") {
+			n++
+		}
+	}
+	return n
 }
 
 // portalAddresses lists the portals as TargetAddress has them, for an initiator

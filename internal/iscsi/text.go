@@ -53,10 +53,11 @@ func (c *conn) textRequest(h header) error {
 	return c.sayText(tag, sn, true)
 }
 
-// sayText sends as much of the reply as one PDU takes.
+// sayText sends as much of the reply as one PDU takes, and a reply buffer: libiscsi
+// understands no reply of several PDUs.
 func (c *conn) sayText(tag, sn uint32, final bool) error {
 	x := &c.text
-	k := min(len(x.reply), c.params.sendSegment, inPlace)
+	k := min(len(x.reply), c.params.sendSegment, bufferSize-c.params.digests.perPDU())
 	return c.say(opTextRsp, tag, sn, k, func(h header, data []byte) int {
 		copy(data[:k], x.reply)
 		x.reply = x.reply[k:]
@@ -119,10 +120,12 @@ func (c *conn) sendTargets(p []byte, which string) ([]byte, error) {
 }
 
 // address is what an initiator is told of a portal that listens on at: where it
-// listens everywhere, the address that this initiator came to.
+// listens everywhere, the address that this initiator came to. A zone is how this
+// machine names its networks, and nobody else's business.
 func address(at, local netip.AddrPort) netip.AddrPort {
-	if at.Addr().IsUnspecified() {
-		return netip.AddrPortFrom(local.Addr().Unmap(), at.Port())
+	a := at.Addr()
+	if a.IsUnspecified() {
+		a = local.Addr()
 	}
-	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	return netip.AddrPortFrom(a.Unmap().WithZone(""), at.Port())
 }

@@ -211,8 +211,19 @@ func TestSanitizeForgets(t *testing.T) {
 	if _, err := r.e.Destroy(engine.Caller{}, "c", true); err != nil {
 		t.Fatal(err)
 	}
+	past, err := OpenVolume(r.e, "d", &before, engine.Caller{}, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := n.do(erase, nil); a.sense != check(7, 0x27, 0) {
+		t.Fatalf("with a session at a moment: %+v", a)
+	}
+	past.Close()
 	if a := n.do(erase, nil); a.status != Good {
 		t.Fatalf("%+v", a)
+	}
+	if n := r.e.Metrics().ViewsIdle; n != 0 {
+		t.Errorf("%d views are kept of what was erased", n)
 	}
 	if a := n.do(cdb10(0x28, 0, 0, 8), nil); !bytes.Equal(a.data, make([]byte, 8*BlockSize)) {
 		t.Error("it can be read")

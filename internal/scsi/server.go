@@ -28,12 +28,17 @@ type Server struct {
 
 	mu    sync.Mutex
 	units map[Identity]*unit
+	past  int // units of past moments that remember something, and nobody uses
 	seed  maphash.Seed
 	seen  map[uint64]bool // hashes of initiator port and unit, that a power-on attention was for; whether it lost a reservation since
 }
 
 // maxSeen bounds Server.seen. When it is full all are told anew.
 const maxSeen = 1 << 16
+
+// maxPast bounds Server.past: who may log in to a volume could register, or stop a
+// unit, at every LSN of its history. Beyond it such a unit forgets with its last nexus.
+const maxPast = 256
 
 // NewServer returns a server without units.
 func NewServer(o Options) *Server {
@@ -72,6 +77,8 @@ func (s *Server) unitOf(d Disk) (*unit, error) {
 	if u == nil {
 		u = newUnit(s, id)
 		s.units[id] = u
+	} else if u.uses == 0 && id.LSN != 0 {
+		s.past--
 	}
 	u.uses++
 	s.mu.Unlock()
@@ -87,8 +94,12 @@ func (s *Server) release(u *unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u.uses--
-	if u.uses == 0 && u.forgettable() {
+	switch {
+	case u.uses > 0:
+	case u.forgettable() || u.id.LSN != 0 && s.past == maxPast:
 		delete(s.units, u.id)
+	case u.id.LSN != 0:
+		s.past++
 	}
 }
 

@@ -66,7 +66,8 @@ func (v *Volume) Property(key string) string {
 }
 
 // MayErase tells (nil) that everything the volume ever held may be destroyed:
-// its property sanitize is on, and neither a snapshot nor a clone keeps any of it.
+// its property sanitize is on, and neither a snapshot nor a clone keeps any of it,
+// nor anybody who reads a moment of it.
 func (v *Volume) MayErase() error {
 	if err := v.writable(); err != nil {
 		return err
@@ -79,7 +80,7 @@ func (v *Volume) MayErase() error {
 }
 
 // unkept tells (nil) that neither a snapshot nor a clone, nor one that was
-// destroyed and can be had back, keeps anything of the volume.
+// destroyed and can be had back, nor an open moment keeps anything of the volume.
 func (v *Volume) unkept() error {
 	i, err := v.e.Dataset(v.head.Name())
 	if err != nil {
@@ -96,12 +97,15 @@ func (v *Volume) unkept() error {
 			}
 		}
 	}
+	if n := v.e.ForgetViews(i.ID); n > 0 {
+		return fail.New(fail.Busy, "%d moments of %s are being read, and keep what it held", n, i.Name).WithHint("log out from %s:WHEN first", i.Name)
+	}
 	return nil
 }
 
 // Erased forgets what the volume held before now: history begins here, and no file
-// of the pool has a byte of it any more. Where a snapshot or a clone was made meanwhile, old bytes are
-// kept, and it fails.
+// of the pool has a byte of it any more. Where a snapshot or a clone was made
+// meanwhile, or a moment was opened, old bytes are kept, and it fails.
 func (v *Volume) Erased() error {
 	if err := v.writable(); err != nil {
 		return err
@@ -111,6 +115,9 @@ func (v *Volume) Erased() error {
 	}
 	now := when.Spec{Kind: when.Now}
 	if _, err := v.e.Prune(engine.Caller{Proto: "scsi", Addr: "sanitize"}, v.head.Name(), engine.PruneOptions{Before: &now}); err != nil {
+		return err
+	}
+	if err := v.unkept(); err != nil { // from now on no moment of before can be opened
 		return err
 	}
 	if err := v.e.Expunge(context.Background()); err != nil {

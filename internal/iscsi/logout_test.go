@@ -1,0 +1,101 @@
+package iscsi
+
+import (
+	"testing"
+
+	client "varve/test/iscsiclient"
+)
+
+// logoutOf sends a logout request and returns what it is answered.
+func logoutOf(t *testing.T, c *client.Client, reason byte, cid uint32) *client.PDU {
+	t.Helper()
+	p := &client.PDU{}
+	p.Header[0], p.Header[1] = client.OpLogout|client.Immediate, 0x80|reason
+	p.Put(16, c.Tag())
+	p.Put(20, cid<<16)
+	p.Put(24, c.CmdSN)
+	p.Put(28, c.ExpStatSN)
+	if err := c.Send(p); err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// A logout that does not end this connection takes nothing from it, least of all
+// the commands under way.
+func TestLogoutOfOthers(t *testing.T) {
+	h := open(t, Options{}, 1)
+	c := h.login(client.Options{Keys: map[string]string{"ImmediateData": "No"}})
+	for _, tt := range []struct {
+		name             string
+		reason           byte
+		cid              uint32
+		opcode, response byte
+	}{
+		{"recovery", 2, 0, client.OpLogoutR, 2},
+		{"another connection", 1, 7, client.OpLogoutR, 1},
+		{"no reason there is", 3, 0, client.OpReject, rejectInvalid},
+	} {
+		cmd := client.Write16(0, filled(4096, tt.reason))
+		tag, err := c.Start(cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r2t, err := c.Recv()
+		if err != nil || r2t.Opcode() != client.OpR2T {
+			t.Fatalf("no R2T: %v", err)
+		}
+		if r := logoutOf(t, c, tt.reason, tt.cid); r.Opcode() != tt.opcode || r.Header[2] != tt.response {
+			t.Errorf("%s: opcode %#x, response %d", tt.name, r.Opcode(), r.Header[2])
+		}
+		if err := c.SendData(tag, r2t.Word(20), cmd.Out, 0); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := c.Finish(cmd, tag); err != nil || r.Status != client.Good {
+			t.Fatalf("%s: the write under way: %+v, %v", tt.name, r, err)
+		}
+		expect(t, c, 0, cmd.Out)
+	}
+	if r := logoutOf(t, c, 1, 0); r.Opcode() != client.OpLogoutR || r.Header[2] != 0 {
+		t.Errorf("the connection itself: opcode %#x, response %d", r.Opcode(), r.Header[2])
+	}
+	if _, err := c.Recv(); err == nil {
+		t.Error("the connection outlives its logout")
+	}
+}
+
+// What is rejected, or has no answer, gives its place in the window back.
+func TestPlaceInWindowComesBack(t *testing.T) {
+	h := open(t, Options{}, 1)
+	c := h.login(client.Options{})
+	for name, header := range map[string]func(p *client.PDU){
+		"an opcode that is none": func(p *client.PDU) { p.Header[0] = 0x1c },
+		"a ping without a tag": func(p *client.PDU) {
+			p.Header[0] = client.OpNopOut
+			p.Put(16, client.NoTag)
+			p.Put(20, client.NoTag)
+		},
+	} {
+		p := &client.PDU{}
+		p.Header[1] = 0x80
+		p.Put(24, c.CmdSN)
+		header(p)
+		c.CmdSN++
+		if err := c.Send(p); err != nil {
+			t.Fatal(err)
+		}
+		if p.Opcode() != client.OpNopOut {
+			if r, err := c.Recv(); err != nil || r.Opcode() != client.OpReject {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		good(t, c, client.TestUnitReady())
+		if got := c.MaxCmdSN - c.CmdSN + 1; got != window {
+			t.Errorf("after %s: a window of %d", name, got)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package iscsi
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	client "varve/test/iscsiclient"
+)
+
+// crowd has so many targets, which all may use.
+type crowd struct {
+	inner
+	n int
+}
+
+func (w crowd) Targets(context.Context) ([]Target, error) {
+	all := make([]Target, w.n)
+	for i := range all {
+		name := fmt.Sprintf("%s%0100d", Prefix, i)
+		all[i] = Target{Name: name, LUNs: []LUN{{Access: Access{Clients: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}}}
+	}
+	return all, nil
+}
+
+// The targets are listed in one PDU where the initiator takes one so long, and in
+// several, of which it asks for each, where it does not.
+func TestManyTargets(t *testing.T) {
+	h := open(t, Options{}, 1)
+	h.login(client.Options{}) // nobody asks for targets at this time
+	for _, tt := range []struct {
+		targets, segment, pdus int
+	}{
+		{1, 8192, 1},
+		{1200, 262144, 1},
+		{3000, 262144, 2},
+		{100, 512, 32},
+	} {
+		h.srv.targets = crowd{h.srv.targets, tt.targets}
+		c, err := client.Login(h.addrs[0], client.Options{Keys: map[string]string{"MaxRecvDataSegmentLength": fmt.Sprint(tt.segment), "HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text []byte
+		pdus, more := 0, uint32(client.NoTag)
+		for pdus == 0 || more != client.NoTag {
+			p := &client.PDU{}
+			if pdus == 0 {
+				p.Data = client.Text(map[string]string{"SendTargets": "All"})
+			}
+			p.Header[0], p.Header[1] = client.OpText, 0x80
+			p.Put(16, c.Tag())
+			p.Put(20, more)
+			p.Put(24, c.CmdSN)
+			c.CmdSN++
+			if err := c.Send(p); err != nil {
+				t.Fatal(err)
+			}
+			r, err := c.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(r.Data) > tt.segment {
+				t.Errorf("%d bytes for one that takes %d", len(r.Data), tt.segment)
+			}
+			more = r.Word(20)
+			text = append(text, r.Data...)
+			pdus++
+		}
+		if n := strings.Count(string(text), "TargetName="); n != tt.targets || pdus != tt.pdus {
+			t.Errorf("%d targets in %d PDUs, not %d in %d (%d bytes)", n, pdus, tt.targets, tt.pdus, len(text))
+		}
+		c.Close()
+	}
+}

@@ -126,8 +126,8 @@ func beyondLoopback(clients string) bool {
 }
 
 // setHelp says what can be set.
-const setHelp = `Change a property of a dataset, of a snapshot, or of the pool. An empty value brings
-the default back. Every dataset has
+const setHelp = `Change a property of a dataset, of a snapshot, or of the pool. An empty value
+brings the default back. Every dataset has
 
   history        how much of its past can be reached, every moment of it: an age,
                  a share of the pool, or both, whichever is less; none, or all.
@@ -185,12 +185,12 @@ A snapshot has
 
 The pool, called pool here, has
 
-  capacity       how much of its file system it may use. By default, 80 % of what
-                 would be free without the pool. More is there for writers at once.
-                 Less makes history as short as it must be, and the background
+  capacity       how much of its file system it may use; 80 % of what would be
+                 free without the pool unless set. More is there for writers at
+                 once. Less makes history as short as it must be, and the cleaner
                  gives the rest back to the file system; what is live, and what
-                 snapshots keep, has to fit, or it is refused. It is in no log of
-                 operations: it is not of the past, and no rollback changes it`
+                 snapshots keep, has to fit, or it is refused. "varve log" does
+                 not show it, and no rollback changes it`
 
 func (a *app) set() *cobra.Command {
 	return &cobra.Command{

@@ -93,7 +93,7 @@ func (a *app) confirmClock(ctx context.Context) error {
 	if !k.Suspect || k.Jump <= 0 {
 		return nil
 	}
-	return a.confirm(ctx, func() (string, error) {
+	return a.confirm(ctx, nil, func() (string, error) {
 		return fmt.Sprintf("Is it %s? The pool counts %s; snapshots that expire in between go then.",
 			a.time(k.Pool.Add(k.Jump)), a.time(k.Pool)), nil
 	})

@@ -117,6 +117,15 @@ func (a *app) moments(ctx context.Context, _ []string, begun string) []string {
 	return a.snapshotsAfter(ctx, dataset, dataset+"@")
 }
 
+// momentsOrPool offers moments, and the pool itself.
+func (a *app) momentsOrPool(ctx context.Context, before []string, begun string) []string {
+	found := a.moments(ctx, before, begun)
+	if !strings.Contains(begun, "@") {
+		found = append(found, poolName)
+	}
+	return found
+}
+
 // ranges offers moments, and after "..@" the snapshots once more.
 func (a *app) ranges(ctx context.Context, before []string, begun string) []string {
 	from, _, ranged := strings.Cut(begun, "..@")
@@ -163,11 +172,17 @@ func (a *app) properties(ctx context.Context, before []string, begun string) []s
 		}
 		return []string{"expires="}
 	}
+	var found []string
+	if before[0] == poolName && !valued {
+		for _, name := range poolProperties {
+			found = append(found, name+"=")
+		}
+		return found
+	}
 	d, err := a.client().Dataset(ctx, before[0])
 	if err != nil {
 		return nil
 	}
-	var found []string
 	for _, p := range a.settable() {
 		switch {
 		case p.kind != "" && p.kind != d.Kind:

@@ -12,11 +12,18 @@ import (
 	"varve/internal/fail"
 )
 
-// confirm asks before something is destroyed. Where input is no terminal there
-// is nobody to ask, and --yes has to say it; the question is then not even made.
-func (a *app) confirm(ctx context.Context, question func() (string, error)) error {
+// confirm asks before something is destroyed. find says, for little, why there is
+// nothing to ask about, such as that no such thing exists; it may be nil. Where input
+// is no terminal there is nobody to ask, and --yes has to say it; the question, which
+// may cost more, is then not even made.
+func (a *app) confirm(ctx context.Context, find func() error, question func() (string, error)) error {
 	if a.yes {
 		return nil
+	}
+	if find != nil {
+		if err := find(); err != nil {
+			return err
+		}
 	}
 	if !isTerminal(a.in) {
 		return fail.New(fail.Invalid, "this asks first, and there is no terminal to ask on").WithHint("add --yes")

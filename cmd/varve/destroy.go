@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"varve/internal/engine"
 	"varve/internal/fail"
 )
 
@@ -58,10 +59,14 @@ func (a *app) destroyDataset(ctx context.Context, name string, now, dryRun bool)
 	if now {
 		after = "it cannot come back"
 	}
-	err := a.confirm(ctx, func() (string, error) {
-		d, err := a.client().Dataset(ctx, name)
+	var info engine.DatasetInfo
+	find := func() (err error) {
+		info, err = a.client().Dataset(ctx, name)
+		return err
+	}
+	err := a.confirm(ctx, find, func() (string, error) {
 		return fmt.Sprintf("Destroy the %s %s of %s with %d snapshots? Then %s.",
-			d.Kind, name, formatSize(d.Size), d.Snapshots, after), err
+			info.Kind, name, formatSize(info.Size), info.Snapshots, after), nil
 	})
 	if err != nil {
 		return err

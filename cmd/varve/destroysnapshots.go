@@ -63,19 +63,18 @@ func parseTarget(arg string) (target, error) {
 // destroySnapshots destroys all that the targets name, or with dryRun tells
 // what would go.
 func (a *app) destroySnapshots(ctx context.Context, targets []target, dryRun bool) error {
-	find := func() ([]engine.SnapshotInfo, error) { return a.findTargets(ctx, targets) }
+	var found []engine.SnapshotInfo
+	find := func() (err error) {
+		found, err = a.findTargets(ctx, targets)
+		return err
+	}
 	if dryRun {
-		found, err := find()
-		if err != nil {
+		if err := find(); err != nil {
 			return err
 		}
 		return a.wouldDestroySnapshots(ctx, found)
 	}
-	var found []engine.SnapshotInfo
-	err := a.confirm(ctx, func() (question string, err error) {
-		if found, err = find(); err != nil {
-			return "", err
-		}
+	err := a.confirm(ctx, find, func() (question string, err error) {
 		bytes, err := a.reclaimable(ctx, found)
 		if len(found) == 1 {
 			s := found[0]
@@ -90,7 +89,7 @@ func (a *app) destroySnapshots(ctx context.Context, targets []target, dryRun boo
 	if one := targets[0]; found == nil && len(targets) == 1 && one.first == one.last {
 		found = []engine.SnapshotInfo{{Dataset: one.dataset, Name: one.first}} // among however many
 	} else if found == nil {
-		if found, err = find(); err != nil {
+		if err := find(); err != nil {
 			return err
 		}
 	}

@@ -66,7 +66,18 @@ history begins then; POINTS, the kept points and expired snapshots that go.`,
 // confirmPrune asks, and makes o mean the moment that was agreed to, not what
 // it is by then.
 func (a *app) confirmPrune(ctx context.Context, name string, o *engine.PruneOptions) error {
-	return a.confirm(ctx, func() (string, error) {
+	find := func() error {
+		if name == "" {
+			return nil
+		}
+		if o.Before != nil {
+			_, err := a.client().Resolve(ctx, name, *o.Before)
+			return err
+		}
+		_, err := a.client().Dataset(ctx, name)
+		return err
+	}
+	return a.confirm(ctx, find, func() (string, error) {
 		if o.Before != nil && o.Before.Kind == when.Ago {
 			s, err := a.client().Status(ctx)
 			if err != nil {

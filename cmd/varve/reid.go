@@ -38,7 +38,7 @@ identity do not know it any more.`,
 				path, err := filepath.Abs(args[0])
 				return "Give pool " + path + " a new identity?", err
 			}
-			if err := a.confirm(c.Context(), question); err != nil {
+			if err := a.confirm(c.Context(), nil, question); err != nil {
 				return err
 			}
 			id, err := engine.Reid(store, rand.Reader)

@@ -84,11 +84,12 @@ func (a *app) rollbackPath(ctx context.Context, p files.Place) error {
 
 // confirmRollback asks, and returns the moment that was agreed to.
 func (a *app) confirmRollback(ctx context.Context, dataset, what string, w when.Spec) (when.Spec, error) {
-	err := a.confirm(ctx, func() (string, error) {
-		m, err := a.client().Resolve(ctx, dataset, w)
-		if err != nil {
-			return "", err
-		}
+	var m engine.Moment
+	find := func() (err error) {
+		m, err = a.client().Resolve(ctx, dataset, w)
+		return err
+	}
+	err := a.confirm(ctx, find, func() (string, error) {
 		a.echo(&m)
 		if w.Kind == when.Ago { // what is agreed to, not what it is by then
 			w = when.Spec{Kind: when.LSN, LSN: m.LSN}

@@ -12,6 +12,7 @@ import (
 
 	"varve/internal/ask"
 	"varve/internal/awake"
+	"varve/internal/bytesize"
 	"varve/internal/chain"
 	"varve/internal/engine"
 	"varve/internal/fail"
@@ -31,20 +32,16 @@ const drainTimeout = 20 * time.Second
 // defaultSegment is the size of a segment where none is given: bytes.
 const defaultSegment = 64 << 20
 
-// leastSegments is how many segments a pool needs: one to start in, one to go
-// on in, and the two that the log keeps in reserve.
-const leastSegments = 4
-
 // checkSizes refuses sizes, in bytes, of which no pool can be made. A capacity
 // of 0 is none that was given.
 func checkSizes(capacity, segmentSize uint64) error {
 	if segmentSize < engine.MinSegment || segmentSize > segstore.MaxSegmentSize || segmentSize%segstore.BlockSize != 0 {
-		return fail.New(fail.Invalid, "segments cannot have %d bytes", segmentSize).
+		return fail.New(fail.Invalid, "segments cannot have %s", bytesize.Exact(segmentSize)).
 			WithHint("choose a multiple of %s from %s to %s", formatSize(segstore.BlockSize), formatSize(engine.MinSegment), formatSize(segstore.MaxSegmentSize))
 	}
-	if least := leastSegments * segmentSize; capacity != 0 && capacity < least {
+	if least := engine.LeastSegments * segmentSize; capacity != 0 && capacity < least {
 		return fail.New(fail.Invalid, "a capacity of %s is too small", formatSize(capacity)).
-			WithHint("the least is %s: %d segments of %s", formatSize(least), leastSegments, formatSize(segmentSize))
+			WithHint("the least is %s: %d segments of %s", formatSize(least), engine.LeastSegments, formatSize(segmentSize))
 	}
 	return nil
 }

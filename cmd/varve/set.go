@@ -126,8 +126,8 @@ func beyondLoopback(clients string) bool {
 }
 
 // setHelp says what can be set.
-const setHelp = `Change a property of a dataset or of a snapshot. An empty value brings the default
-back. Every dataset has
+const setHelp = `Change a property of a dataset, of a snapshot, or of the pool. An empty value
+brings the default back. Every dataset has
 
   history        how much of its past can be reached, every moment of it: an age,
                  a share of the pool, or both, whichever is less; none, or all.
@@ -181,12 +181,21 @@ request of a client on,
 
 A snapshot has
 
-  expires        when it goes by itself: 30d (from now on), 2027-01-01, or never`
+  expires        when it goes by itself: 30d (from now on), 2027-01-01, or never
+
+The pool, called pool here, has
+
+  capacity       how much of its file system it may use; 80 % of what would be
+                 free without the pool unless set. More is there for writers at
+                 once. Less makes history as short as it must be, and the cleaner
+                 gives the rest back to the file system; what is live, and what
+                 snapshots keep, has to fit, or it is refused. "varve log" does
+                 not show it, and no rollback changes it`
 
 func (a *app) set() *cobra.Command {
 	return &cobra.Command{
-		Use:   "set DATASET|DATASET@SNAPSHOT PROPERTY=VALUE",
-		Short: "Change a property of a dataset or of a snapshot",
+		Use:   "set DATASET|DATASET@SNAPSHOT|pool PROPERTY=VALUE",
+		Short: "Change a property of a dataset, of a snapshot or of the pool",
 		Long:  setHelp,
 		Example: `  varve set disk0 size=40G
   varve set disk0 history=7d,40%
@@ -197,13 +206,17 @@ func (a *app) set() *cobra.Command {
   varve set disk0 iscsi-secret=- < secret
   varve set home quota=10G
   varve set home quota=
-  varve set disk0@good expires=never`,
-		Args:              need("DATASET|DATASET@SNAPSHOT", "PROPERTY=VALUE"),
-		ValidArgsFunction: a.completeArgs(a.moments, a.properties),
+  varve set disk0@good expires=never
+  varve set pool capacity=400G`,
+		Args:              need("DATASET|DATASET@SNAPSHOT|pool", "PROPERTY=VALUE"),
+		ValidArgsFunction: a.completeArgs(a.momentsOrPool, a.properties),
 		RunE: func(c *cobra.Command, args []string) error {
 			key, value, given := strings.Cut(args[1], "=")
 			if !given {
 				return fail.New(fail.Invalid, "%q sets nothing", args[1]).WithHint("write PROPERTY=VALUE, such as size=40G")
+			}
+			if args[0] == poolName {
+				return a.setPool(c.Context(), key, value)
 			}
 			if strings.Contains(args[0], "@") {
 				return a.setSnapshot(c.Context(), args[0], key, value)

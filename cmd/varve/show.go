@@ -11,17 +11,22 @@ import (
 
 func (a *app) show() *cobra.Command {
 	return &cobra.Command{
-		Use:   "show DATASET[@WHEN]",
-		Short: "Show a dataset, a snapshot or a moment",
+		Use:   "show DATASET[@WHEN]|pool",
+		Short: "Show a dataset, a snapshot, a moment or the pool",
 		Long: `Show all there is to know about a dataset or about one of its snapshots; or
 find out which operation a WHEN means. With -o only the properties named; "varve
-list --help" says what they mean.`,
+list --help" says what they mean. Of the pool, called pool here, "varve status
+--help" says so; its SEGMENT-SIZE is for ever, CAPACITY can be set.`,
 		Example: `  varve show disk0
+  varve show pool -Hp -o capacity
   varve show disk0@before-upgrade
   varve show disk0@10m-ago -H -o lsn`,
-		Args:              need("DATASET[@WHEN]"),
-		ValidArgsFunction: a.completeArgs(a.moments),
+		Args:              need("DATASET[@WHEN]|pool"),
+		ValidArgsFunction: a.completeArgs(a.momentsOrPool),
 		RunE: func(c *cobra.Command, args []string) error {
+			if args[0] == poolName {
+				return a.showPool(c.Context())
+			}
 			address, err := parseAddress(args[0])
 			switch {
 			case err != nil:

@@ -106,7 +106,17 @@ func (a *app) undone(ctx context.Context, name string, o redo.UndoOptions) error
 // confirmUndo asks, after a dry run, and makes o mean what was agreed to. gap is
 // that of the dry run.
 func (a *app) confirmUndo(ctx context.Context, name string, o *redo.UndoOptions) (gap *engine.Moment, err error) {
-	err = a.confirm(ctx, func() (string, error) {
+	find := func() error { // a moment before history is no failure: it begins with the oldest
+		_, err := a.client().Resolve(ctx, name, o.Since)
+		if fail.Is(err, fail.OutsideHistory) {
+			err = nil
+		}
+		if err == nil && o.Until != nil {
+			_, err = a.client().Resolve(ctx, name, *o.Until)
+		}
+		return err
+	}
+	err = a.confirm(ctx, find, func() (string, error) {
 		dry := *o
 		dry.DryRun = true
 		r, err := a.redoing(&dry.Options, func() (*redo.Report, error) { return a.client().Undo(ctx, name, dry) })

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"varve/internal/bytesize"
 	"varve/internal/fail"
 	"varve/internal/oplog"
 	"varve/internal/when"
@@ -66,7 +67,7 @@ func (e *Engine) CreateVolume(c Caller, name string, size uint64) (Done, error) 
 	op := &oplog.Op{Kind: oplog.CreateVolume, Client: e.client(c), Name: name, Size: size}
 	return e.change(op, false, func() (*prepared, error) {
 		if size == 0 || size%BlockSize != 0 || size > MaxVolumeSize {
-			return nil, fail.New(fail.Invalid, "size %d is not a multiple of 4096 between 4096 and 1P", size)
+			return nil, fail.New(fail.Invalid, "size %s is not a multiple of 4K between 4K and 1P", bytesize.Exact(size))
 		}
 		if err := e.free(name); err != nil {
 			return nil, err

@@ -177,6 +177,9 @@ func (e *Engine) choose(store compactor, r *CleanReport, tried map[uint64]bool, 
 			e.unmovable(r, c.Number, err)
 			continue
 		}
+		if len(live) == 0 {
+			continue // a checkpoint came between: it goes as a whole
+		}
 		m.victims = append(m.victims, compact.Victim{Segment: c.Number, Live: live})
 		m.sums[c.Number] = sums
 	}

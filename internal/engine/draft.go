@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"varve/internal/bytesize"
 	"varve/internal/fail"
 	"varve/internal/oplog"
 )
@@ -89,7 +90,7 @@ func (a *Draft) Grow(size uint64) error {
 		return nil
 	}
 	if size%BlockSize != 0 || size > MaxVolumeSize {
-		return fail.New(fail.Invalid, "a volume cannot have %d bytes", size).WithHint("up to %d, in whole blocks of %d", uint64(MaxVolumeSize), BlockSize)
+		return fail.New(fail.Invalid, "a volume cannot have %s", bytesize.Exact(size)).WithHint("up to %s, in whole blocks of %s", bytesize.Exact(uint64(MaxVolumeSize)), bytesize.Exact(BlockSize))
 	}
 	op := &oplog.Op{Kind: oplog.Resize, Client: a.client, Dataset: a.d.id, Size: size}
 	return a.e.begin(op, false, func() (*prepared, error) { return nil, nil })

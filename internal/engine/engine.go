@@ -4,6 +4,7 @@
 //
 // Locks, in the order in which they are taken:
 //
+//	Engine.resizing  one change of the capacity
 //	roomMaker.mu     one round of making room on a full pool
 //	  Engine.draining  one step of emptying a dying list
 //	  Engine.cleaning  one round of giving back space; takes the gate, never ckpt
@@ -144,6 +145,7 @@ type Engine struct {
 	behind      time.Duration // what was confirmed: how far the machine's clock is behind
 	reads       logReads
 	room        roomMaker
+	resizing    sync.Mutex     // one change of the capacity at a time
 	draining    sync.Mutex     // one step at a time
 	cleaning    sync.Mutex     // one round of giving back space at a time
 	asked       atomic.Int32   // who wait for a round that they asked for

@@ -11,14 +11,6 @@ import (
 	"varve/internal/tree"
 )
 
-// A part of the pool's capacity, or four segments if that is more, is kept for
-// what frees space, and the last two of these for checkpoints alone. A pool of
-// few segments has half of that.
-const (
-	reservePart = 20
-	smallPool   = 16 // segments
-)
-
 var emptyRef tree.Ref
 
 // progressEvery is how often recovery says how far it is.
@@ -31,12 +23,8 @@ func (e *Engine) segmentOptions() segment.Options {
 		ObserveCommit: e.timer(CommitTime), ObserveSync: e.timer(SyncTime),
 		Entered: e.digests.entered,
 	}
-	o.LastReserve = e.store.SegmentSize()
-	if sp, err := e.store.Space(); err == nil && sp.Capacity >= smallPool*o.LastReserve {
-		o.LastReserve *= 2
-		o.Reserve = sp.Capacity / reservePart
-	}
-	o.Reserve = max(o.Reserve, 2*o.LastReserve)
+	sp, _ := e.store.Space() // if it cannot tell, the least
+	o.Reserve, o.LastReserve = reserves(sp.Capacity, e.store.SegmentSize())
 	if e.opt.Segment != nil {
 		e.opt.Segment(&o)
 	}

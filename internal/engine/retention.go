@@ -287,6 +287,7 @@ func (e *Engine) retainer() {
 		if _, err := e.Retain(); err != nil && e.writable() == nil {
 			e.logger.Error("forgetting", "err", err)
 		}
+		e.withinCapacity()
 		wake(e.cleanWake)
 	}
 }

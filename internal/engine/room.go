@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"varve/internal/bytesize"
 	"varve/internal/fail"
 	"varve/internal/oplog"
 )
@@ -16,7 +17,7 @@ import (
 // round at a time; who comes meanwhile shares it.
 type roomMaker struct {
 	mu     sync.Mutex
-	rounds atomic.Uint64 // that found something; who reads it does not wait
+	rounds atomic.Uint64 // that found something, and changes of the capacity; who reads it does not wait
 	until  time.Time     // no round before it: the last one found nothing
 	rest   time.Duration // doubles while rounds find nothing
 }
@@ -54,7 +55,10 @@ func (e *Engine) roomFor(seen uint64, refused error) error {
 		}
 	}
 	if err != nil || !enough {
-		e.logger.Warn("the pool is full, and nothing that may be forgotten is left", "err", err)
+		if e.room.rounds.Load() != seen {
+			return nil // the capacity was changed meanwhile
+		}
+		e.noRoom(err)
 		e.room.rest = min(max(roomRest, 2*e.room.rest), roomSleep)
 		e.room.until = time.Now().Add(e.room.rest)
 		return refused
@@ -62,6 +66,15 @@ func (e *Engine) roomFor(seen uint64, refused error) error {
 	e.room.rounds.Add(1)
 	e.room.rest = 0
 	return nil
+}
+
+// noRoom says that a round found nothing, or why it could not look.
+func (e *Engine) noRoom(err error) {
+	var why []any
+	if err != nil {
+		why = append(why, "err", err)
+	}
+	e.logger.Warn("the pool is full, and nothing that may be forgotten is left", why...)
 }
 
 // gain is the most that a round could give back: bytes.
@@ -310,13 +323,13 @@ func (e *Engine) withinLimits(d *dataset, op *oplog.Op) error {
 		}
 	}
 	if !fits(quota, d.head.mapped, grows) && grows > 0 {
-		return fail.New(fail.NoSpace, "%s may have %d bytes by its quota, and has %d", d.name, quota, d.head.mapped*BlockSize).
+		return fail.New(fail.NoSpace, "%s may have %s by its quota, and has %s", d.name, bytesize.Exact(quota), bytesize.Exact(d.head.mapped*BlockSize)).
 			WithHint("varve set %s quota=N gives it more", d.name)
 	}
 	// After an undo all counts as its own until somebody has counted.
 	if !fits(budget, d.head.own, growsOwn) && growsOwn > 0 && !d.head.rough {
 		e.budgetWatch(d)
-		return fail.New(fail.NoSpace, "%s may change %d bytes by its budget, and has changed %d", d.name, budget, d.head.own*BlockSize).
+		return fail.New(fail.NoSpace, "%s may change %s by its budget, and has changed %s", d.name, bytesize.Exact(budget), bytesize.Exact(d.head.own*BlockSize)).
 			WithHint("varve set %s budget=N gives it more", d.name)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"varve/internal/bytesize"
 	"varve/internal/fail"
 	"varve/internal/oplog"
 	"varve/internal/segment"
@@ -376,12 +377,12 @@ func (e *Engine) Resize(c Caller, name string, size uint64) (Done, error) {
 		case d.kind != volumeKind:
 			return nil, fail.New(fail.Invalid, "%s is a share; it has no size", name).WithHint("quota limits it")
 		case size%BlockSize != 0 || size > MaxVolumeSize:
-			return nil, fail.New(fail.Invalid, "size %d is not a multiple of 4096 up to 1P", size)
+			return nil, fail.New(fail.Invalid, "size %s is not a multiple of 4K up to 1P", bytesize.Exact(size))
 		case size < d.head.size:
-			return nil, fail.New(fail.Invalid, "%s has %d bytes and cannot shrink to %d: what lies beyond would be lost, and clients do not expect it", name, d.head.size, size).
+			return nil, fail.New(fail.Invalid, "%s has %s and cannot shrink to %s: what lies beyond would be lost, and clients do not expect it", name, bytesize.Exact(d.head.size), bytesize.Exact(size)).
 				WithHint("to go back to before it grew, use varve rollback")
 		case size == d.head.size:
-			return nil, fail.New(fail.Exists, "%s has %d bytes already", name, size)
+			return nil, fail.New(fail.Exists, "%s has %s already", name, bytesize.Exact(size))
 		}
 		op.Dataset = d.id
 		return nil, nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"varve/internal/bytesize"
 	"varve/internal/fail"
 	"varve/internal/segment"
 	"varve/internal/segstore"
@@ -120,7 +121,7 @@ func Format(store segstore.Store, now time.Time, random io.Reader) error {
 		return err
 	}
 	if store.SegmentSize() < MinSegment {
-		return fail.New(fail.Invalid, "segments of %d bytes are too small; the least is %d", store.SegmentSize(), MinSegment)
+		return fail.New(fail.Invalid, "segments of %s are too small; the least is %s", bytesize.Exact(store.SegmentSize()), bytesize.Exact(MinSegment))
 	}
 	s := superblock{made: now.UnixNano(), segmentSize: uint64(store.SegmentSize())}
 	if _, err := io.ReadFull(random, s.pool[:]); err != nil {

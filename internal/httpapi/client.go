@@ -81,6 +81,11 @@ func (c *Client) Resize(ctx context.Context, name string, size uint64) (engine.D
 	return c.change(ctx, "PATCH", dataset(name), nil, map[string]any{"size": size})
 }
 
+// SetCapacity changes how many bytes the pool may occupy; 0 brings the default back.
+func (c *Client) SetCapacity(ctx context.Context, bytes uint64) (d engine.CapacityDone, err error) {
+	return d, c.do(ctx, "PATCH", "/v1/pool", nil, map[string]any{"capacity": bytes}, &d)
+}
+
 // SnapshotOptions say of which moment a snapshot is, and when it goes by
 // itself. The zero value is the present one, and never.
 type SnapshotOptions struct {

@@ -4,6 +4,7 @@
 // and answers back.
 //
 //	GET    /v1/status
+//	PATCH  /v1/pool                          {capacity}
 //	GET    /v1/datasets                      ?destroyed=
 //	GET    /v1/datasets/{name}
 //	PATCH  /v1/datasets/{name}               {size} or {property, value}
@@ -92,6 +93,7 @@ type Pool interface {
 	Undestroy(c engine.Caller, dataset, newName string) (engine.Done, error) // newName "" = its old one
 	Rename(c engine.Caller, name, newName string) (engine.Done, error)
 
+	SetCapacity(bytes uint64) (engine.CapacityDone, error)                                      // 0: the default
 	Prune(c engine.Caller, dataset string, o engine.PruneOptions) ([]engine.PruneReport, error) // "" = all datasets
 	Reclaimable(dataset string, snapshots []string) (bytes int64, err error)
 	Expire(c engine.Caller, dataset, snapshot string, at time.Time) (engine.Done, error) // the zero time: never

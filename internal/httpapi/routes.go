@@ -138,6 +138,14 @@ func (s *Server) changes() {
 }
 
 func (s *Server) properties() {
+	add(s, "PATCH", "/v1/pool", "set-pool", "Change how much the pool may occupy",
+		func(_ context.Context, in *struct {
+			Body struct {
+				Capacity uint64 `json:"capacity" doc:"Bytes; 0 for the default: 80 % of what would be free without the pool"`
+			}
+		}) (engine.CapacityDone, error) {
+			return s.pool.SetCapacity(in.Body.Capacity)
+		})
 	add(s, "POST", "/v1/shares", "create-share", "Make a share: an empty directory",
 		func(ctx context.Context, in *struct {
 			Body struct {

@@ -105,6 +105,9 @@ type Log struct {
 	// that a write of a whole MaxFrame can be one.
 	frameBlocks int
 
+	// What Admit keeps of the store's last space: bytes. See Options.
+	reserve, lastReserve atomic.Int64
+
 	// memLow is the lowest address that is not in the store yet. It only
 	// rises; reads below it need no lock.
 	memLow atomic.Uint64
@@ -254,6 +257,7 @@ func newLog(o Options) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{opts: o, store: o.Store, segBlocks: int(o.Store.SegmentSize() / BlockSize)}
+	l.SetReserve(o.Reserve, o.LastReserve)
 	l.maxPiece = min(maxPieceBlocks, o.MaxFrame-1)
 	l.maxRecord = min(maxRecordBytes, (o.MaxFrame-1)*BlockSize-16)
 	l.frameBlocks = min(o.MaxFrame+1, l.segBlocks, maxFrameBlocks)

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"varve/internal/bytesize"
 	"varve/internal/fail"
 	"varve/internal/segstore"
 )
@@ -63,9 +64,9 @@ const (
 // of the store's Create; FailStopped; Canceled after Close.
 func (l *Log) Admit(blocks int, reserve bool) error {
 	if reserve {
-		return l.admit(blocks, l.opts.LastReserve)
+		return l.admit(blocks, l.lastReserve.Load())
 	}
-	return l.admit(blocks, l.opts.Reserve)
+	return l.admit(blocks, l.reserve.Load())
 }
 
 // TryAdmit is Admit of what may not use the reserve, for a caller that must not
@@ -74,7 +75,7 @@ func (l *Log) TryAdmit(blocks int) bool {
 	n := max(1, blocks)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.refusal() != nil || l.room.waiters > 0 || l.pressed(n) || !l.hasRoom(n, l.opts.Reserve) {
+	if l.refusal() != nil || l.room.waiters > 0 || l.pressed(n) || !l.hasRoom(n, l.reserve.Load()) {
 		return false
 	}
 	l.room.held += n
@@ -239,7 +240,7 @@ func (l *Log) wantAhead() bool {
 // meanwhile.
 func (l *Log) makeSegment() {
 	r := &l.room
-	leave := l.opts.Reserve
+	leave := l.reserve.Load()
 	if r.asked {
 		leave = r.leave
 	}
@@ -258,7 +259,7 @@ func (l *Log) makeSegment() {
 		free = space.Free
 		size := l.store.SegmentSize()
 		if leave > 0 && free-size < leave {
-			return fail.New(fail.NoSpace, "no space for another segment: %d bytes are free, %d of them in reserve", free, leave)
+			return fail.New(fail.NoSpace, "no space for another segment: %s are free, %s of them in reserve", bytesize.Exact(free), bytesize.Exact(leave))
 		}
 		if err := l.store.Create(n, content); err != nil {
 			return err
@@ -297,7 +298,14 @@ func (l *Log) makeAs(written bool, create func(n uint64) error) {
 }
 
 // Reserve is what Admit keeps of the store's last space: bytes.
-func (l *Log) Reserve() int64 { return l.opts.Reserve }
+func (l *Log) Reserve() int64 { return l.reserve.Load() }
+
+// SetReserve changes Options.Reserve and Options.LastReserve: bytes. Who waits for
+// room now waits by the old ones.
+func (l *Log) SetReserve(reserve, last int64) {
+	l.reserve.Store(reserve)
+	l.lastReserve.Store(last)
+}
 
 // SpaceFreed tells that the store may have more space than when it was asked
 // last: who was refused may try again.

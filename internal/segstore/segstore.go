@@ -6,6 +6,7 @@ package segstore
 import (
 	"cmp"
 
+	"varve/internal/bytesize"
 	"varve/internal/fail"
 )
 
@@ -95,6 +96,16 @@ type Store interface {
 	// Space tells how much the store uses and may still use.
 	Space() (Space, error)
 
+	// SetCapacity changes how many bytes segments may occupy; durable on return. It
+	// may be less than what they do occupy: then little or nothing is free, until
+	// enough of them are gone. Invalid, or NoSpace where what lies below could never
+	// hold so much.
+	SetCapacity(bytes int64) error
+
+	// DefaultCapacity is the capacity that this store would be made with now, in
+	// bytes, if nobody chose one.
+	DefaultCapacity() (int64, error)
+
 	// Close closes the files and releases the lock.
 	Close() error
 }
@@ -150,8 +161,8 @@ func CheckRange(n uint64, off, length, size int64) error {
 // segment can have.
 func CheckSegmentSize(size int64) error {
 	if size < MinSegmentSize || size > MaxSegmentSize || size%BlockSize != 0 {
-		return fail.New(fail.Invalid, "a segment cannot have %d bytes", size).
-			WithHint("choose a multiple of %d from %d to %d", BlockSize, MinSegmentSize, int64(MaxSegmentSize))
+		return fail.New(fail.Invalid, "a segment cannot have %s", bytesize.Exact(size)).
+			WithHint("choose a multiple of %s from %s to %s", bytesize.Exact(BlockSize), bytesize.Exact(MinSegmentSize), bytesize.Exact(int64(MaxSegmentSize)))
 	}
 	return nil
 }

@@ -42,8 +42,9 @@ var floors = [][]string{
 // leaves know nothing but each other, and all may use them. fail is the error
 // type, when the grammar of moments, varint the one codec of small numbers,
 // keep the policies of retention, poolclock the time of a pool, accept the
-// connections of a server, outbox what it sends to a peer, workers what they must not wait for.
-var leaves = []string{"internal/fail", "internal/when", "internal/varint", "internal/keep", "internal/poolclock", "internal/outbox", "internal/awake", "internal/accept", "internal/workers"}
+// connections of a server, outbox what it sends to a peer, workers what they must not wait for,
+// bytesize how bytes are written.
+var leaves = []string{"internal/fail", "internal/when", "internal/varint", "internal/keep", "internal/poolclock", "internal/outbox", "internal/awake", "internal/accept", "internal/workers", "internal/bytesize"}
 
 // nameless are package names that say nothing of what a package is for.
 var nameless = []string{"util", "utils", "common", "types", "models", "pkg", "base", "core", "helpers", "misc", "shared", "lib"}

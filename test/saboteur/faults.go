@@ -40,6 +40,7 @@ var (
 	opfileTests  = suite{pkg: "./internal/opfile", run: "^TestRoundTrip$"}
 	unmoved      = suite{pkg: "./internal/engine", run: "^TestDamagedFrameIsNotMoved$"}
 	erasing      = suite{pkg: "./internal/vol", run: "^TestErasedIsNowhere$"}
+	capacities   = suite{pkg: "./internal/engine", run: "^Test(GrowWhile|ShrinkToTheLeast)"}
 	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}
 )
 
@@ -454,6 +455,16 @@ var poolFaults = []fault{
 		name: "handed-over-early", what: "the store gets what is free while one of the last two super roots leads there",
 		edits: []edit{{"internal/engine/reclaim.go", "	e.checks.hand(&e.space, e.freed)\n", "	e.checks.hand(&e.space, c.freed)\n"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestHandOver$"},
+	},
+	{
+		name: "shrunk-below-what-stays", what: "a pool becomes smaller than what may not be forgotten",
+		edits: []edit{{"internal/engine/capacity.go", "	return capacity-reserve >= needed(stays, segment)\n", "	return capacity-reserve >= needed(0*stays, segment)\n"}},
+		tests: capacities,
+	},
+	{
+		name: "reserve-stays", what: "a pool that was given more keeps the reserve of the smaller one",
+		edits: []edit{{"internal/engine/capacity.go", "	e.log.SetReserve(o.Reserve, o.LastReserve)\n", "	_ = o\n"}},
+		tests: capacities,
 	},
 	{
 		name: "freed-under-check", what: "what dies while the pool is checked is given back before the check has ended",

@@ -19,6 +19,21 @@ type Retention struct {
 	Cleaned engine.CleanReport
 }
 
+// SetCapacity changes the capacity that State has; by default it is 80G.
+func (p *Pool) SetCapacity(bytes uint64) (engine.CapacityDone, error) {
+	d, err := p.change(engine.Caller{}, func(*engine.Done) error {
+		if bytes == 0 {
+			bytes = 80 << 30
+		}
+		if int64(bytes) < p.State.UsedBytes {
+			return fail.New(fail.NoSpace, "the pool cannot shrink to %d", bytes)
+		}
+		p.State.CapacityBytes = int64(bytes)
+		return nil
+	})
+	return engine.CapacityDone{Done: d, CapacityBytes: int64(bytes)}, err
+}
+
 // Prune moves where history begins, of one dataset or of all.
 func (p *Pool) Prune(c engine.Caller, dataset string, o engine.PruneOptions) (list []engine.PruneReport, err error) {
 	if o.DryRun {

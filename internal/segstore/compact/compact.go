@@ -286,6 +286,12 @@ func (s *Store) GiveBack() error {
 // Space implements segstore.Store. Slots count where they occupy space.
 func (s *Store) Space() (segstore.Space, error) { return s.base.Space() }
 
+// SetCapacity implements segstore.Store.
+func (s *Store) SetCapacity(bytes int64) error { return s.base.SetCapacity(bytes) }
+
+// DefaultCapacity implements segstore.Store.
+func (s *Store) DefaultCapacity() (int64, error) { return s.base.DefaultCapacity() }
+
 // Close implements segstore.Store.
 func (s *Store) Close() error { return s.base.Close() }
 

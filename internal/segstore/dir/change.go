@@ -3,6 +3,7 @@ package dir
 import (
 	"unsafe"
 
+	"varve/internal/bytesize"
 	"varve/internal/fail"
 	"varve/internal/segstore"
 )
@@ -227,12 +228,12 @@ func (s *Store) reserveSegment(n uint64, c segstore.Content) (spare bool, err er
 	if err != nil {
 		return false, err
 	}
-	size := s.layout.segmentSize
-	if size > free {
-		return false, fail.New(fail.NoSpace, "no space for segment %d in %s: %d bytes are free of a capacity of %d", n, s.dir, free, s.layout.capacity)
+	bytes := s.layout.segmentSize
+	if bytes > free {
+		return false, fail.New(fail.NoSpace, "no space for segment %d in %s: %s are free of a capacity of %s", n, s.dir, bytesize.Exact(free), bytesize.Exact(s.layout.capacity))
 	}
-	s.used += size
-	return unspared < size || s.surplus(c), nil
+	s.used += bytes
+	return unspared < bytes || s.surplus(c), nil
 }
 
 // reserveGrowth counts bytes that a segment gets beside what it has as used, if
@@ -245,7 +246,7 @@ func (s *Store) reserveGrowth(n uint64, bytes int64) error {
 		return err
 	}
 	if bytes > max(0, unspared) {
-		return fail.New(fail.NoSpace, "no space to fill segment %d in %s: %d bytes are free for that", n, s.dir, max(0, unspared))
+		return fail.New(fail.NoSpace, "no space to fill segment %d in %s: %s are free for that", n, s.dir, bytesize.Exact(max(0, unspared)))
 	}
 	s.used += bytes
 	return nil

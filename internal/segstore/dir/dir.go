@@ -70,8 +70,6 @@ type Store struct {
 	spareMost int
 }
 
-var _ segstore.Store = (*Store)(nil)
-
 // Open opens a pool directory. For writing, it must be the only one: otherwise
 // the error is Busy and says who serves the pool. Other errors: NotFound where
 // there is no pool, Unsupported for a layout that this build does not know,
@@ -149,7 +147,10 @@ func (s *Store) load() error {
 		}
 	}
 	s.grace = s.excess()
-	return nil
+	if s.readOnly {
+		return nil
+	}
+	return s.trimSpares()
 }
 
 // SegmentSize implements segstore.Store.
@@ -176,25 +177,6 @@ func (s *Store) WriteSuperblock(b []byte) error {
 		return err
 	}
 	return replace(s.fsys, s.dir, superName, b)
-}
-
-// SetCapacity changes how many bytes segments may occupy; durable on return.
-// It may be less than what they do occupy: then nothing is free.
-func (s *Store) SetCapacity(bytes int64) error {
-	if bytes <= 0 {
-		return fail.New(fail.Invalid, "a pool cannot have a capacity of %d bytes", bytes)
-	}
-	s.metaMu.Lock()
-	defer s.metaMu.Unlock()
-	if err := s.writable(); err != nil {
-		return err
-	}
-	l := layout{s.layout.segmentSize, bytes}
-	if err := replace(s.fsys, s.dir, layoutName, l.encode()); err != nil {
-		return err
-	}
-	s.layout.capacity = bytes
-	return nil
 }
 
 // Space implements segstore.Store.

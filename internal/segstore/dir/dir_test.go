@@ -273,6 +273,7 @@ func TestSetCapacity(t *testing.T) {
 	check(t, s.Create(2, segstore.Zeros))
 	check(t, s.SetCapacity(segmentSize))
 	wantKind(t, s.SetCapacity(0), fail.Invalid)
+	wantKind(t, s.SetCapacity(1<<40), fail.NoSpace)
 	wantKind(t, s.Create(3, segstore.Zeros), fail.NoSpace)
 	check(t, s.Close())
 	s = open(t, disk, "/pool")

@@ -3,8 +3,6 @@ package dir
 import (
 	"maps"
 	"slices"
-
-	"varve/internal/fail"
 )
 
 // GiveBack implements segstore.Store: it removes the spare segments that need not
@@ -38,9 +36,5 @@ func (s *Store) giveBack(i int) error {
 			return nil
 		}
 	}
-	if err := s.fsys.Remove(s.sparePath(i)); err != nil && !fail.Is(err, fail.NotFound) {
-		return err
-	}
-	delete(s.spares, i)
-	return nil
+	return s.dropSpare(i)
 }

@@ -46,7 +46,7 @@ func Make(fsys vfs.FS, dir string, segmentSize, capacity int64) error {
 		if err != nil {
 			return err
 		}
-		capacity = free / 100 * capacityShare
+		capacity = defaultCapacity(free)
 	}
 	// The layout comes last, so that a Make that was interrupted left no pool
 	// and can be repeated.
@@ -59,6 +59,8 @@ func Make(fsys vfs.FS, dir string, segmentSize, capacity int64) error {
 	l := layout{segmentSize, capacity}
 	return replace(fsys, dir, layoutName, l.encode())
 }
+
+func defaultCapacity(free int64) int64 { return free / 100 * capacityShare }
 
 // mkdirDurably makes a directory and its missing parents, durably. A parent
 // that exists may have been made by an attempt that was interrupted: so it

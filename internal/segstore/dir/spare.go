@@ -139,6 +139,9 @@ func (s *Store) spareFrom(seg *segment) bool {
 		return false
 	}
 	size := s.SegmentSize()
+	if len(s.spares) >= s.wantSpare() && s.used-seg.allocated+int64(len(s.spares)+1)*size > s.layout.capacity {
+		return false // the capacity was more once: the space is for others now
+	}
 	if grown := size - seg.allocated; grown > 0 {
 		if _, unspared, err := s.room(); err != nil || unspared < grown {
 			return false
@@ -149,6 +152,36 @@ func (s *Store) spareFrom(seg *segment) bool {
 	}
 	s.spares[i] = seg.allocated >= size
 	return true
+}
+
+// trimSpares removes the spare segments that the capacity has no room for, but not
+// those for when the file system is full. metaMu is held, or nobody else is there yet.
+func (s *Store) trimSpares() error {
+	removed := false
+	for i := range s.spares {
+		n := len(s.spares)
+		fit := s.used+int64(n)*s.SegmentSize() <= s.layout.capacity
+		if n <= s.wantSpare() || fit && n <= s.mostSpare() {
+			break
+		}
+		if err := s.dropSpare(i); err != nil {
+			return err
+		}
+		removed = true
+	}
+	if !removed {
+		return nil
+	}
+	return s.fsys.SyncDir(s.logDir())
+}
+
+// dropSpare removes spare segment i. metaMu is held, or nobody else is there yet.
+func (s *Store) dropSpare(i int) error {
+	if err := s.fsys.Remove(s.sparePath(i)); err != nil && !fail.Is(err, fail.NotFound) {
+		return err
+	}
+	delete(s.spares, i)
+	return nil
 }
 
 // allocate gives a file all its space, durably.

@@ -315,3 +315,92 @@ func TestOpenOnFullDisk(t *testing.T) {
 		s.Close()
 	}
 }
+
+// withReuse opens a pool of 256 segments that has ten, and more spare ones than it
+// needs.
+func withReuse(t *testing.T, disk *vfs.Mem) *dir.Store {
+	t.Helper()
+	s := withSpare(t, disk, 256*spareSize)
+	for n := uint64(5); n <= 30; n++ {
+		make1(t, s, n)
+	}
+	for n := uint64(11); n <= 30; n++ {
+		if err := s.Remove(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if used := usedOf(t, disk); used < 30*spareSize {
+		t.Fatalf("nothing is spare: %d", used)
+	}
+	return s
+}
+
+func wantWithin(t *testing.T, disk *vfs.Mem, segments int64) {
+	t.Helper()
+	if used := usedOf(t, disk); used > segments*spareSize+spareSize/2 {
+		t.Errorf("with room for %d segments of %d the pool occupies %d bytes", segments, spareSize, used)
+	}
+}
+
+// What a smaller capacity has no room for goes back to the file system: spare
+// segments at once, and others when they are removed.
+func TestSpareShrink(t *testing.T) {
+	disk := vfs.NewMem(1)
+	s := withReuse(t, disk)
+	defer s.Close()
+	if err := s.SetCapacity(16 * spareSize); err != nil {
+		t.Fatal(err)
+	}
+	wantWithin(t, disk, 16)
+	if err := s.SetCapacity(5 * spareSize); err != nil {
+		t.Fatal(err)
+	}
+	if free(t, s) == 0 {
+		t.Error("nothing is free with which space could be freed")
+	}
+	for n := uint64(1); n <= 6; n++ {
+		if err := s.Remove(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantWithin(t, disk, 5)
+}
+
+// A crash while the capacity changes leaves the old one or the new one, and what
+// this one has no room for goes when the pool is opened.
+func TestCrashInSetCapacity(t *testing.T) {
+	var old, changed int
+	for n := 1; ; n++ {
+		disk := vfs.NewMem(uint64(n))
+		s := withReuse(t, disk)
+		if err := disk.SyncDir("/"); err != nil {
+			t.Fatal(err)
+		}
+		disk.CrashAfter(n)
+		done := s.SetCapacity(16 * spareSize)
+		disk = disk.Crash(nil)
+		s, err := dir.Open(disk, "/pool", dir.Options{Spare: 3})
+		if err != nil {
+			t.Fatalf("crash in call %d: %v", n, err)
+		}
+		sp, err := s.Space()
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case sp.Capacity == 16*spareSize:
+			changed++
+			wantWithin(t, disk, 16)
+		case sp.Capacity != 256*spareSize || done == nil:
+			t.Fatalf("crash in call %d: %+v, %v", n, sp, done)
+		default:
+			old++
+		}
+		s.Close()
+		if done == nil {
+			break
+		}
+	}
+	if old == 0 || changed < 3 {
+		t.Errorf("%d crashes before the change, %d after", old, changed)
+	}
+}

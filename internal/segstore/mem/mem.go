@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"varve/internal/bytesize"
 	"varve/internal/fail"
 	"varve/internal/segstore"
 )
@@ -26,6 +27,9 @@ type Store struct {
 
 var _ segstore.Store = (*Store)(nil)
 
+// unlimited is the capacity of a store that was given none: bytes.
+const unlimited = 1 << 60
+
 // New makes an empty store. segmentSize and capacity are in bytes; capacity 0
 // means no limit. It panics if the segment size is no possible one.
 func New(segmentSize, capacity int64) *Store {
@@ -33,7 +37,7 @@ func New(segmentSize, capacity int64) *Store {
 		panic(err)
 	}
 	if capacity <= 0 {
-		capacity = 1 << 60
+		capacity = unlimited
 	}
 	return &Store{segmentSize: segmentSize, capacity: capacity, segments: map[uint64][]byte{}}
 }
@@ -103,7 +107,7 @@ func (s *Store) Create(n uint64, c segstore.Content) error {
 		return err
 	}
 	if int64(len(s.segments)+1)*s.segmentSize > s.capacity {
-		return fail.New(fail.NoSpace, "no space for segment %d: the capacity is %d bytes", n, s.capacity)
+		return fail.New(fail.NoSpace, "no space for segment %d: the capacity is %s", n, bytesize.Exact(s.capacity))
 	}
 	s.segments[n] = make([]byte, s.segmentSize)
 	if c != segstore.Zeros {
@@ -205,12 +209,19 @@ func (s *Store) Space() (segstore.Space, error) {
 	return segstore.Space{Used: used, Free: max(0, s.capacity-used), Capacity: s.capacity}, nil
 }
 
-// SetCapacity changes how many bytes segments may occupy.
-func (s *Store) SetCapacity(bytes int64) {
+// SetCapacity implements segstore.Store.
+func (s *Store) SetCapacity(bytes int64) error {
+	if bytes <= 0 {
+		return fail.New(fail.Invalid, "a store cannot have a capacity of %d bytes", bytes)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.capacity = bytes
+	return nil
 }
+
+// DefaultCapacity implements segstore.Store.
+func (s *Store) DefaultCapacity() (int64, error) { return unlimited, nil }
 
 // Close implements segstore.Store. The content stays: a test may go on with
 // the same Store as if it had been opened again.

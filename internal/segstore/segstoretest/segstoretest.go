@@ -51,6 +51,7 @@ func Run(t *testing.T, h Harness) {
 		{"RecycleFillsHoles", testRecycleFillsHoles},
 		{"PunchHole", testPunchHole},
 		{"NoSpace", testNoSpace},
+		{"SetCapacity", testSetCapacity},
 		{"Reopen", testReopen},
 		{"Concurrent", testConcurrent},
 		{"NoAllocations", testNoAllocations},
@@ -363,6 +364,42 @@ func testNoSpace(t *testing.T, h Harness) {
 	check(t, s.Create(100, segstore.Written))
 	wantKind(t, s.Create(101, segstore.Zeros), fail.NoSpace)
 	check(t, s.Recycle(100, 101))
+}
+
+func testSetCapacity(t *testing.T, h Harness) {
+	s := h.New(t)
+	create := func(n uint64) error { return s.Create(n, segstore.Zeros) }
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := uint64(1); n <= Capacity; n++ {
+		must(create(n))
+	}
+	must(s.SetCapacity((Capacity + 1) * SegmentSize))
+	must(create(Capacity + 1))
+	wantKind(t, create(Capacity+2), fail.NoSpace)
+	wantKind(t, s.SetCapacity(0), fail.Invalid)
+
+	must(s.SetCapacity(8 * SegmentSize)) // less than there is
+	for n := uint64(9); n <= Capacity+1; n++ {
+		must(s.Remove(n))
+	}
+	s = h.Reopen(t, s)
+	if sp, err := s.Space(); err != nil || sp != (segstore.Space{Used: 8 * SegmentSize, Capacity: 8 * SegmentSize, Free: sp.Free}) {
+		t.Errorf("%+v %v", sp, err)
+	}
+	for n := uint64(1); n <= 3; n++ {
+		must(s.Remove(n))
+	}
+	if sp, err := s.Space(); err != nil || sp.Free != 3*SegmentSize {
+		t.Errorf("%+v %v", sp, err)
+	}
+	if n, err := s.DefaultCapacity(); err != nil || n < Capacity*SegmentSize {
+		t.Errorf("by default %d: %v", n, err)
+	}
 }
 
 func testReopen(t *testing.T, h Harness) {

@@ -282,7 +282,7 @@ func (e *Engine) begin(op *oplog.Op, reserve bool, judge func() (*prepared, erro
 	if err := e.writable(); err != nil {
 		return err
 	}
-	if err := e.log.Admit(1, reserve); err != nil {
+	if err := e.takeRoom(1, reserve); err != nil {
 		return err
 	}
 	e.gate.Lock()

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -57,6 +58,41 @@ func TestFullOfHistory(t *testing.T) {
 	rep, err := c.e.Check(context.Background(), true, nil)
 	if err != nil || len(rep.Damage) > 0 {
 		t.Fatalf("%v %+v", err, rep)
+	}
+}
+
+// What changes the catalog waits for room on a full pool as a write does, and is not
+// refused while there is history to forget.
+func TestCatalogOnFullPool(t *testing.T) {
+	store, err := compact.Open(mem.New(1<<20, 32<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCrowd(t, engine.Options{Store: store})
+	defer c.e.Close(context.Background())
+	if _, err := c.e.CreateVolume(tester, "d", 8<<20); err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range map[string]string{"keep": "none", "history": "all"} {
+		if _, err := c.e.Set(tester, "d", k, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v, err := vol.Open(c.e, "d", nil, tester, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	buf := make([]byte, 64<<10)
+	for off := uint64(0); off < 64<<20; off += uint64(len(buf)) {
+		if err := v.WriteAt(buf, off%(4<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 2500 {
+		if _, err := c.e.Snapshot(tester, "d", fmt.Sprintf("s%d", i)); err != nil {
+			t.Fatalf("snapshot %d: %v\n%+v", i, err, c.e.Status().Space)
+		}
 	}
 }
 

@@ -280,6 +280,13 @@ func (e *Engine) admit(room int, reserve bool) error {
 			return err
 		}
 	}
+	return e.takeRoom(room, reserve)
+}
+
+// takeRoom waits until the log takes room blocks. On a full pool it makes room
+// first, unless the last space may be used: who frees space, or makes room itself,
+// must not wait for that.
+func (e *Engine) takeRoom(room int, reserve bool) error {
 	seen := e.room.rounds.Load()
 	err := e.log.Admit(room, reserve)
 	for tries := 0; fail.Is(err, fail.NoSpace) && !reserve && tries < roomTries; tries++ {

@@ -103,9 +103,9 @@ func (v *Volume) unkept() error {
 	return nil
 }
 
-// Erased forgets what the volume held before now: history begins here, and the
-// room is given back. Where a snapshot or a clone was made meanwhile, or a moment was
-// opened, old bytes are kept, and it fails.
+// Erased forgets what the volume held before now: history begins here, and no file
+// of the pool has a byte of it any more. Where a snapshot or a clone was made
+// meanwhile, or a moment was opened, old bytes are kept, and it fails.
 func (v *Volume) Erased() error {
 	if err := v.writable(); err != nil {
 		return err
@@ -120,7 +120,7 @@ func (v *Volume) Erased() error {
 	if err := v.unkept(); err != nil { // from now on no moment of before can be opened
 		return err
 	}
-	if _, err := v.e.Clean(context.Background(), nil); err != nil {
+	if err := v.e.Expunge(context.Background()); err != nil {
 		return err
 	}
 	return v.unkept()

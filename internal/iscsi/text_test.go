@@ -2,7 +2,9 @@ package iscsi
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -28,8 +30,6 @@ func (w crowd) Targets(context.Context) ([]Target, error) {
 // The targets are listed in one PDU where the initiator takes one so long, and in
 // several, of which it asks for each, where it does not.
 func TestManyTargets(t *testing.T) {
-	h := open(t, Options{}, 1)
-	h.login(client.Options{}) // nobody asks for targets at this time
 	for _, tt := range []struct {
 		targets, segment, pdus int
 	}{
@@ -38,8 +38,14 @@ func TestManyTargets(t *testing.T) {
 		{3000, 262144, 2},
 		{100, 512, 32},
 	} {
-		h.srv.targets = crowd{h.srv.targets, tt.targets}
-		c, err := client.Login(h.addrs[0], client.Options{Keys: map[string]string{"MaxRecvDataSegmentLength": fmt.Sprint(tt.segment), "HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}})
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := New(crowd{n: tt.targets}, []net.Listener{l}, Options{})
+		ended := make(chan error, 1)
+		go func() { ended <- srv.Serve() }()
+		c, err := client.Login(l.Addr().String(), client.Options{Keys: map[string]string{"MaxRecvDataSegmentLength": fmt.Sprint(tt.segment), "HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,5 +79,8 @@ func TestManyTargets(t *testing.T) {
 			t.Errorf("%d targets in %d PDUs, not %d in %d (%d bytes)", n, pdus, tt.targets, tt.pdus, len(text))
 		}
 		c.Close()
+		if err := errors.Join(srv.Shutdown(t.Context()), <-ended); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -16,7 +16,8 @@ func (a *app) clean() *cobra.Command {
 		Long: `Give back to the file system what no moment needs any more: segments that are
 dead as a whole, holes in others, and what is left of those that are nearly empty,
 moved together. The server gives dead segments back by itself, and does the rest
-when the pool becomes full; this does it at once, all that is worth the work.
+when the pool becomes full; this does it at once, all that is worth the work, and
+removes the files that it keeps of dead segments to make new ones of.
 
 It forgets nothing: what history keeps stays. To make more space, shorten that
 with "varve set X history=" or "varve prune", or destroy snapshots.

@@ -71,6 +71,7 @@ const (
 	wantMarks want = iota // as the watermarks say
 	wantRoom              // until writers that wait can go on for a while
 	wantAll               // all that is worth the work
+	wantBare              // until no dead byte can be read any more
 )
 
 // roomSegments are what writers who waited get at least, so that they do not wait
@@ -131,6 +132,11 @@ func (r *round) run() error {
 			return err
 		}
 	}
+	if r.want == wantBare {
+		if err = r.punchDead(1, r.over, true); err != nil {
+			return err
+		}
+	}
 	after, err := e.store.Space()
 	r.FreedBytes = max(0, before.Used-after.Used)
 	r.RemainingBytes = e.unreturned()
@@ -148,7 +154,7 @@ func (e *Engine) beginCleaning(ctx context.Context, w want) bool {
 	case wantMarks:
 		e.cleaning.Lock()
 		return true
-	case wantAll:
+	case wantAll, wantBare:
 		e.asked.Add(1)
 		defer e.asked.Add(-1)
 	}
@@ -205,7 +211,7 @@ func (r *round) enough(x effort) bool {
 	switch {
 	case err != nil:
 		return true
-	case r.want == wantAll && x.until == highWater:
+	case r.want >= wantAll && x.until == highWater:
 		return false
 	case r.want == wantRoom:
 		return r.e.roomy(sp)

@@ -211,12 +211,25 @@ func (d *dataset) oldestRun() (oldest *deathRun) {
 	return oldest
 }
 
-// Clean gives back dead space at once, whatever the watermarks. progress may be
-// nil; it counts steps.
+// Clean gives back dead space at once, whatever the watermarks, and what the store
+// has kept of earlier rounds. progress may be nil; it counts steps.
 func (e *Engine) Clean(ctx context.Context, progress func(done, total int64)) (CleanReport, error) {
 	if progress == nil {
 		progress = func(int64, int64) {}
 	}
+	return e.clean(ctx, wantAll, progress)
+}
+
+// Expunge is Clean that leaves nothing, whatever that costs: no byte that was dead
+// before it can be read in the store below any more.
+func (e *Engine) Expunge(ctx context.Context) error {
+	if _, err := e.clean(ctx, wantBare, func(int64, int64) {}); err != nil {
+		return err
+	}
+	return e.log.Wipe()
+}
+
+func (e *Engine) clean(ctx context.Context, w want, progress func(done, total int64)) (CleanReport, error) {
 	if err := e.writable(); err != nil {
 		return CleanReport{}, err
 	}
@@ -226,9 +239,14 @@ func (e *Engine) Clean(ctx context.Context, progress func(done, total int64)) (C
 		if err := ctx.Err(); err != nil {
 			return fail.Wrap(fail.Canceled, err, "cleaning")
 		}
-		return nil
+		select {
+		case <-e.closing:
+			return fail.New(fail.Canceled, "cleaning: the server is shutting down")
+		default:
+			return nil
+		}
 	}
-	first, err := e.reclaim(ctx, wantAll) // a full pool may need this before it can take a checkpoint
+	first, err := e.reclaim(ctx, w) // a full pool may need this before it can take a checkpoint
 	if err == nil {
 		err = canceled()
 	}
@@ -239,9 +257,12 @@ func (e *Engine) Clean(ctx context.Context, progress func(done, total int64)) (C
 		return first, err
 	}
 	progress(1, steps)
-	r, err := e.reclaim(ctx, wantAll)
+	r, err := e.reclaim(ctx, w)
 	if err == nil {
 		err = canceled()
+	}
+	if err == nil {
+		err = e.store.GiveBack()
 	}
 	progress(steps, steps)
 	r.add(first)

@@ -37,6 +37,7 @@ type room struct {
 	fast     bool      // the last segment lasted less than fastSegment
 
 	prefill prefill
+	tails   []Addr // ends of segments that were left, not yet wiped
 }
 
 // readySegment is a segment that was made ahead.
@@ -187,6 +188,9 @@ func (l *Log) awaitSegment() error {
 func (l *Log) enterSegment() {
 	r := &l.room
 	now := time.Now()
+	if l.openBlock < l.segBlocks {
+		r.tails = append(r.tails, l.openAddr())
+	}
 	r.fast = !r.entered.IsZero() && now.Sub(r.entered) < fastSegment
 	r.entered, r.aheadOff = now, false
 	l.openSeg, l.openBlock = r.ready[0].number, 0
@@ -203,7 +207,7 @@ func (l *Log) enterSegment() {
 
 // provisioner makes segments: those that somebody asks for, and one ahead when
 // a quarter of the current one is used, or two when segments fill fast. It also
-// prefills the current one.
+// prefills the current one, and wipes the ends of those before it.
 func (l *Log) provisioner() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -214,6 +218,8 @@ func (l *Log) provisioner() {
 			l.makeSegment()
 		case l.err == nil && l.wantPrefill():
 			l.fillAhead()
+		case l.err == nil && len(r.tails) > 0:
+			l.wipeTail()
 		default:
 			r.wanted.Wait()
 		}

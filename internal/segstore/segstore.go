@@ -82,6 +82,14 @@ type Store interface {
 	// Sync makes all writes to a segment so far durable.
 	Sync(n uint64) error
 
+	// GiveBack lets go of what is kept of removed segments to make new ones of: its
+	// space is free for others, except what is there for the day when there is none
+	// left, and no byte of it can be read below any more. Durable on return.
+	GiveBack() error
+
+	// Zero makes a range read as zeros, and keeps its space. Durable on return.
+	Zero(n uint64, off, length int64) error
+
 	// PunchHole frees the whole blocks within a range, which reads as zeros.
 	PunchHole(n uint64, off, length int64) error
 

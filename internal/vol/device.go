@@ -99,8 +99,8 @@ func (v *Volume) unkept() error {
 	return nil
 }
 
-// Erased forgets what the volume held before now: history begins here, and the
-// room is given back. Where a snapshot or a clone was made meanwhile, old bytes are
+// Erased forgets what the volume held before now: history begins here, and no file
+// of the pool has a byte of it any more. Where a snapshot or a clone was made meanwhile, old bytes are
 // kept, and it fails.
 func (v *Volume) Erased() error {
 	if err := v.writable(); err != nil {
@@ -113,7 +113,7 @@ func (v *Volume) Erased() error {
 	if _, err := v.e.Prune(engine.Caller{Proto: "scsi", Addr: "sanitize"}, v.head.Name(), engine.PruneOptions{Before: &now}); err != nil {
 		return err
 	}
-	if _, err := v.e.Clean(context.Background(), nil); err != nil {
+	if err := v.e.Expunge(context.Background()); err != nil {
 		return err
 	}
 	return v.unkept()

@@ -40,11 +40,17 @@ var (
 	opfileTests  = suite{pkg: "./internal/opfile", run: "^TestRoundTrip$"}
 	unmoved      = suite{pkg: "./internal/engine", run: "^TestDamagedFrameIsNotMoved$"}
 	capacities   = suite{pkg: "./internal/engine", run: "^Test(GrowWhile|ShrinkToTheLeast)"}
+	erasing      = suite{pkg: "./internal/vol", run: "^TestErasedIsNowhere$"}
 	slotCrashes  = suite{pkg: "./internal/segstore/compact", run: "^TestCrash"}
 )
 
 // poolFaults are wrong ways of the log, the trees and what is kept of them.
 var poolFaults = []fault{
+	{
+		name: "erased-in-spares", what: "what was erased stays in the files that are kept for new segments",
+		edits: []edit{{"internal/engine/room.go", "err = e.store.GiveBack()", "err = nil"}},
+		tests: erasing,
+	},
 	{
 		name: "update-unguarded", what: "COMPARE AND WRITE does not see a write that comes between",
 		edits: []edit{{"internal/engine/update.go", "h.Write(off, n, u.bufs[:], u.expect)", "h.Write(off, n, u.bufs[:], u.expect[:0])"}},

@@ -265,6 +265,24 @@ func (s *Store) List() ([]segstore.Segment, error) {
 	return slices.DeleteFunc(list, func(seg segstore.Segment) bool { return seg.Number >= SlotBase }), err
 }
 
+// Zero implements segstore.Store, for segments that were not moved.
+func (s *Store) Zero(n uint64, off, length int64) error {
+	s.claims.take(n)
+	defer s.claims.release(n)
+	if s.lookup(n) != nil {
+		return fail.New(fail.Invalid, "segment %d was compacted", n)
+	}
+	return s.base.Zero(n, off, length)
+}
+
+// GiveBack implements segstore.Store.
+func (s *Store) GiveBack() error {
+	if err := s.sweep(); err != nil {
+		return err
+	}
+	return s.base.GiveBack()
+}
+
 // Space implements segstore.Store. Slots count where they occupy space.
 func (s *Store) Space() (segstore.Space, error) { return s.base.Space() }
 

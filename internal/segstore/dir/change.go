@@ -183,6 +183,25 @@ func (s *Store) PunchHole(n uint64, off, length int64) error {
 	return s.measure(seg)
 }
 
+// Zero implements segstore.Store.
+func (s *Store) Zero(n uint64, off, length int64) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
+	if err := segstore.CheckRange(n, off, length, s.SegmentSize()); err != nil {
+		return err
+	}
+	_, h, err := s.openFile(n)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	if err := h.file.Zero(off, length); err != nil {
+		return err
+	}
+	return h.file.Sync()
+}
+
 // measure takes note of how much a segment occupies now.
 func (s *Store) measure(seg *segment) error {
 	s.metaMu.Lock()

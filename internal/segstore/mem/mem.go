@@ -195,6 +195,12 @@ func (s *Store) PunchHole(n uint64, off, length int64) error {
 	return err
 }
 
+// Zero implements segstore.Store.
+func (s *Store) Zero(n uint64, off, length int64) error { return s.PunchHole(n, off, length) }
+
+// GiveBack implements segstore.Store: nothing is kept.
+func (s *Store) GiveBack() error { return nil }
+
 // Space implements segstore.Store.
 func (s *Store) Space() (segstore.Space, error) {
 	s.mu.RLock()

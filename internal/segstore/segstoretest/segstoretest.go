@@ -46,6 +46,7 @@ func Run(t *testing.T, h Harness) {
 		{"ReadWrite", testReadWrite},
 		{"Range", testRange},
 		{"NoSegment", testNoSegment},
+		{"Zero", testZero},
 		{"Recycle", testRecycle},
 		{"RecycleFillsHoles", testRecycleFillsHoles},
 		{"PunchHole", testPunchHole},
@@ -239,6 +240,7 @@ func testRange(t *testing.T, h Harness) {
 		wantKind(t, s.WriteAt(1, p, r.off), fail.Corrupt)
 		wantKind(t, s.WriteDurableAt(1, p, r.off), fail.Corrupt)
 		wantKind(t, s.PunchHole(1, r.off, int64(r.length)), fail.Corrupt)
+		wantKind(t, s.Zero(1, r.off, int64(r.length)), fail.Corrupt)
 	}
 	wantKind(t, s.PunchHole(1, 0, -1), fail.Corrupt)
 	check(t, s.ReadAt(1, nil, SegmentSize))
@@ -254,11 +256,34 @@ func testNoSegment(t *testing.T, h Harness) {
 	_, err := s.TryReadAt(1, p, 0)
 	for _, err := range []error{
 		err, s.ReadAt(1, p, 0), s.WriteAt(1, p, 0), s.WriteDurableAt(1, p, 0), s.Sync(1),
-		s.PunchHole(1, 0, 4096), s.Remove(1), s.Recycle(1, 3),
+		s.PunchHole(1, 0, 4096), s.Zero(1, 0, 4096), s.Remove(1), s.Recycle(1, 3),
 	} {
 		wantKind(t, err, fail.NotFound)
 	}
 	wantNumbers(t, s, 2)
+}
+
+func testZero(t *testing.T, h Harness) {
+	s := open(t, h)
+	check(t, s.Create(1, segstore.Written))
+	check(t, s.WriteAt(1, noise(1, SegmentSize), 0))
+	before, err := s.Space()
+	check(t, err)
+	check(t, s.Zero(1, 4096, 8192))
+	want := noise(1, SegmentSize)
+	clear(want[4096:12288])
+	if !bytes.Equal(read(t, s, 1, 0, SegmentSize), want) {
+		t.Error("not just the range reads as zeros")
+	}
+	after, err := s.Space()
+	check(t, err)
+	if before != after {
+		t.Errorf("the space was %+v, now it is %+v", before, after)
+	}
+	check(t, s.GiveBack())
+	if !bytes.Equal(read(t, s, 1, 0, SegmentSize), want) {
+		t.Error("GiveBack changed a segment")
+	}
 }
 
 func testRecycle(t *testing.T, h Harness) {

@@ -77,11 +77,11 @@ func (d *paths) ext4() {
 }
 
 // load is a script that writes and syncs files one after the other.
-const load = `for i in $(seq %d); do head -c 20000 /dev/urandom >/mnt/live/load.$i; sync /mnt/live/load.$i; done
+var load = fmt.Sprintf(`for i in $(seq %d); do head -c 20000 /dev/urandom >/mnt/live/load.$i; sync /mnt/live/load.$i; done
 sha256sum /mnt/live/load.* >/tmp/list.load
 echo 3 >/proc/sys/vm/drop_caches
 sha256sum --quiet -c /tmp/list.load
-`
+`, cutWrites)
 
 // What the kernel says when an outage has done harm: to a file system on a disk, and
 // to one on a disk of several paths, where the death of a path is an I/O error of it.
@@ -90,13 +90,13 @@ const (
 	harmAbove = "error.* dm-[0-9]|remounting|EXT4-fs error"
 )
 
-// outage runs the load while the server is kept from answering, and returns what
+// outage runs a load while the server is kept from answering, and returns what it and
 // the kernel said. It fails if that is of harm.
-func (d *paths) outage(harm string, body func()) string {
+func (d *paths) outage(harm, load string, body func()) string {
 	const limit = 3 * time.Minute
 	lsn, _ := d.server.status()
 	unharmed := fmt.Sprintf("if dmesg | grep -iE '%s'; then exit 1; fi\n", harm) // not "! ...": that never ends a script
-	d.guest.begin(limit, "dmesg -C\n"+fmt.Sprintf(load, cutWrites)+unharmed+"dmesg | grep -iE 'connection|session' | tail -n 5\nrm /mnt/live/load.*")
+	d.guest.begin(limit, "dmesg -C\n"+load+unharmed+"dmesg | grep -iE 'connection|session' | tail -n 5\nrm /mnt/live/load*")
 	d.server.waitOps(lsn, 20, time.Minute)
 	d.guest.stillBusy()
 	body()
@@ -105,7 +105,7 @@ func (d *paths) outage(harm string, body func()) string {
 }
 
 func (d *paths) cut() {
-	d.t.Log(d.outage(harm, func() {
+	d.t.Log(d.outage(harm, load, func() {
 		d.proxies[0].lose(true)
 		time.Sleep(cutTime)
 		d.proxies[0].lose(false)
@@ -113,8 +113,16 @@ func (d *paths) cut() {
 	d.guest.do(2*time.Minute, compare("/mnt/live", "/tmp/list.copied"))
 }
 
+// kill is what killAndWait is for NBD, and for the same reason its load takes nothing
+// for written but what is durable: an initiator that comes back is told that the
+// target is a new one, and Linux does not mind.
 func (d *paths) kill() {
-	d.t.Log(d.outage(harm, func() {
+	d.guest.do(time.Minute, device+`
+		[ "$(cat /sys/block/$(basename $dev)/queue/fua)" = 1 ]
+		mount -o remount,lazytime /mnt/live
+		head -c 32M /dev/zero >/mnt/live/load
+		sync`)
+	d.t.Log(d.outage(harm, syncLoad, func() {
 		d.proxies[0].refuse(d.t, func() {
 			d.server.running.Kill()
 			time.Sleep(outage)
@@ -144,7 +152,7 @@ func (d *paths) multipath() {
 		dev=/dev/mapper/$(multipath -ll -v1 | head -n 1)
 		mkfs.ext4 -q $dev
 		mount -o noatime $dev /mnt/live`)
-	d.t.Log(d.outage(harmAbove, func() { d.proxies[0].die() }))
+	d.t.Log(d.outage(harmAbove, load, func() { d.proxies[0].die() }))
 	out = d.guest.do(2*time.Minute, "multipath -ll\numount /mnt/live\nfsck.ext4 -fn /dev/mapper/$(multipath -ll -v1 | head -n 1)")
 	d.t.Log(out)
 	if strings.Count(out, "active ready") != 1 {

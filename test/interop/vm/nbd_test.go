@@ -165,6 +165,12 @@ func (d *disks) xfs() {
 		nbd-client -d /dev/nbd0`)
 }
 
+// syncLoad is a script that overwrites a file with synchronous writes, and reads back
+// each block.
+const syncLoad = `fio --name=load --filename=/mnt/live/load --size=32M --rw=randwrite --bs=4k --direct=1 --sync=dsync \
+	--ioengine=libaio --iodepth=16 --verify=crc32c --verify_fatal=1 | grep -E 'err=|issued rwts'
+`
+
 // killAndWait kills the server under synchronous writes into a file. The
 // kernel keeps the requests until the server is back: the load sees no error,
 // and reads back every block it has written.
@@ -184,8 +190,7 @@ func (d *disks) killAndWait() {
 		head -c 32M /dev/zero >/mnt/live/load
 		sync`+"\n"+list("/mnt/live/include", "/tmp/list.before"))
 	before, _ := d.server.status()
-	d.guest.begin(limit, `fio --name=load --filename=/mnt/live/load --size=32M --rw=randwrite --bs=4k --direct=1 --sync=dsync \
-		--ioengine=libaio --iodepth=16 --verify=crc32c --verify_fatal=1 | grep -E 'err=|issued rwts'`)
+	d.guest.begin(limit, syncLoad)
 	d.outage(before)
 	d.t.Logf("fio, written and verified: %s", strings.Join(strings.Fields(d.guest.finish(limit)), " "))
 	out := d.guest.do(2*time.Minute, compare("/mnt/live/include", "/tmp/list.before")+`

@@ -63,6 +63,7 @@ func (a *app) settable() []property {
 		a.secret("iscsi-mutual-secret"),
 		asIs("volume", "sanitize", "on", "off"),
 		asIs("volume", "physical-block", "512", "4096"),
+		asIs("volume", "iscsi-write-cache", "on", "off"),
 		bytes("budget"),
 		asIs("", "on-full", onFull...),
 		asIs("", "history", "none", "all", usualHistory),
@@ -149,6 +150,9 @@ A volume also has
                  when they connect anew; over iSCSI, at once.
   physical-block what initiators of iSCSI are told to align to: 4096, or 512 for
                  programs that cannot. 4096 unless set
+  iscsi-write-cache
+                 off: a write over iSCSI is durable when it is answered, from the
+                 first login after all have logged out; on unless set
   sanitize       on: an initiator of iSCSI may erase it, with its history; off
                  unless set
   iscsi-target   the name of its iSCSI target; iqn.2026-11.varve:NAME unless set.

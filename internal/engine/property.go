@@ -83,6 +83,7 @@ var shareProperties = map[string]func(string) error{
 var volumeProperties = map[string]func(string) error{
 	"sanitize":            oneOf("on", "off"),
 	"physical-block":      oneOf("512", "4096"),
+	"iscsi-write-cache":   oneOf("on", "off"),
 	"iscsi-target":        checkTarget,
 	"iscsi-lun":           checkLUN,
 	"iscsi-clients":       checkClients,

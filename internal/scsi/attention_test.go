@@ -76,6 +76,51 @@ func TestWriteThrough(t *testing.T) {
 	}
 }
 
+// A volume without a write cache has none for any initiator, after a reset either.
+func TestVolumeWithoutWriteCache(t *testing.T) {
+	r := newRig(t)
+	set := func(value string) {
+		t.Helper()
+		if _, err := r.e.Set(engine.Caller{}, "d", "iscsi-write-cache", value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func(n *Nexus, off bool) {
+		t.Helper()
+		for _, current := range []byte{0, 2} { // and the default
+			x := n.do([]byte{0x1a, 8, current<<6 | 8, 0, 24, 0}, nil)
+			if x.status != Good || (x.data[4+2]&4 == 0) != off {
+				t.Errorf("without a cache: %v; the caching page: %+v", off, x)
+			}
+		}
+		c := &Command{CDB: cdb10(0x2a, 0, 0, 8), Expected: 8 * BlockSize}
+		n.Begin(c)
+		if !c.Execute(nil, make([]byte, 8*BlockSize), true) || c.NeedsFlush != off {
+			t.Errorf("without a cache: %v; status %#x, flush %v", off, c.Status, c.NeedsFlush)
+		}
+	}
+	first := r.login(portA, 1)
+	look(first, false)
+	set("off")
+	look(first, false) // whoever has seen one relies on his flushes
+	first.Close()
+	n := r.login(portA, 1)
+	look(n, true)
+	n.ResetUnit(0)
+	n.do(tur, nil)
+	look(n, true)
+	n.Close()
+	r.close()
+	r.open()
+	n = r.login(portA, 1)
+	look(n, true)
+	n.Close()
+	set("")
+	n = r.login(portA, 1)
+	look(n, false)
+	n.Close()
+}
+
 // A volume that grows is told of, once, and then has its new size.
 func TestResize(t *testing.T) {
 	r := newRig(t)

@@ -34,6 +34,10 @@ type Disk interface {
 	// or 4096.
 	PhysicalBlock() int
 
+	// WriteCache is whether initiators are to find the write cache enabled: else every
+	// write is durable before it is answered.
+	WriteCache() bool
+
 	// ReadAt fills p, with zeros for holes. TryReadAt does not wait for the
 	// disk: false where ReadAt would have to.
 	ReadAt(p []byte, off uint64, spans *[]Span) error

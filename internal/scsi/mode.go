@@ -120,7 +120,7 @@ func (c *Command) modePages() ([]byte, sense) {
 		return nil, senseCDB.atByte(3)
 	}
 	c.a.u.mu.Lock()
-	m := c.a.u.modes
+	m, defaults := c.a.u.modes, c.a.u.defaults
 	c.a.u.mu.Unlock()
 	var p []byte
 	for _, page := range modePages {
@@ -132,7 +132,7 @@ func (c *Command) modePages() ([]byte, sense) {
 		case changeableValues:
 			body = page.mask
 		case defaultValues:
-			body = page.body(defaultModes)
+			body = page.body(defaults)
 		}
 		p = append(append(p, page.code, byte(len(body))), body...)
 	}

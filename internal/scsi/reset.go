@@ -70,7 +70,7 @@ func (u *unit) reset(by *attachment, x attention) {
 	u.holder = nil
 	u.setGate(gateReserved, u.pr.kind != 0)
 	u.setGate(gateStopped, false)
-	u.adopt(defaultModes)
+	u.adopt(u.defaults)
 	for a := range u.attached {
 		a.preventing = false
 		a.attend(x)

@@ -80,6 +80,9 @@ func (s *Server) unitOf(d Disk) (*unit, error) {
 	} else if u.uses == 0 && id.LSN != 0 {
 		s.past--
 	}
+	if u.uses == 0 {
+		u.renew(d)
+	}
 	u.uses++
 	s.mu.Unlock()
 	if err := u.load(d); err != nil {

@@ -39,12 +39,12 @@ type unit struct {
 	holder   *attachment // of RESERVE(6)
 	pr       persistent
 	modes    modes
+	defaults modes
 	sanitize sanitize
 }
 
 func newUnit(s *Server, id Identity) *unit {
 	u := &unit{s: s, id: id, attached: make(map[*attachment]struct{})}
-	u.modes = defaultModes
 	return u
 }
 
@@ -86,7 +86,7 @@ func (u *unit) setGate(bits uint32, on bool) {
 func (u *unit) forgettable() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.gate.Load() == 0 && len(u.pr.registered) == 0 && u.pr.generation == 0 && u.modes == defaultModes
+	return u.gate.Load()&^gateNoCache == 0 && len(u.pr.registered) == 0 && u.pr.generation == 0 && u.modes == u.defaults
 }
 
 func (u *unit) attach(a *attachment) {

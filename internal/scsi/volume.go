@@ -9,8 +9,9 @@ import (
 // volume is a Disk over a volume of the pool.
 type volume struct {
 	*vol.Volume
-	id       Identity
-	physical int
+	id           Identity
+	physical     int
+	writeThrough bool
 }
 
 // OpenVolume opens NAME, or with a moment NAME as it was then, for a nexus. caller
@@ -24,6 +25,7 @@ func OpenVolume(e *engine.Engine, name string, at *when.Spec, caller engine.Call
 	if v.Property("physical-block") == "512" {
 		d.physical = 512
 	}
+	d.writeThrough = at == nil && v.Property("iscsi-write-cache") == "off"
 	d.id.Pool, d.id.Dataset, d.id.LSN = v.Moment()
 	return d, nil
 }
@@ -31,6 +33,8 @@ func OpenVolume(e *engine.Engine, name string, at *when.Spec, caller engine.Call
 func (d *volume) Identity() Identity { return d.id }
 
 func (d *volume) PhysicalBlock() int { return d.physical }
+
+func (d *volume) WriteCache() bool { return !d.writeThrough }
 
 func (d *volume) Name() string { return d.NameNow() }
 

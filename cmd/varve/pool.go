@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,10 +66,8 @@ func (a *app) poolColumns() []column[httpapi.ServerStatus] {
 		"held", "destroyed", "nodes", "dead", "datasets", "snapshots", "lsn", "oldest"}
 	cols := []column[st]{{"name", false, func(st) string { return poolName }}}
 	for _, c := range a.statusColumns() {
-		for _, name := range of {
-			if c.name == name {
-				cols = append(cols, c)
-			}
+		if slices.Contains(of, c.name) {
+			cols = append(cols, c)
 		}
 	}
 	return append(cols,

@@ -39,11 +39,10 @@ func checkSizes(capacity, segmentSize uint64) error {
 		return fail.New(fail.Invalid, "segments cannot have %s", bytesize.Exact(segmentSize)).
 			WithHint("choose a multiple of %s from %s to %s", formatSize(segstore.BlockSize), formatSize(engine.MinSegment), formatSize(segstore.MaxSegmentSize))
 	}
-	if least := engine.LeastSegments * segmentSize; capacity != 0 && capacity < least {
-		return fail.New(fail.Invalid, "a capacity of %s is too small", formatSize(capacity)).
-			WithHint("the least is %s: %d segments of %s", formatSize(least), engine.LeastSegments, formatSize(segmentSize))
+	if capacity == 0 {
+		return nil
 	}
-	return nil
+	return engine.CheckCapacity(capacity, segmentSize)
 }
 
 // makePool makes an empty pool, also out of one whose making was interrupted. A

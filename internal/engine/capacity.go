@@ -7,9 +7,9 @@ import (
 	"varve/internal/fail"
 )
 
-// LeastSegments is how many segments a pool needs: one to start in, one to go on in,
+// leastSegments is how many segments a pool needs: one to start in, one to go on in,
 // and the two that the log keeps in reserve.
-const LeastSegments = 4
+const leastSegments = 4
 
 const (
 	// A part of the pool's capacity, or four segments if that is more, is kept for
@@ -89,9 +89,8 @@ func (e *Engine) judgeCapacity(bytes uint64) (to, was int64, err error) {
 		}
 	}
 	segment := e.store.SegmentSize()
-	if least := LeastSegments * segment; to < least {
-		return 0, 0, fail.New(fail.Invalid, "a capacity of %s is too small", bytesize.Exact(to)).
-			WithHint("the least is %s: %d segments of %s", bytesize.Exact(least), LeastSegments, bytesize.Exact(segment))
+	if err := CheckCapacity(uint64(to), uint64(segment)); err != nil {
+		return 0, 0, err
 	}
 	if to >= sp.Capacity {
 		return to, sp.Capacity, nil
@@ -104,6 +103,16 @@ func (e *Engine) judgeCapacity(bytes uint64) (to, was int64, err error) {
 		bytesize.Exact(to), bytesize.Exact(stays), bytesize.Exact(live)).
 		WithHint("the least now is capacity=%s; to make it less destroy snapshots or datasets, varve prune what was destroyed, then varve clean",
 			bytesize.Exact(leastCapacity(stays, segment)))
+}
+
+// CheckCapacity refuses, as Invalid, a capacity of which no pool of such segments can
+// be made: bytes.
+func CheckCapacity(capacity, segment uint64) error {
+	if least := leastSegments * segment; capacity < least {
+		return fail.New(fail.Invalid, "a capacity of %s is too small", bytesize.Exact(capacity)).
+			WithHint("the least is %s: %d segments of %s", bytesize.Exact(least), leastSegments, bytesize.Exact(segment))
+	}
+	return nil
 }
 
 // unforgettable counts what is live, and all that stays if history becomes as short as
@@ -153,7 +162,7 @@ func leastCapacity(stays, segment int64) int64 {
 	whole := func(bytes int64) int64 { return (bytes + segment - 1) / segment * segment }
 	reserve, _ := reserves(0, segment)
 	if small := whole(n + reserve); small < smallPool*segment {
-		return max(small, LeastSegments*segment)
+		return max(small, leastSegments*segment)
 	}
 	reserve, _ = reserves(smallPool*segment, segment)
 	return max(whole(n+reserve), whole(n+n/(reservePart-1)+1), smallPool*segment)

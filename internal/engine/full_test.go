@@ -18,14 +18,16 @@ import (
 	"varve/internal/when"
 )
 
-// A pool that is full of history goes on: what is oldest goes, and no snapshot.
-func TestFullOfHistory(t *testing.T) {
+// newSmall is a pool of 32 MiB, and a volume d of 8 MiB in it that keeps all of its
+// history.
+func newSmall(t *testing.T) (*crowd, *vol.Volume) {
+	t.Helper()
 	store, err := compact.Open(mem.New(1<<20, 32<<20))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := newCrowd(t, engine.Options{Store: store})
-	defer c.e.Close(context.Background())
+	t.Cleanup(func() { c.e.Close(context.Background()) })
 	if _, err := c.e.CreateVolume(tester, "d", 8<<20); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +40,13 @@ func TestFullOfHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer v.Close()
+	t.Cleanup(v.Close)
+	return c, v
+}
+
+// A pool that is full of history goes on: what is oldest goes, and no snapshot.
+func TestFullOfHistory(t *testing.T) {
+	c, v := newSmall(t)
 	if err := v.WriteAt([]byte("precious"), 5<<20); err != nil {
 		t.Fatal(err)
 	}
@@ -64,25 +72,7 @@ func TestFullOfHistory(t *testing.T) {
 // What changes the catalog waits for room on a full pool as a write does, and is not
 // refused while there is history to forget.
 func TestCatalogOnFullPool(t *testing.T) {
-	store, err := compact.Open(mem.New(1<<20, 32<<20))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := newCrowd(t, engine.Options{Store: store})
-	defer c.e.Close(context.Background())
-	if _, err := c.e.CreateVolume(tester, "d", 8<<20); err != nil {
-		t.Fatal(err)
-	}
-	for k, v := range map[string]string{"keep": "none", "history": "all"} {
-		if _, err := c.e.Set(tester, "d", k, v); err != nil {
-			t.Fatal(err)
-		}
-	}
-	v, err := vol.Open(c.e, "d", nil, tester, func() {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v.Close()
+	c, v := newSmall(t)
 	buf := make([]byte, 64<<10)
 	for off := uint64(0); off < 64<<20; off += uint64(len(buf)) {
 		if err := v.WriteAt(buf, off%(4<<20)); err != nil {

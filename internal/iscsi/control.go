@@ -10,8 +10,9 @@ import (
 // maxHeld bounds what is kept of commands that came before their turn: bytes.
 const maxHeld = 1 << 20
 
-// heldPDUs are those whose number is not the next, by it; nil: a command that was aborted. On a connection that
-// delivers in order there are none; an initiator may send them so all the same.
+// heldPDUs are those whose number is not the next, by it; nil: a command that was
+// aborted. On a connection that delivers in order there are none; an initiator may
+// send them so all the same.
 type heldPDUs struct {
 	bySN  map[uint32][]byte
 	bytes int

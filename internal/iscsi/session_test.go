@@ -517,19 +517,7 @@ func TestDiscovery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &client.PDU{Data: client.Text(map[string]string{"SendTargets": "All"})}
-	p.Header[0], p.Header[1] = client.OpText, 0x80
-	p.Put(16, 1)
-	p.Put(20, client.NoTag)
-	p.Put(24, c.CmdSN)
-	c.CmdSN++
-	if err := c.Send(p); err != nil {
-		t.Fatal(err)
-	}
-	r, err := c.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := askText(t, c, client.NoTag, client.Text(map[string]string{"SendTargets": "All"}))
 	want := "TargetName=" + diskName + "\x00TargetAddress=" + h.addrs[0] + ",1\x00TargetAddress=" + h.addrs[1] + ",2\x00"
 	if string(r.Data) != want {
 		t.Errorf("discovery says %q, not %q", r.Data, want)

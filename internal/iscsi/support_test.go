@@ -196,3 +196,23 @@ func expect(t *testing.T, c *client.Client, lba uint64, want []byte) {
 		t.Fatalf("LBA %d has other bytes", lba)
 	}
 }
+
+// askText sends a text request, with the target's tag of the one before, and returns
+// the answer.
+func askText(t *testing.T, c *client.Client, more uint32, keys []byte) *client.PDU {
+	t.Helper()
+	p := &client.PDU{Data: keys}
+	p.Header[0], p.Header[1] = client.OpText, 0x80
+	p.Put(16, c.Tag())
+	p.Put(20, more)
+	p.Put(24, c.CmdSN)
+	c.CmdSN++
+	if err := c.Send(p); err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}

@@ -52,22 +52,11 @@ func TestManyTargets(t *testing.T) {
 		var text []byte
 		pdus, more := 0, uint32(client.NoTag)
 		for pdus == 0 || more != client.NoTag {
-			p := &client.PDU{}
+			var keys []byte
 			if pdus == 0 {
-				p.Data = client.Text(map[string]string{"SendTargets": "All"})
+				keys = client.Text(map[string]string{"SendTargets": "All"})
 			}
-			p.Header[0], p.Header[1] = client.OpText, 0x80
-			p.Put(16, c.Tag())
-			p.Put(20, more)
-			p.Put(24, c.CmdSN)
-			c.CmdSN++
-			if err := c.Send(p); err != nil {
-				t.Fatal(err)
-			}
-			r, err := c.Recv()
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := askText(t, c, more, keys)
 			if len(r.Data) > tt.segment {
 				t.Errorf("%d bytes for one that takes %d", len(r.Data), tt.segment)
 			}

@@ -6,6 +6,7 @@ import (
 	"varve/internal/bytesize"
 	"varve/internal/fail"
 	"varve/internal/segstore"
+	"varve/internal/vfs"
 )
 
 // zeros is what Create fills segments with, a piece at a time: aligned, so that
@@ -166,18 +167,8 @@ func (s *Store) discard(seg *segment, idle bool) error {
 
 // PunchHole implements segstore.Store.
 func (s *Store) PunchHole(n uint64, off, length int64) error {
-	if err := s.writable(); err != nil {
-		return err
-	}
-	if err := segstore.CheckRange(n, off, length, s.SegmentSize()); err != nil {
-		return err
-	}
-	seg, h, err := s.openFile(n)
+	seg, err := s.edit(n, off, length, func(f vfs.File) error { return f.PunchHole(off, length) })
 	if err != nil {
-		return err
-	}
-	defer h.release()
-	if err := h.file.PunchHole(off, length); err != nil { // no write, of which the kernel could tell later: the file need not stay open
 		return err
 	}
 	return s.measure(seg)
@@ -185,21 +176,30 @@ func (s *Store) PunchHole(n uint64, off, length int64) error {
 
 // Zero implements segstore.Store.
 func (s *Store) Zero(n uint64, off, length int64) error {
+	_, err := s.edit(n, off, length, func(f vfs.File) error {
+		if err := f.Zero(off, length); err != nil {
+			return err
+		}
+		return f.Sync()
+	})
+	return err
+}
+
+// edit changes a range of a segment's file other than by writing: there is nothing of
+// which the kernel could tell later, and the file need not stay open.
+func (s *Store) edit(n uint64, off, length int64, change func(vfs.File) error) (*segment, error) {
 	if err := s.writable(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := segstore.CheckRange(n, off, length, s.SegmentSize()); err != nil {
-		return err
+		return nil, err
 	}
-	_, h, err := s.openFile(n)
+	seg, h, err := s.openFile(n)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer h.release()
-	if err := h.file.Zero(off, length); err != nil {
-		return err
-	}
-	return h.file.Sync()
+	return seg, change(h.file)
 }
 
 // measure takes note of how much a segment occupies now.

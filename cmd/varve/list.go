@@ -53,7 +53,9 @@ Columns for -o: name, kind, size, used, live, shared, in-history, in-snapshots,
 held, reclaimable, referenced, limits, inodes, lsn, changed, created, snapshots,
 origin, writers, oldest, destroyed, expires, kept, guard, holds, id; and the
 properties history, keep, quota, budget, on-full, and of shares clients, access,
-squash, anonuid, anongid, quota-inodes.`,
+squash, anonuid, anongid, quota-inodes; of volumes, where they were set, sanitize,
+physical-block, iscsi-write-cache, iscsi-target, iscsi-lun, iscsi-clients,
+iscsi-initiators, iscsi-user, iscsi-mutual-user.`,
 		Example: `  varve list
   varve list -t share
   varve list -t snapshot disk0
@@ -158,7 +160,7 @@ func (a *app) entryColumns() []column[entry] {
 	bytes := func(of func(ds) int64) func(ds) string {
 		return func(d ds) string { return a.size(natural(of(d))) }
 	}
-	return []column[entry]{
+	cols := []column[entry]{
 		col("name", false, func(d ds) string { return d.Name }, func(s snap) string { return s.Dataset + "@" + s.Name }),
 		col("kind", false, func(d ds) string { return d.Kind }, func(snap) string { return "snapshot" }),
 		col("size", true, func(d ds) string {
@@ -207,8 +209,12 @@ func (a *app) entryColumns() []column[entry] {
 		col("kept", false, nil, func(s snap) string { return yesIf(s.Kept) }),
 		col("guard", false, nil, func(s snap) string { return yesIf(s.Guard) }),
 		col("holds", false, nil, func(s snap) string { return strings.Join(s.Holds, ", ") }),
-		col("id", true, func(d ds) string { return number(d.ID) }, nil),
 	}
+	for _, name := range []string{"sanitize", "physical-block", "iscsi-write-cache", "iscsi-target", "iscsi-lun",
+		"iscsi-clients", "iscsi-initiators", "iscsi-user", "iscsi-mutual-user"} {
+		cols = append(cols, col(name, false, ofDataset(name, ""), nil))
+	}
+	return append(cols, col("id", true, func(d ds) string { return number(d.ID) }, nil))
 }
 
 // usualClients may use a share of which nothing else was said.

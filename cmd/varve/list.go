@@ -210,12 +210,15 @@ func (a *app) entryColumns() []column[entry] {
 		col("guard", false, nil, func(s snap) string { return yesIf(s.Guard) }),
 		col("holds", false, nil, func(s snap) string { return strings.Join(s.Holds, ", ") }),
 	}
-	for _, name := range []string{"sanitize", "physical-block", "iscsi-write-cache", "iscsi-target", "iscsi-lun",
-		"iscsi-clients", "iscsi-initiators", "iscsi-user", "iscsi-mutual-user"} {
+	for _, name := range volumeColumns {
 		cols = append(cols, col(name, false, ofDataset(name, ""), nil))
 	}
 	return append(cols, col("id", true, func(d ds) string { return number(d.ID) }, nil))
 }
+
+// volumeColumns are properties of volumes, shown where they were set.
+var volumeColumns = []string{"sanitize", "physical-block", "iscsi-write-cache", "iscsi-target", "iscsi-lun",
+	"iscsi-clients", "iscsi-initiators", "iscsi-user", "iscsi-mutual-user"}
 
 // usualClients may use a share of which nothing else was said.
 const usualClients = "127.0.0.1,::1"

@@ -163,12 +163,7 @@ func (a *app) entryColumns() []column[entry] {
 	cols := []column[entry]{
 		col("name", false, func(d ds) string { return d.Name }, func(s snap) string { return s.Dataset + "@" + s.Name }),
 		col("kind", false, func(d ds) string { return d.Kind }, func(snap) string { return "snapshot" }),
-		col("size", true, func(d ds) string {
-			if d.Kind == "share" {
-				return ""
-			}
-			return a.size(d.Size)
-		}, nil),
+		col("size", true, a.sizeOf, nil),
 		col("used", true,
 			bytes(func(d ds) int64 { return d.Space.Live + d.Space.History + d.Space.Snapshots }),
 			func(s snap) string { return a.size(natural(s.Used)) }),
@@ -214,6 +209,14 @@ func (a *app) entryColumns() []column[entry] {
 		cols = append(cols, col(name, false, ofDataset(name, ""), nil))
 	}
 	return append(cols, col("id", true, func(d ds) string { return number(d.ID) }, nil))
+}
+
+// sizeOf shows the size of what has one.
+func (a *app) sizeOf(d *engine.DatasetInfo) string {
+	if d.Kind == "share" {
+		return ""
+	}
+	return a.size(d.Size)
 }
 
 // volumeColumns are properties of volumes, shown where they were set.

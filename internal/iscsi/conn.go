@@ -61,6 +61,7 @@ type conn struct {
 	info    atomic.Pointer[sessionInfo] // for status
 
 	in       input
+	gather   gathering
 	reply    *outbox.Buffer                // replies that the reader has not yet queued
 	spare    atomic.Pointer[outbox.Buffer] // the fixed reply buffer, when it is free
 	fixed    bool                          // it has been made
@@ -69,7 +70,7 @@ type conn struct {
 	outBytes *semaphore.Weighted // outShare
 	memory   *semaphore.Weighted // connMemory
 
-	statSN    uint32 // the next; belongs to who sends
+	statSN    atomic.Uint32 // the next; moved by who sends
 	expCmdSN  atomic.Uint32
 	maxCmdSN  atomic.Uint32
 	immediate atomic.Int32 // see maxImmediate
@@ -95,6 +96,7 @@ func newConn(s *Server, nc net.Conn, p *portal) *conn {
 		addr:     nc.RemoteAddr().String(),
 		since:    time.Now(),
 		ended:    make(chan struct{}),
+		gather:   newGathering(),
 		inBytes:  semaphore.NewWeighted(inShare),
 		outBytes: semaphore.NewWeighted(outShare),
 		memory:   semaphore.NewWeighted(connMemory),

@@ -67,7 +67,7 @@ func (c *conn) fill(n int) error {
 			free = free[:min(len(free), max(afterBulk, n-in.w))]
 			in.bulk = false
 		}
-		k, _, err := c.nc.ReadSpin(free, 0)
+		k, err := c.read(free)
 		if err != nil {
 			return c.nc.EndOf(err)
 		}
@@ -75,6 +75,22 @@ func (c *conn) fill(n int) error {
 		in.w += k
 	}
 	return nil
+}
+
+// read reads some bytes, many at once if that pays.
+func (c *conn) read(p []byte) (int, error) {
+	want := 0
+	if c.srv.opt.Gather > 0 && len(p) > afterBulk {
+		want = c.gather.next(c.statSN.Load())
+	}
+	if want == 0 || !c.srv.gatherers.TryAcquire(1) {
+		n, _, err := c.nc.ReadSpin(p, 0)
+		return n, err
+	}
+	defer c.srv.gatherers.Release(1)
+	n, waited, err := c.nc.ReadMany(p, want, c.srv.opt.Gather)
+	c.gather.result(waited)
+	return n, err
 }
 
 // header receives the headers of the next PDU. They stay valid until the next
@@ -99,6 +115,7 @@ func (c *conn) header() (header, error) {
 	if h.dataLen() > recvSegment {
 		return nil, errTooLong
 	}
+	c.gather.received(h, whole+c.dataSize(h.dataLen()))
 	return h, nil
 }
 

@@ -42,6 +42,10 @@ type Options struct {
 	// must be done after that time and a second for each 64 KiB.
 	StallTimeout time.Duration
 
+	// Gather is how long commands of an initiator that has many under way may
+	// be let come together; default 200 us, negative: they are not.
+	Gather time.Duration
+
 	// Observe, where not nil, is told of every command answered: its name (see
 	// OpNames), the time from parsing to reply, its data in bytes, and its error.
 	// It is called concurrently and must not wait.
@@ -61,6 +65,7 @@ func (o Options) withDefaults() Options {
 	o.Memory = cmp.Or(o.Memory, 256<<20)
 	o.LoginTimeout = cmp.Or(o.LoginTimeout, 15*time.Second)
 	o.StallTimeout = cmp.Or(o.StallTimeout, 60*time.Second)
+	o.Gather = cmp.Or(o.Gather, 200*time.Microsecond)
 	o.Memory = max(o.Memory, connMemory)
 	return o
 }

@@ -82,6 +82,7 @@ func (h header) lun() uint64          { return be.Uint64(h[8:]) }
 func (h header) tag() uint32          { return be.Uint32(h[16:]) }
 func (h header) word20() uint32       { return be.Uint32(h[20:]) }
 func (h header) cmdSN() uint32        { return be.Uint32(h[24:]) }
+func (h header) expStatSN() uint32    { return be.Uint32(h[28:]) }
 func (h header) cdb() []byte          { return h[32:48] }
 func (h header) put(at int, v uint32) { be.PutUint32(h[at:], v) }
 

@@ -119,13 +119,12 @@ func (c *conn) stamp(h header) {
 	switch h.cmdSN() {
 	case snNone:
 	case snShow:
-		h.put(24, c.statSN)
+		h.put(24, c.statSN.Load())
 	case snFinish:
 		c.maxCmdSN.Add(1)
 		fallthrough
 	case snUse:
-		h.put(24, c.statSN)
-		c.statSN++
+		h.put(24, c.statSN.Add(1)-1)
 	}
 	h.put(28, c.expCmdSN.Load())
 	h.put(32, c.maxCmdSN.Load())

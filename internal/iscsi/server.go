@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -30,16 +31,19 @@ func (p *portal) group() string { return itoa(int(p.tag)) }
 
 // Server serves targets on its portals.
 type Server struct {
-	targets  Targets
-	opt      Options
-	log      *slog.Logger
-	portals  []*portal
-	units    *scsi.Server
-	buffers  outbox.Pool
-	tasks    sync.Pool
-	memory   *semaphore.Weighted
-	workers  *workers.Pool[workers.Job]
-	sessions sessions
+	targets Targets
+	opt     Options
+	log     *slog.Logger
+	portals []*portal
+	units   *scsi.Server
+	buffers outbox.Pool
+	tasks   sync.Pool
+	memory  *semaphore.Weighted
+	// Connections that let commands gather; the other processors are everybody
+	// else's.
+	gatherers *semaphore.Weighted
+	workers   *workers.Pool[workers.Job]
+	sessions  sessions
 
 	conns  *accept.Conns[*conn]
 	ending sync.Once
@@ -65,15 +69,16 @@ type ClientInfo struct {
 func New(t Targets, ls []net.Listener, o Options) *Server {
 	o = o.withDefaults()
 	s := &Server{
-		targets: t,
-		opt:     o,
-		log:     o.Logger,
-		units:   scsi.NewServer(scsi.Options{Logger: o.Logger}),
-		memory:  semaphore.NewWeighted(o.Memory),
-		workers: workers.New[workers.Job](o.Workers),
-		done:    make(chan struct{}),
-		conns:   accept.New[*conn]("iSCSI", o.Logger),
-		devices: map[string]*scsi.Target{},
+		targets:   t,
+		opt:       o,
+		log:       o.Logger,
+		units:     scsi.NewServer(scsi.Options{Logger: o.Logger}),
+		memory:    semaphore.NewWeighted(o.Memory),
+		gatherers: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0) / 2)),
+		workers:   workers.New[workers.Job](o.Workers),
+		done:      make(chan struct{}),
+		conns:     accept.New[*conn]("iSCSI", o.Logger),
+		devices:   map[string]*scsi.Target{},
 	}
 	s.sessions.init()
 	for i, l := range ls {

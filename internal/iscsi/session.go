@@ -52,7 +52,7 @@ func (c *conn) enter(l *login) error {
 	c.session, c.params = s, l.params
 	c.expCmdSN.Store(l.cmdSN)
 	c.maxCmdSN.Store(l.cmdSN + window - 1)
-	c.statSN = l.statSN + 1 // that of the last login response is l.statSN
+	c.statSN.Store(l.statSN + 1) // that of the last login response is l.statSN
 	c.info.Store(&sessionInfo{l.initiator, l.target.Name})
 	return nil
 }

@@ -18,7 +18,7 @@ type Waited uint8
 const (
 	NotAtAll Waited = iota // it was there
 	Spinning               // it came while the read was looking
-	Asleep                 // the read had to sleep
+	Asleep                 // it had not come when the read stopped looking
 )
 
 // Stream is a connection with attempts that do not wait, where it is a real
@@ -42,6 +42,11 @@ type attempt struct {
 	err    error
 	spin   time.Duration
 	waited Waited
+	want   int // of ReadMany
+	limit  time.Duration
+	low    int // SO_RCVLOWAT, where it was set
+	inq    int32
+	nap    syscall.Timespec
 	vec    []syscall.Iovec // what a write of several pieces has left
 	iov    [maxVec]syscall.Iovec
 }
@@ -80,6 +85,10 @@ func (s *Stream) ReadSpin(p []byte, spin time.Duration) (n int, w Waited, err er
 }
 
 func (a *attempt) read(fd uintptr) bool {
+	if a.want > 0 {
+		a.await(int(fd))
+		a.want = 0
+	}
 	var until time.Time
 	for {
 		n, err := syscall.Read(int(fd), a.p)
@@ -89,6 +98,9 @@ func (a *attempt) read(fd uintptr) bool {
 		case err != syscall.EAGAIN:
 			a.n, a.err = max(n, 0), err
 			return true
+		case a.low > 1: // to sleep: the first byte shall wake us
+			a.lowAt(int(fd), 1)
+			continue
 		case a.spin <= 0:
 			a.waited = Asleep
 			return false

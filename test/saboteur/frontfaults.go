@@ -34,6 +34,11 @@ var frontFaults = []fault{
 		tests: sessions,
 	},
 	{
+		name: "one-byte-wakes-nobody", what: "a read that waited for many bytes sleeps on when fewer come",
+		edits: []edit{{"internal/outbox/stream.go", "case a.low > 1:", "case a.low > 1 && a.p == nil:"}},
+		tests: gathers,
+	},
+	{
 		name: "commands-out-of-order", what: "iSCSI commands are executed as they come, not in the order of CmdSN",
 		edits: []edit{{"internal/iscsi/control.go", "case sn != next:", "case sn != next && h == nil:"}},
 		tests: sessions,

@@ -1,0 +1,105 @@
+package outbox
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"testing"
+	"time"
+)
+
+// got is what a read returned.
+type got struct {
+	n      int
+	waited Waited
+	err    error
+}
+
+// wait fails the test if the read does not end.
+func wait(t *testing.T, read func() (int, Waited, error)) got {
+	t.Helper()
+	c := make(chan got, 1)
+	go func() {
+		n, w, err := read()
+		c <- got{n, w, err}
+	}()
+	select {
+	case g := <-c:
+		return g
+	case <-time.After(20 * time.Second):
+		t.Fatal("a read sleeps although there is data")
+	}
+	return got{}
+}
+
+func TestReadMany(t *testing.T) {
+	near, far := pair(t)
+	s := NewStream(near)
+	p := make([]byte, 8192)
+	many := func(want int, limit time.Duration) func() (int, Waited, error) {
+		return func() (int, Waited, error) { return s.ReadMany(p, want, limit) }
+	}
+	one := func() (int, Waited, error) { return s.ReadSpin(p, 0) }
+	send := func(n int, after time.Duration) {
+		time.AfterFunc(after, func() { far.Write(bytes.Repeat([]byte{1}, n)) })
+	}
+
+	for i := range 10 {
+		send(100, time.Duration(i)*time.Millisecond)
+	}
+	if g := wait(t, many(1000, time.Minute)); g.n != 1000 || g.waited == Asleep || g.err != nil {
+		t.Errorf("waiting for 1000 bytes: %+v", g)
+	}
+
+	send(10, 0)
+	if g := wait(t, one); g.n != 10 || g.err != nil {
+		t.Errorf("a read after one that waited for many: %+v", g)
+	}
+
+	send(100, 0)
+	start := time.Now()
+	if g := wait(t, many(1000, 50*time.Millisecond)); g.n != 100 || g.waited != Asleep || g.err != nil {
+		t.Errorf("waiting for 1000 bytes of which 100 come: %+v", g)
+	}
+	if d := time.Since(start); d < 50*time.Millisecond {
+		t.Errorf("it gave up after %v", d)
+	}
+
+	send(1, 100*time.Millisecond)
+	if g := wait(t, many(1000, time.Millisecond)); g.n != 1 || g.waited != Asleep || g.err != nil {
+		t.Errorf("one byte, long after the time for many: %+v", g)
+	}
+
+	s.ReadUntil(time.Now().Add(50 * time.Millisecond))
+	if g := wait(t, many(1000, time.Millisecond)); !errors.Is(g.err, os.ErrDeadlineExceeded) {
+		t.Errorf("nothing until the deadline: %+v", g)
+	}
+	s.ReadUntil(time.Time{})
+
+	time.AfterFunc(10*time.Millisecond, func() { far.Close() })
+	if g := wait(t, many(1000, time.Millisecond)); g.err != io.EOF {
+		t.Errorf("the peer's end: %+v", g)
+	}
+}
+
+func TestLuck(t *testing.T) {
+	l := Luck{Max: 16, Cost: 3, Rest: 100}
+	for range 1000 { // one miss in four pays just so
+		for _, w := range []Waited{Spinning, Spinning, Spinning, Asleep} {
+			if !l.Try() || !l.Tell(w) {
+				t.Fatal("luck is out although looking pays")
+			}
+		}
+	}
+	tries := 0
+	for range 10_000 {
+		if l.Try() {
+			l.Tell(Asleep)
+			tries++
+		}
+	}
+	if tries < 10_000/101 || tries > 10_000/100+10 {
+		t.Errorf("%d of 10000 occasions taken in vain", tries)
+	}
+}

@@ -96,7 +96,6 @@ func newConn(s *Server, nc net.Conn, p *portal) *conn {
 		addr:     nc.RemoteAddr().String(),
 		since:    time.Now(),
 		ended:    make(chan struct{}),
-		gather:   newGathering(),
 		inBytes:  semaphore.NewWeighted(inShare),
 		outBytes: semaphore.NewWeighted(outShare),
 		memory:   semaphore.NewWeighted(connMemory),

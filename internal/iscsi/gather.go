@@ -7,10 +7,10 @@ const (
 	gatherBytes = 32 << 10 // at most
 	depthUnits  = 64       // reads after which one command less is taken to be under way
 
-	// See outbox.Luck. What is lost when it is in vain is Options.Gather.
-	gatherLuck = 200
-	gatherMiss = 8
-	gatherRest = 256 // reads
+	// Reads that take what comes after one that waited in vain: twice as many
+	// each time, half as many after each that did not.
+	leastPause = 8
+	mostPause  = 1024
 )
 
 // gathering decides for how many bytes the next read waits. Initiators send
@@ -22,11 +22,8 @@ type gathering struct {
 	pdu   int    // bytes of the last PDU
 	known uint32 // the StatSN up to which the initiator had our statuses when it sent that
 	depth int    // the most commands under way lately, times depthUnits
-	luck  outbox.Luck
-}
-
-func newGathering() gathering {
-	return gathering{luck: outbox.Luck{Max: gatherLuck, Cost: gatherMiss, Rest: gatherRest}}
+	pause int    // after the last read that waited in vain: reads
+	left  int    // of it
 }
 
 // received is told of every PDU.
@@ -41,16 +38,24 @@ func (g *gathering) next(statSN uint32) int {
 	underWay := max(0, min(int32(statSN-g.known), window))
 	g.depth = max(g.depth-1, int(underWay)*depthUnits)
 	n := min(g.depth/depthUnits/gatherShare*g.pdu, gatherBytes)
-	if n < 2*g.pdu || !g.luck.Try() {
+	switch {
+	case n < 2*g.pdu:
+		return 0
+	case g.left > 0:
+		g.left--
 		return 0
 	}
 	return n
 }
 
-// result is told how a read fared that waited. In vain: fewer are under way.
+// result is told how a read fared that waited. In vain: fewer are under way, or
+// something holds the initiator up.
 func (g *gathering) result(w outbox.Waited) {
-	if w == outbox.Asleep {
-		g.depth = 0
+	if w != outbox.Asleep {
+		g.pause /= 2
+		return
 	}
-	g.luck.Tell(w)
+	g.depth = 0
+	g.pause = max(leastPause, min(2*g.pause, mostPause))
+	g.left = g.pause
 }

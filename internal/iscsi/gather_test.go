@@ -14,7 +14,7 @@ func TestGathering(t *testing.T) {
 		h.put(28, known)
 		g.received(h, size)
 	}
-	g := newGathering()
+	var g gathering
 	see(&g, 99, 48) // one under way
 	if n := g.next(100); n != 0 {
 		t.Errorf("waits for %d bytes of an initiator with one command under way", n)
@@ -40,16 +40,24 @@ func TestGathering(t *testing.T) {
 	if n := g.next(100); n != 0 {
 		t.Errorf("waits for %d bytes of an initiator that knows what was not sent", n)
 	}
-	waits := 0
-	for range 10 * gatherRest {
-		see(&g, 100, 48)
-		if g.next(132) > 0 {
-			g.result(outbox.Asleep)
-			waits++
+	waits := func(w outbox.Waited) (n int) {
+		for range 20 * mostPause {
+			see(&g, 100, 48)
+			if g.next(132) > 0 {
+				g.result(w)
+				n++
+			}
 		}
+		return n
 	}
-	if most := gatherLuck/gatherMiss + 12; waits == 0 || waits > most {
-		t.Errorf("waits %d times in vain, at most %d are meant", waits, most)
+	if n := waits(outbox.Asleep); n < 20 || n > 30 {
+		t.Errorf("waits %d times in vain", n)
+	}
+	if n := waits(outbox.Spinning); n < 19*mostPause {
+		t.Errorf("waits %d times where that pays", n)
+	}
+	if n := waits(outbox.Asleep); n < 20 || n > 30 {
+		t.Errorf("waits %d times in vain, after it paid", n)
 	}
 }
 

@@ -82,24 +82,3 @@ func TestReadMany(t *testing.T) {
 		t.Errorf("the peer's end: %+v", g)
 	}
 }
-
-func TestLuck(t *testing.T) {
-	l := Luck{Max: 16, Cost: 3, Rest: 100}
-	for range 1000 { // one miss in four pays just so
-		for _, w := range []Waited{Spinning, Spinning, Spinning, Asleep} {
-			if !l.Try() || !l.Tell(w) {
-				t.Fatal("luck is out although looking pays")
-			}
-		}
-	}
-	tries := 0
-	for range 10_000 {
-		if l.Try() {
-			l.Tell(Asleep)
-			tries++
-		}
-	}
-	if tries < 10_000/101 || tries > 10_000/100+10 {
-		t.Errorf("%d of 10000 occasions taken in vain", tries)
-	}
-}

@@ -44,9 +44,12 @@ func (s *Stream) EndOf(err error) error {
 }
 
 // Linger lets the peer take the last replies, before the connection is closed.
-// What it still sends is thrown away, up to limit bytes.
+// What it still sends is thrown away as it comes, up to limit bytes.
 func (s *Stream) Linger(limit int64) {
 	s.CloseWrite()
+	if s.raw != nil {
+		_ = s.raw.Control(func(fd uintptr) { s.in.lowAt(int(fd), 1) }) // ReadMany may have left it high
+	}
 	s.SetReadDeadline(time.Now().Add(lingerTime))
 	io.CopyN(io.Discard, s.Conn, limit)
 }

@@ -82,3 +82,27 @@ func TestReadMany(t *testing.T) {
 		t.Errorf("the peer's end: %+v", g)
 	}
 }
+
+// TestLingerAfterMany: what comes after a read that waited for many bytes is thrown
+// away as it comes, so that closing resets nothing.
+func TestLingerAfterMany(t *testing.T) {
+	near, far := pair(t)
+	s := NewStream(near)
+	far.Write(make([]byte, 1000))
+	if n, _, err := s.ReadMany(make([]byte, 8192), 1000, time.Minute); n != 1000 || err != nil {
+		t.Fatalf("read %d bytes, %v", n, err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() { far.Write(make([]byte, 100)) })
+	s.Linger(1 << 20)
+	s.Close()
+	if err := far.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := far.Read(make([]byte, 10)); err != io.EOF {
+		t.Errorf("the peer reads %d bytes, %v, want the end", n, err)
+	}
+	time.Sleep(10 * time.Millisecond)
+	if _, err := far.Write([]byte{1}); err != nil { // the reset of a close with unread data
+		t.Errorf("the connection was reset: %v", err)
+	}
+}

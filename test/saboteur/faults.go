@@ -25,7 +25,7 @@ var (
 	dumpChains   = suite{pkg: "./test/interop", run: "^TestDump(ShareLevels|BaseMissing)$"}
 	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails|FreeBSDRestores)$"}
 	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|ReaderDoesNotWait|CommandOrder|CHAP)$"}
-	gathers      = suite{pkg: "./internal/outbox", run: "^TestReadMany$"}
+	gathers      = suite{pkg: "./internal/outbox", run: "^Test(ReadMany|LingerAfterMany)$"}
 	transfers    = suite{pkg: "./internal/iscsi", run: "^TestTransfers$"}
 	hostile      = suite{pkg: "./internal/restore", run: "^Test(Hostile|Planted|MissingRecords|ChainRefused|HalfMade|RunsDamaged)$"}
 	scsiTests    = suite{pkg: "./internal/scsi", run: "^Test(CloseFences|PreemptWaits|ReservationsPersist)$"}

@@ -39,6 +39,11 @@ var frontFaults = []fault{
 		tests: gathers,
 	},
 	{
+		name: "linger-hears-nothing", what: "what comes at the end of a connection stays unread, and closing resets it",
+		edits: []edit{{"internal/outbox/drain.go", "s.in.lowAt(int(fd), 1)", "_ = fd"}},
+		tests: gathers,
+	},
+	{
 		name: "commands-out-of-order", what: "iSCSI commands are executed as they come, not in the order of CmdSN",
 		edits: []edit{{"internal/iscsi/control.go", "case sn != next:", "case sn != next && h == nil:"}},
 		tests: sessions,

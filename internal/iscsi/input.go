@@ -77,7 +77,8 @@ func (c *conn) fill(n int) error {
 	return nil
 }
 
-// read reads some bytes, many at once if that pays.
+// read reads some bytes, many at once if that pays: not after data that went
+// elsewhere, when p is short.
 func (c *conn) read(p []byte) (int, error) {
 	want := 0
 	if c.srv.opt.Gather > 0 && len(p) > afterBulk {

@@ -15,14 +15,7 @@ func logoutOf(t *testing.T, c *client.Client, reason byte, cid uint32) *client.P
 	p.Put(20, cid<<16)
 	p.Put(24, c.CmdSN)
 	p.Put(28, c.ExpStatSN)
-	if err := c.Send(p); err != nil {
-		t.Fatal(err)
-	}
-	r, err := c.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return ask(t, c, p)
 }
 
 // A logout that does not end this connection takes nothing from it, least of all

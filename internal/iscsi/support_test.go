@@ -207,6 +207,12 @@ func askText(t *testing.T, c *client.Client, more uint32, keys []byte) *client.P
 	p.Put(20, more)
 	p.Put(24, c.CmdSN)
 	c.CmdSN++
+	return ask(t, c, p)
+}
+
+// ask sends a PDU and returns the next that comes.
+func ask(t *testing.T, c *client.Client, p *client.PDU) *client.PDU {
+	t.Helper()
 	if err := c.Send(p); err != nil {
 		t.Fatal(err)
 	}

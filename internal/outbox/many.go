@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxMany is the most that a read may wait for: bytes. Below it the socket of a
-// connection whose reads wait does not count as readable (SO_RCVLOWAT), so that
-// nobody is woken for each piece that comes.
-const MaxMany = 256 << 10
+// quiet is more than reads wait for: bytes. Below it the socket of a connection
+// whose reads wait does not count as readable (SO_RCVLOWAT), so that nobody is
+// woken for each piece that comes.
+const quiet = 256 << 10
 
 // ReadMany reads some bytes, waiting for the first, from a peer that sends many
-// small pieces: it lets up to limit pass until want bytes have come, and then
-// takes what there is. Asleep says that they had not come. While it waits it
-// keeps a processor of Go's scheduler: few may do so at a time.
+// small pieces: it lets up to limit pass until want bytes, fewer than 256 KiB,
+// have come, and then takes what there is. Asleep says that they had not come.
+// While it waits it keeps a processor of Go's scheduler: few may do so at a time.
 func (s *Stream) ReadMany(p []byte, want int, limit time.Duration) (n int, w Waited, err error) {
 	s.in.want, s.in.limit = want, limit
 	return s.ReadSpin(p, 0)
@@ -26,7 +26,7 @@ func (s *Stream) ReadMany(p []byte, want int, limit time.Duration) (n int, w Wai
 // that the kernel makes as long as the timer slack, 50 us; that costs neither
 // side anything. For the other half it looks.
 func (a *attempt) await(fd int) {
-	a.lowAt(fd, MaxMany)
+	a.lowAt(fd, quiet)
 	now := time.Now()
 	until := now.Add(a.limit)
 	for {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -201,6 +202,9 @@ func TestAllocation(t *testing.T) {
 		t.Errorf("outside history: %v", out)
 	}
 	fails(t, "nbdinfo", "--map=varve:changed@2001-01-02", uri)
+	if err := l.server.Stop(10 * time.Second); err != nil { // its log is whole then
+		t.Fatal(err)
+	}
 	log := l.server.Log()
 	for _, words := range []string{"export not opened", "@2001-01-01T", "context not offered", "@2001-01-02T"} {
 		if !strings.Contains(log, words) {
@@ -238,7 +242,7 @@ except nbd.Error:
 		t.Fatal(err)
 	}
 	said := make([]byte, 5)
-	if _, err := out.Read(said); err != nil || string(said) != "open\n" {
+	if _, err := io.ReadFull(out, said); err != nil || string(said) != "open\n" {
 		t.Fatalf("the client said %q, %v", said, err)
 	}
 	begun := time.Now()

@@ -143,9 +143,25 @@ func TestNFSRepeatInProgress(t *testing.T) {
 		defer w.Close()
 		lines = append(lines, w)
 	}
+	const firstXID = 50_000
+	first := map[uint32][]byte{} // what was answered, by XID
+	heard := func(w *nfs.Wire, last uint32, silence time.Duration) {
+		for _, msg := range replies(t, w, silence) {
+			xid, results, err := nfs.ParseReply(msg)
+			if err != nil || xid < firstXID || xid > last || !bytes.HasPrefix(results, make([]byte, 4)) {
+				t.Fatalf("reply %x to XID %d, the last asked being %d: %v", results, xid, last, err)
+			}
+			if first[xid] == nil {
+				first[xid] = results
+			}
+			if !bytes.Equal(results, first[xid]) { // also where it comes rounds later
+				t.Errorf("two replies to request %d:\n%x\n%x", xid, first[xid], results)
+			}
+		}
+	}
 	for round := range rounds {
 		name := fmt.Sprint("f", round)
-		xid := uint32(50_000 + round)
+		xid := uint32(firstXID + round)
 		call := nfs.Call{XID: xid, RPC: 2, Program: nfs.ProgramNFS, Version: 3, Procedure: nfs.ProcCreate, Cred: nfs.Sys("tester", 0, 0), Args: createGuarded(root, name)}
 		var burst []byte
 		for range copies {
@@ -156,28 +172,13 @@ func TestNFSRepeatInProgress(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		var first []byte
-		heard := func(i int, w *nfs.Wire) {
-			for _, msg := range replies(t, w, 5*time.Millisecond) {
-				got, results, err := nfs.ParseReply(msg)
-				if err != nil || got != xid || !bytes.HasPrefix(results, make([]byte, 4)) {
-					t.Fatalf("round %d, connection %d: reply %x to XID %d, %v", round, i, results, got, err)
-				}
-				if first == nil {
-					first = results
-				}
-				if !bytes.Equal(results, first) {
-					t.Errorf("round %d: two replies to one request:\n%x\n%x", round, first, results)
-				}
-			}
-		}
 		// One copy is done and answered; until then further ones get no answer.
-		for end := time.Now().Add(30 * time.Second); first == nil; {
+		for end := time.Now().Add(30 * time.Second); first[xid] == nil; {
 			if time.Now().After(end) {
 				t.Fatalf("round %d: no reply at all", round)
 			}
-			for i, w := range lines {
-				heard(i, w)
+			for _, w := range lines {
+				heard(w, xid, 5*time.Millisecond)
 			}
 		}
 		// A client that hears nothing asks again, and then gets its answer.
@@ -188,11 +189,7 @@ func TestNFSRepeatInProgress(t *testing.T) {
 	}
 	// Replies may have come late, after they were waited for.
 	for _, w := range lines {
-		for _, msg := range replies(t, w, 300*time.Millisecond) {
-			if _, results, err := nfs.ParseReply(msg); err != nil || !bytes.HasPrefix(results, make([]byte, 4)) {
-				t.Errorf("a late reply says %x, %v", results, err)
-			}
-		}
+		heard(w, firstXID+rounds-1, 300*time.Millisecond)
 	}
 	if n := len(names(t, c, root)); n != rounds {
 		t.Errorf("%d files of %d requests", n, rounds)

@@ -103,7 +103,7 @@ func (c *conn) command(h header) error {
 	}
 	c.nexus.Begin(&t.cmd)
 	switch {
-	case t.read && t.write: // no command that we know is bidirectional
+	case t.wrongWay():
 		if err := c.skip(n); err != nil {
 			return err
 		}
@@ -115,6 +115,14 @@ func (c *conn) command(h header) error {
 		return err
 	}
 	return c.start(t, nil)
+}
+
+// wrongWay reports whether the initiator expects data to go another way than the
+// command says, which then must not end well: none is moved. No command that we
+// know is bidirectional.
+func (t *task) wrongWay() bool {
+	return t.read && t.write || t.edtl > 0 &&
+		(t.cmd.Dir == scsi.DataOut && !t.write || t.cmd.Dir == scsi.DataIn && !t.read)
 }
 
 // check judges the head of a command against what was negotiated.

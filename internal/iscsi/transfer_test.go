@@ -98,6 +98,33 @@ func TestResiduals(t *testing.T) {
 	}
 }
 
+// A command whose data the initiator expects to go another way must not look
+// done: nothing is moved, and the session goes on.
+func TestWrongWay(t *testing.T) {
+	h := open(t, Options{}, 1)
+	c := h.login(client.Options{})
+	p := filled(4096, 1)
+	good(t, c, client.Write16(0, p))
+	read, write := client.Read16(0, 8).CDB, client.Write16(0, p).CDB
+	other := filled(4096, 2)
+	for name, cmd := range map[string]client.Command{
+		"a write that expects to read":     {CDB: write, In: 4096},
+		"a write with neither R nor W":     {CDB: write, EDTL: 4096},
+		"a read that comes with data":      {CDB: read, Out: other},
+		"a read with neither R nor W":      {CDB: read, EDTL: 4096},
+		"a read that comes with much data": {CDB: client.Read16(0, 1024).CDB, Out: filled(512<<10, 3)},
+	} {
+		r, err := c.Do(cmd)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if r.Response != 1 || len(r.Data) > 0 {
+			t.Errorf("%s: response %d, status %#x, %d bytes", name, r.Response, r.Status, len(r.Data))
+		}
+		expect(t, c, 0, p)
+	}
+}
+
 // Several commands are under way, and the window moves as they end.
 func TestWindow(t *testing.T) {
 	h := open(t, Options{}, 1)

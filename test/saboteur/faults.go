@@ -26,7 +26,7 @@ var (
 	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails|FreeBSDRestores)$"}
 	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|ReaderDoesNotWait|CommandOrder|CHAP)$"}
 	gathers      = suite{pkg: "./internal/outbox", run: "^Test(ReadMany|LingerAfterMany)$"}
-	transfers    = suite{pkg: "./internal/iscsi", run: "^TestTransfers$"}
+	transfers    = suite{pkg: "./internal/iscsi", run: "^Test(Transfers|WrongWay)$"}
 	hostile      = suite{pkg: "./internal/restore", run: "^Test(Hostile|Planted|MissingRecords|ChainRefused|HalfMade|RunsDamaged)$"}
 	scsiTests    = suite{pkg: "./internal/scsi", run: "^Test(CloseFences|PreemptWaits|ReservationsPersist)$"}
 	updates      = suite{pkg: "./internal/engine", run: "^TestUpdatesAreWhole$"}

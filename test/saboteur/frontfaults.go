@@ -29,6 +29,11 @@ var frontFaults = []fault{
 		tests: transfers,
 	},
 	{
+		name: "wrong-way-done", what: "a WRITE that comes without its data is answered GOOD",
+		edits: []edit{{"internal/iscsi/command.go", "t.cmd.Dir == scsi.DataOut && !t.write ||", "t.cmd.Dir == scsi.NoData && !t.write ||"}},
+		tests: transfers,
+	},
+	{
 		name: "reader-writes-and-waits", what: "the reader of an iSCSI connection waits until the log takes a write",
 		edits: []edit{{"internal/scsi/io.go", "if !c.a.d.TryWriteAt(out, c.offset()) {", "if c.a.d.WriteAt(out, c.offset()) != nil {"}},
 		tests: sessions,

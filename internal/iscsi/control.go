@@ -224,8 +224,9 @@ const (
 	logoutNoRecovery = 2
 )
 
-// logout ends the session when the commands before it have ended. One that is for
-// something else than this connection changes nothing.
+// logout ends the session when the commands before it have ended, and then
+// answers: who hears of it counts on what the session held being free. One that is
+// for something else than this connection changes nothing.
 func (c *conn) logout(h header) error {
 	tag, reason, response := h.tag(), h[1]&0x7f, byte(logoutDone)
 	switch {
@@ -247,6 +248,7 @@ func (c *conn) logout(h header) error {
 		c.flushReplies()
 		c.tasks.drop(c)
 		c.jobs.Wait()
+		c.session.end()
 	}
 	err := c.say(opLogoutR, tag, sn, 0, func(h header, _ []byte) int {
 		h[2] = response

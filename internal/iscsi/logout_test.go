@@ -61,6 +61,26 @@ func TestLogoutOfOthers(t *testing.T) {
 	}
 }
 
+// What a session held is free when its logout is answered, before its initiator
+// closes the connection: the next in a cluster comes at once.
+func TestLogoutReleases(t *testing.T) {
+	h := open(t, Options{}, 1)
+	first := h.login(client.Options{})
+	reserve := client.Command{CDB: []byte{0x16, 0, 0, 0, 0, 0}}
+	good(t, first, reserve)
+	second := h.login(client.Options{Initiator: "iqn.2026-11.test:second"})
+	if r, err := second.Do(reserve); err != nil || r.Status != 0x18 {
+		t.Fatalf("a reservation of another is passed over: %+v, %v", r, err)
+	}
+	if r := logoutOf(t, first, 0, 0); r.Opcode() != client.OpLogoutR || r.Header[2] != 0 {
+		t.Fatalf("opcode %#x, response %d", r.Opcode(), r.Header[2])
+	}
+	good(t, second, reserve)
+	if _, err := first.Recv(); err == nil {
+		t.Error("the connection outlives its logout")
+	}
+}
+
 // What is rejected, or has no answer, gives its place in the window back.
 func TestPlaceInWindowComesBack(t *testing.T) {
 	h := open(t, Options{}, 1)

@@ -24,6 +24,11 @@ var frontFaults = []fault{
 		tests: sessions,
 	},
 	{
+		name: "logout-answered-early", what: "a logout is answered while the session still holds its reservation",
+		edits: []edit{{"internal/iscsi/control.go", "		c.session.end()\n", "		_ = c.session\n"}},
+		tests: sessions,
+	},
+	{
 		name: "fua-read-without-data", what: "a READ with FUA of what is in memory is answered without its data",
 		edits: []edit{{"internal/scsi/io.go", "if c.args.fua && !wait {", "if c.args.fua && !wait && c.a == nil {"}},
 		tests: transfers,

@@ -160,6 +160,42 @@ func TestResumeClearsWhatLiesBeyond(t *testing.T) {
 	}
 }
 
+// What a recovery has discarded stays discarded, also where the block that was
+// missing can be read again.
+func TestDiscardedFrameStaysDiscarded(t *testing.T) {
+	s := mem.New(64*BlockSize, 0)
+	l := create(t, testOptions(s))
+	from := l.Cut()
+	must(t, l.Commit(appendOp(t, l, "kept")))
+	appendOp(t, l, "discarded", piece(newRand(1), Data, 3))
+	must(t, l.Written(l.Cut().Seq+1))
+	l.Abort()
+	ops, _, err := readLog(t, s, from, ScanOptions{})
+	must(t, err)
+	if len(ops) != 2 {
+		t.Fatalf("%d operations were written", len(ops))
+	}
+	at := ops[1].pieces[0].Addr
+	block := make([]byte, BlockSize)
+	must(t, s.ReadAt(at.Segment(), block, at.offset()))
+	must(t, s.WriteAt(at.Segment(), make([]byte, BlockSize), at.offset()))
+	_, tail, err := readLog(t, s, from, ScanOptions{})
+	must(t, err)
+	if tail.LastLSN != 1 || tail.Discarded == "" {
+		t.Fatalf("a frame that is not whole counts: %+v", tail)
+	}
+	l, err = Resume(testOptions(s), tail)
+	must(t, err)
+	must(t, l.Commit(appendOp(t, l, "after")))
+	l.Abort()
+	must(t, s.WriteAt(at.Segment(), block, at.offset()))
+	ops, _, err = readLog(t, s, from, ScanOptions{})
+	must(t, err)
+	if len(ops) != 2 || ops[1].text != "after" {
+		t.Errorf("the log says %+v", ops)
+	}
+}
+
 // An opening costs the pool a few blocks, not a segment.
 func TestResumeGivesBackTheRest(t *testing.T) {
 	disk := vfs.NewMem(1)

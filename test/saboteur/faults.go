@@ -2,6 +2,7 @@ package main
 
 // The suites, each of seconds.
 var (
+	discards     = suite{pkg: "./internal/segment", run: "^TestDiscardedFrameStaysDiscarded$"}
 	logCrashes   = suite{pkg: "./internal/segment", run: "^(TestCrashes|TestAcknowledgedMeansDurable)$"}
 	logTests     = suite{pkg: "./internal/segment", run: "^Test"}
 	lentMemory   = suite{pkg: "./internal/segment", run: "^TestAppendIn$"}
@@ -163,7 +164,7 @@ var poolFaults = []fault{
 	{
 		name: "discarded-tail-left", what: "recovery leaves the header of a discarded frame, which may count the next time",
 		edits: []edit{{"internal/segment/log.go", "for _, a := range t.void {", "for _, a := range t.void[:0] {"}},
-		tests: logCrashes,
+		tests: discards,
 	},
 	{
 		name: "super-root-not-durable", what: "a super root is acknowledged without being durable",

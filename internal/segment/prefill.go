@@ -68,6 +68,7 @@ func (l *Log) fillAhead() {
 	}
 	p.from, p.to = 0, 0
 	l.landed()
+	l.room.done.Broadcast()
 }
 
 // awaitPrefill waits until the blocks of a frame are not being filled, so that

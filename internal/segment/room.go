@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,7 @@ type room struct {
 
 	prefill prefill
 	tails   []Addr // ends of segments that were left, not yet wiped
+	wiping  uint64 // the segment whose end is being wiped, or 0
 }
 
 // readySegment is a segment that was made ahead.
@@ -321,6 +323,13 @@ func (l *Log) SpaceFreed() {
 	l.room.done.Broadcast()
 }
 
+// filling reports whether zeros are on their way to a segment that the log has left
+// or is about to: they must not come to what its file is used for next. mu is held.
+func (l *Log) filling(seg uint64) bool {
+	p := &l.room.prefill
+	return seg != 0 && l.room.wiping == seg || p.to > 0 && p.seg == seg
+}
+
 // Retire takes back a dead segment: one whose every block the caller no longer
 // needs, after a crash either. Its file becomes one of the next segments, under
 // a new number, or is removed. Busy: the log still uses it.
@@ -328,7 +337,7 @@ func (l *Log) Retire(seg uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := &l.room
-	for r.making && !l.stopped {
+	for (r.making || l.filling(seg)) && !l.stopped {
 		r.done.Wait()
 	}
 	inUse := seg >= l.openSeg
@@ -340,7 +349,9 @@ func (l *Log) Retire(seg uint64) error {
 		return fail.New(fail.Busy, "segment %d is not behind the log: that writes segment %d", seg, l.openSeg)
 	case l.refusal() != nil:
 		return l.refusal()
-	case len(r.ready) < maxReady:
+	}
+	r.tails = slices.DeleteFunc(r.tails, func(a Addr) bool { return a.Segment() == seg })
+	if len(r.ready) < maxReady {
 		l.makeAs(true, func(n uint64) error { return l.store.Recycle(seg, n) })
 		if r.aheadOff = false; !fail.Is(r.lastErr, fail.NoSpace) {
 			return r.lastErr

@@ -19,6 +19,7 @@ func (l *Log) wipeTail() {
 	r := &l.room
 	a := r.tails[0]
 	r.tails = append(r.tails[:0], r.tails[1:]...)
+	r.wiping = a.Segment()
 	l.inflight++
 	l.mu.Unlock()
 	err := l.store.WriteAt(a.Segment(), make([]byte, (l.segBlocks-int(a.Block()))*BlockSize), a.offset())
@@ -26,6 +27,7 @@ func (l *Log) wipeTail() {
 	if err != nil && !fail.Is(err, fail.NotFound) { // it may be gone already
 		l.opts.Logger.Warn("wiping the end of a segment", "segment", a.Segment(), "err", err)
 	}
+	r.wiping = 0
 	l.landed()
 	r.done.Broadcast()
 }

@@ -79,3 +79,48 @@ func TestWipe(t *testing.T) {
 		verifyPayload(t, got, storeRead(s.tapStore))
 	})
 }
+
+// slowZeros holds up writes of nothing but zeros.
+type slowZeros struct {
+	*tapStore
+	begun, release chan struct{}
+}
+
+func (s slowZeros) WriteAt(n uint64, p []byte, off int64) error {
+	if len(bytes.Trim(p, "\x00")) == 0 {
+		s.begun <- struct{}{}
+		<-s.release
+	}
+	return s.tapStore.WriteAt(n, p, off)
+}
+
+// A segment whose end is being wiped is not used again before that is over: the
+// zeros would come to the frames of the next that has its file.
+func TestRetireAwaitsWipe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := slowZeros{newTap(61), make(chan struct{}), make(chan struct{})}
+		l := create(t, testOptions(s))
+		for l.Cut().Addr.Segment() == 1 {
+			must(t, l.Commit(appendOp(t, l, "wide", piece(newRand(1), Data, 7))))
+		}
+		<-s.begun
+		done := make(chan error, 1)
+		go func() { done <- l.Retire(1) }()
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Errorf("retired while it was being wiped: %v", err)
+			done <- err
+		default:
+		}
+		s.release <- struct{}{}
+		must(t, <-done)
+		go func() { // those of the segments after
+			for range s.begun {
+				s.release <- struct{}{}
+			}
+		}()
+		must(t, l.Close())
+		close(s.begun)
+	})
+}

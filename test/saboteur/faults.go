@@ -2,7 +2,7 @@ package main
 
 // The suites, each of seconds.
 var (
-	discards     = suite{pkg: "./internal/segment", run: "^TestDiscardedFrameStaysDiscarded$"}
+	logEnds      = suite{pkg: "./internal/segment", run: "^Test(DiscardedFrameStaysDiscarded|RetireAwaitsWipe)$"}
 	logCrashes   = suite{pkg: "./internal/segment", run: "^(TestCrashes|TestAcknowledgedMeansDurable)$"}
 	logTests     = suite{pkg: "./internal/segment", run: "^Test"}
 	lentMemory   = suite{pkg: "./internal/segment", run: "^TestAppendIn$"}
@@ -164,7 +164,12 @@ var poolFaults = []fault{
 	{
 		name: "discarded-tail-left", what: "recovery leaves the header of a discarded frame, which may count the next time",
 		edits: []edit{{"internal/segment/log.go", "for _, a := range t.void {", "for _, a := range t.void[:0] {"}},
-		tests: discards,
+		tests: logEnds,
+	},
+	{
+		name: "reused-under-wipe", what: "a segment is used again while zeros are on their way to its file",
+		edits: []edit{{"internal/segment/room.go", "for (r.making || l.filling(seg)) && !l.stopped {", "for r.making && !l.stopped {"}},
+		tests: logEnds,
 	},
 	{
 		name: "super-root-not-durable", what: "a super root is acknowledged without being durable",

@@ -189,7 +189,7 @@ func (l *Log) write(seq uint64, durably bool) {
 	f := l.queue.at(seq)
 	a, buf := f.addr, f.buf
 	l.inflight++
-	l.awaitPrefill(a, len(buf)/BlockSize)
+	l.awaitZeros(a, len(buf)/BlockSize)
 	l.mu.Unlock()
 	var err error
 	if durably {

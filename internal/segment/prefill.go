@@ -10,10 +10,6 @@ package segment
 type prefill struct {
 	credit int // see pays
 	next   int // blocks from here on may never have been written
-
-	// What is being filled: the blocks [from, to) of segment seg.
-	seg      uint64
-	from, to int
 }
 
 const (
@@ -47,35 +43,17 @@ func (l *Log) wantPrefill() bool {
 // fills.
 func (l *Log) fillAhead() {
 	p := &l.room.prefill
-	p.from = l.prefillFrom()
-	p.to = min(p.from+l.opts.MaxFrame, l.segBlocks)
-	p.seg = l.openSeg
-	off, n := int64(p.from)*BlockSize, (p.to-p.from)*BlockSize
+	seg, from := l.openSeg, l.prefillFrom()
+	to := min(from+l.opts.MaxFrame, l.segBlocks)
 	buf := l.buffers.get()
-	l.inflight++
-	l.mu.Unlock()
-	clear(buf[:n])
-	err := l.store.WriteAt(p.seg, buf[:n], off)
-	l.mu.Lock()
+	err := l.zero(seg, from, buf[:(to-from)*BlockSize])
 	l.buffers.put(buf)
-	l.stats.Prefilled += int64(n)
-	if p.seg == l.openSeg {
-		p.next = p.to
+	l.stats.Prefilled += int64(to-from) * BlockSize
+	if seg == l.openSeg {
+		p.next = to
 		if err != nil {
-			l.opts.Logger.Warn("writing ahead", "segment", p.seg, "err", err)
+			l.opts.Logger.Warn("writing ahead", "segment", seg, "err", err)
 			p.next = l.segBlocks
 		}
-	}
-	p.from, p.to = 0, 0
-	l.landed()
-	l.room.done.Broadcast()
-}
-
-// awaitPrefill waits until the blocks of a frame are not being filled, so that
-// the zeros cannot come after it. mu is held, and let go meanwhile.
-func (l *Log) awaitPrefill(a Addr, blocks int) {
-	p := &l.room.prefill
-	for a.Segment() == p.seg && int(a.Block()) < p.to && p.from < int(a.Block())+blocks {
-		l.wrote.Wait()
 	}
 }

@@ -39,7 +39,7 @@ type room struct {
 
 	prefill prefill
 	tails   []Addr // ends of segments that were left, not yet wiped
-	wiping  uint64 // the segment whose end is being wiped, or 0
+	zeros   zeros
 }
 
 // readySegment is a segment that was made ahead.
@@ -323,13 +323,6 @@ func (l *Log) SpaceFreed() {
 	l.room.done.Broadcast()
 }
 
-// filling reports whether zeros are on their way to a segment that the log has left
-// or is about to: they must not come to what its file is used for next. mu is held.
-func (l *Log) filling(seg uint64) bool {
-	p := &l.room.prefill
-	return seg != 0 && l.room.wiping == seg || p.to > 0 && p.seg == seg
-}
-
 // Retire takes back a dead segment: one whose every block the caller no longer
 // needs, after a crash either. Its file becomes one of the next segments, under
 // a new number, or is removed. Busy: the log still uses it.
@@ -337,7 +330,7 @@ func (l *Log) Retire(seg uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := &l.room
-	for (r.making || l.filling(seg)) && !l.stopped {
+	for (r.making || r.zeros.meet(seg, 0, l.segBlocks)) && !l.stopped {
 		r.done.Wait()
 	}
 	inUse := seg >= l.openSeg

@@ -19,17 +19,10 @@ func (l *Log) wipeTail() {
 	r := &l.room
 	a := r.tails[0]
 	r.tails = append(r.tails[:0], r.tails[1:]...)
-	r.wiping = a.Segment()
-	l.inflight++
-	l.mu.Unlock()
-	err := l.store.WriteAt(a.Segment(), make([]byte, (l.segBlocks-int(a.Block()))*BlockSize), a.offset())
-	l.mu.Lock()
+	err := l.zero(a.Segment(), int(a.Block()), make([]byte, (l.segBlocks-int(a.Block()))*BlockSize))
 	if err != nil && !fail.Is(err, fail.NotFound) { // it may be gone already
 		l.opts.Logger.Warn("wiping the end of a segment", "segment", a.Segment(), "err", err)
 	}
-	r.wiping = 0
-	l.landed()
-	r.done.Broadcast()
 }
 
 // Wipe makes what lies ahead of the log read as zeros: the rest of the current
@@ -38,7 +31,7 @@ func (l *Log) Wipe() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := &l.room
-	for (r.making || len(r.tails) > 0) && l.err == nil && !l.stopped {
+	for (r.making || len(r.tails) > 0 || r.zeros.to > 0) && l.err == nil && !l.stopped {
 		r.done.Wait()
 	}
 	if err := l.refusal(); err != nil {

@@ -95,32 +95,41 @@ func (s slowZeros) WriteAt(n uint64, p []byte, off int64) error {
 }
 
 // A segment whose end is being wiped is not used again before that is over: the
-// zeros would come to the frames of the next that has its file.
+// zeros would come to the frames of the next that has its file. Nor is all wiped.
 func TestRetireAwaitsWipe(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := slowZeros{newTap(61), make(chan struct{}), make(chan struct{})}
-		l := create(t, testOptions(s))
-		for l.Cut().Addr.Segment() == 1 {
-			must(t, l.Commit(appendOp(t, l, "wide", piece(newRand(1), Data, 7))))
+	for name, do := range map[string]func(l *Log) error{
+		"Retire": func(l *Log) error { return l.Retire(1) },
+		"Wipe":   (*Log).Wipe,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { awaitsWipe(t, do) })
+		})
+	}
+}
+
+func awaitsWipe(t *testing.T, do func(l *Log) error) {
+	s := slowZeros{newTap(61), make(chan struct{}), make(chan struct{})}
+	l := create(t, testOptions(s))
+	for l.Cut().Addr.Segment() == 1 {
+		must(t, l.Commit(appendOp(t, l, "wide", piece(newRand(1), Data, 7))))
+	}
+	<-s.begun
+	done := make(chan error, 1)
+	go func() { done <- do(l) }()
+	synctest.Wait()
+	select {
+	case err := <-done:
+		t.Errorf("done while the end of segment 1 was being wiped: %v", err)
+		done <- err
+	default:
+	}
+	s.release <- struct{}{}
+	must(t, <-done)
+	go func() { // those of the segments after
+		for range s.begun {
+			s.release <- struct{}{}
 		}
-		<-s.begun
-		done := make(chan error, 1)
-		go func() { done <- l.Retire(1) }()
-		synctest.Wait()
-		select {
-		case err := <-done:
-			t.Errorf("retired while it was being wiped: %v", err)
-			done <- err
-		default:
-		}
-		s.release <- struct{}{}
-		must(t, <-done)
-		go func() { // those of the segments after
-			for range s.begun {
-				s.release <- struct{}{}
-			}
-		}()
-		must(t, l.Close())
-		close(s.begun)
-	})
+	}()
+	must(t, l.Close())
+	close(s.begun)
 }

@@ -168,7 +168,7 @@ var poolFaults = []fault{
 	},
 	{
 		name: "reused-under-wipe", what: "a segment is used again while zeros are on their way to its file",
-		edits: []edit{{"internal/segment/room.go", "for (r.making || l.filling(seg)) && !l.stopped {", "for r.making && !l.stopped {"}},
+		edits: []edit{{"internal/segment/room.go", "for (r.making || r.zeros.meet(seg, 0, l.segBlocks)) && !l.stopped {", "for r.making && !l.stopped {"}},
 		tests: logEnds,
 	},
 	{

@@ -7,6 +7,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -124,7 +125,7 @@ func (s *saboteur) control(faults []fault) (sound []suite) {
 		began := time.Now()
 		v := s.test("", suites[i])
 		if v.outcome != survived {
-			return fmt.Sprintf("UNSOUND  %s -run %s does not pass without a fault\n%s", suites[i].pkg, suites[i].run, v.output)
+			return fmt.Sprintf("UNSOUND  %s -run %s does not pass without a fault: %s\n%s", suites[i].pkg, suites[i].run, cmp.Or(v.by, string(v.outcome)), v.output)
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -267,6 +268,7 @@ func (s *saboteur) test(overlay string, t suite) verdict {
 
 func judge(out []byte, failed bool) verdict {
 	var said strings.Builder
+	saidBy := map[string]string{}
 	var v verdict
 	tests := 0
 	for line := range bytes.Lines(out) {
@@ -276,6 +278,7 @@ func judge(out []byte, failed bool) verdict {
 			continue
 		}
 		said.WriteString(e.Output)
+		saidBy[e.Test] += e.Output
 		switch {
 		case e.Action == "build-fail":
 			v.outcome = unbuilt
@@ -286,7 +289,10 @@ func judge(out []byte, failed bool) verdict {
 		}
 	}
 	v.output = lastLines(said.String(), 40)
-	if v.by == "" && strings.Contains(said.String(), "panic: test timed out") {
+	switch {
+	case v.by != "":
+		v.output = lastLines(saidBy[v.by], 40)
+	case strings.Contains(said.String(), "panic: test timed out"):
 		v.by = "the time limit"
 	}
 	switch {

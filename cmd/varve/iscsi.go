@@ -36,8 +36,9 @@ func iscsiEndpoints(f serveFlags) ([]string, error) {
 func (s *server) serveISCSI() {
 	i := &s.iscsi
 	i.server = iscsi.New(iscsi.Volumes(s.engine, time.Local), i.listeners, iscsi.Options{
-		Logger:  s.o.log,
-		Observe: s.watch.metrics.Requests("iscsi", iscsi.OpNames...),
+		Logger:     s.o.log,
+		Processors: s.o.processors,
+		Observe:    s.watch.metrics.Requests("iscsi", iscsi.OpNames...),
 	})
 	if len(i.listeners) > 0 {
 		go func() { s.ended <- i.server.Serve() }()

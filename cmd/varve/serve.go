@@ -44,6 +44,7 @@ type serveOptions struct {
 	checkpoint time.Duration
 	awake      bool // keep processors from sleeping while clients wait for the disk
 	acceptLoss bool
+	processors int // that the machine has for the server; 0: those of Go's scheduler
 	log        *slog.Logger
 	share      string // made first, if there is a
 	volume     string // to be made; thin
@@ -190,5 +191,6 @@ func runServer(ctx context.Context, o serveOptions) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	o.processors = widenScheduler()
 	return servePool(ctx, o)
 }

@@ -20,6 +20,7 @@ package iscsi
 import (
 	"cmp"
 	"log/slog"
+	"runtime"
 	"time"
 )
 
@@ -46,6 +47,10 @@ type Options struct {
 	// be let come together; default 200 us, negative: they are not.
 	Gather time.Duration
 
+	// Processors is how many the machine has for the server: at most half as many
+	// connections let commands come together at a time; default GOMAXPROCS.
+	Processors int
+
 	// Observe, where not nil, is told of every command answered: its name (see
 	// OpNames), the time from parsing to reply, its data in bytes, and its error.
 	// It is called concurrently and must not wait.
@@ -66,6 +71,7 @@ func (o Options) withDefaults() Options {
 	o.LoginTimeout = cmp.Or(o.LoginTimeout, 15*time.Second)
 	o.StallTimeout = cmp.Or(o.StallTimeout, 60*time.Second)
 	o.Gather = cmp.Or(o.Gather, 200*time.Microsecond)
+	o.Processors = cmp.Or(o.Processors, runtime.GOMAXPROCS(0))
 	o.Memory = max(o.Memory, connMemory)
 	return o
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -74,7 +73,7 @@ func New(t Targets, ls []net.Listener, o Options) *Server {
 		log:       o.Logger,
 		units:     scsi.NewServer(scsi.Options{Logger: o.Logger}),
 		memory:    semaphore.NewWeighted(o.Memory),
-		gatherers: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0) / 2)),
+		gatherers: semaphore.NewWeighted(int64(o.Processors / 2)),
 		workers:   workers.New[workers.Job](o.Workers),
 		done:      make(chan struct{}),
 		conns:     accept.New[*conn]("iSCSI", o.Logger),

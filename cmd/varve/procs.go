@@ -13,7 +13,8 @@ import (
 const schedulers = 2
 
 // widenScheduler gives a server its processors, unless the environment says
-// how many (GOMAXPROCS), and returns how many the machine has for it.
+// how many (GOMAXPROCS), and returns how many the machine has for it, as far as
+// Go or that environment knows.
 func widenScheduler() int {
 	n := runtime.GOMAXPROCS(0)
 	if os.Getenv("GOMAXPROCS") == "" {

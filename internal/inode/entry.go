@@ -2,6 +2,7 @@ package inode
 
 import (
 	"encoding/binary"
+	"sync"
 
 	"varve/internal/fail"
 	"varve/internal/tree"
@@ -59,32 +60,55 @@ func (p places) lookup(r Reader, dir uint64, name string) (Entry, bool, error) {
 type spot struct {
 	entry Entry // Cookie: of the name; if it is not found, of the first free slot
 	found bool
-	err   error
 }
 
 // full reports whether s is beyond the slots of the hash at first.
 func (s *spot) full(first uint64) bool { return !s.found && s.entry.Cookie >= first+slots }
 
-func (p places) find(r Reader, dir uint64, name string) (*spot, error) {
+func (p places) find(r Reader, dir uint64, name string) (spot, error) {
 	first := p.entries(name)
-	s := &spot{entry: Entry{Cookie: first}}
-	err := r.Scan(entryKey(dir, first), entryKey(dir, first+slots), func(k tree.Key, v []byte) bool {
-		e, have, err := parseEntry(dir, k, v)
-		switch {
-		case err != nil:
-			s.err = err
-		case string(have) == name:
-			s.entry, s.found = e, true
-			s.entry.Name = name
-		case e.Cookie == s.entry.Cookie:
-			s.entry.Cookie++
-		}
-		return s.err == nil && !s.found
-	})
+	f := finders.Get().(*finder)
+	defer finders.Put(f)
+	f.dir, f.name, f.spot = dir, name, spot{entry: Entry{Cookie: first}}
+	err := r.Scan(entryKey(dir, first), entryKey(dir, first+slots), f.visit)
 	if err == nil {
-		err = s.err
+		err = f.err
 	}
+	s := f.spot
+	f.name, f.spot, f.err = "", spot{}, nil
 	return s, err
+}
+
+// A finder looks for one name among the entries with its hash. They are used
+// again, and see is bound once, because a spot and a closure per name would be
+// garbage per name.
+type finder struct {
+	spot
+	dir   uint64
+	name  string
+	err   error
+	visit func(tree.Key, []byte) bool // see
+}
+
+var finders = sync.Pool{New: func() any {
+	f := new(finder)
+	f.visit = f.see
+	return f
+}}
+
+// see looks at one entry; false: no further one is of interest.
+func (f *finder) see(k tree.Key, v []byte) bool {
+	e, have, err := parseEntry(f.dir, k, v)
+	switch {
+	case err != nil:
+		f.err = err
+	case string(have) == f.name:
+		f.entry, f.found = e, true
+		f.entry.Name = f.name
+	case e.Cookie == f.entry.Cookie:
+		f.entry.Cookie++
+	}
+	return f.err == nil && !f.found
 }
 
 // List calls fn for the entries of a directory whose cookies are above after,

@@ -16,9 +16,9 @@ func validXattr(name string) bool {
 }
 
 // where finds a name in a directory, or a place for it.
-func (e *edit) where(dir uint64, name string) (*spot, error) {
+func (e *edit) where(dir uint64, name string) (spot, error) {
 	if !validName(name) {
-		return nil, e.bad("no name: %q", name)
+		return spot{}, e.bad("no name: %q", name)
 	}
 	first := e.entries(name)
 	lo, hi := entryKey(dir, first), entryKey(dir, first+slots)

@@ -1,6 +1,8 @@
 package inode
 
 import (
+	"sync"
+
 	"varve/internal/fail"
 	"varve/internal/tree"
 )
@@ -19,7 +21,7 @@ const pieceSize = 900
 
 // Load reads an inode. It fails with Stale if there is none.
 func Load(r Reader, ino uint64) (Inode, error) {
-	i, ok, err := load(r, ino, make([]byte, 0, inodeSize))
+	i, ok, err := Find(r, ino)
 	if err == nil && !ok {
 		return Inode{}, fail.New(fail.Stale, "stale handle: inode %d is gone", ino)
 	}
@@ -28,8 +30,14 @@ func Load(r Reader, ino uint64) (Inode, error) {
 
 // Find is Load; ok is false if there is none.
 func Find(r Reader, ino uint64) (i Inode, ok bool, err error) {
-	return load(r, ino, make([]byte, 0, inodeSize))
+	buf := itemBuffers.Get().(*[inodeSize]byte)
+	defer itemBuffers.Put(buf)
+	return load(r, ino, buf[:0])
 }
+
+// itemBuffers are for items of inodes on their way to Parse, which keeps none
+// of their bytes.
+var itemBuffers = sync.Pool{New: func() any { return new([inodeSize]byte) }}
 
 // load reads an inode by way of buf.
 func load(r Reader, ino uint64, buf []byte) (i Inode, ok bool, err error) {

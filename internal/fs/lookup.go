@@ -1,26 +1,66 @@
 package fs
 
 import (
+	"sync"
+
 	"varve/internal/inode"
 )
 
 // Getattr returns the attributes of an object. ErrStale.
 func (f *FS) Getattr(c *Call, h Handle) (Attr, error) {
-	p, err := f.place(h)
-	if err != nil {
+	g := glances.Get().(*glance)
+	defer g.end()
+	var err error
+	if g.place, err = f.place(h); err != nil {
 		return Attr{}, err
 	}
-	defer p.close()
-	var a Attr
-	err = p.Look(func(r inode.Reader) error {
-		i, err := inode.Load(r, h.Ino)
-		if err != nil {
-			return err
-		}
-		a = p.show(&i)
-		return nil
-	})
-	return a, err
+	err = g.Look(g.atObject)
+	return g.found, err
+}
+
+// A glance is one Getattr or Lookup at work. They are used again, and the
+// functions for Look are bound once: a server does little else all day, and
+// what each call made would be garbage.
+type glance struct {
+	place
+	c      *Call
+	name   string
+	handle Handle // of what has the name
+	found  Attr   // of it, or of the object
+	dir    Attr
+
+	atObject, atName func(inode.Reader) error
+}
+
+var glances = sync.Pool{New: func() any {
+	g := new(glance)
+	g.atObject, g.atName = g.object, g.entry
+	return g
+}}
+
+func (g *glance) end() {
+	g.close()
+	*g = glance{atObject: g.atObject, atName: g.atName}
+	glances.Put(g)
+}
+
+func (g *glance) object(r inode.Reader) error {
+	i, err := inode.Load(r, g.place.handle.Ino)
+	if err != nil {
+		return err
+	}
+	g.found = g.show(&i)
+	return nil
+}
+
+func (g *glance) entry(r inode.Reader) error {
+	i, err := inode.Load(r, g.place.handle.Ino)
+	if err != nil {
+		return err
+	}
+	g.dir = g.attr(g.place.handle.Ino, &i)
+	g.handle, g.found, err = g.lookup(r, g.c, &i, g.name)
+	return err
 }
 
 // show is attr for the object of the place itself, which may be a snapshot
@@ -58,23 +98,15 @@ func (f *FS) Lookup(c *Call, dir Handle, name string) (Handle, Attr, Attr, error
 	if dir.SnapDir {
 		return f.lookupMoment(c, dir, name)
 	}
-	p, err := f.place(dir)
-	if err != nil {
+	g := glances.Get().(*glance)
+	defer g.end()
+	var err error
+	if g.place, err = f.place(dir); err != nil {
 		return Handle{}, Attr{}, Attr{}, err
 	}
-	defer p.close()
-	var h Handle
-	var a, d Attr
-	err = p.Look(func(r inode.Reader) error {
-		i, err := inode.Load(r, dir.Ino)
-		if err != nil {
-			return err
-		}
-		d = p.attr(dir.Ino, &i)
-		h, a, err = p.lookup(r, c, &i, name)
-		return err
-	})
-	return h, a, d, err
+	g.c, g.name = c, name
+	err = g.Look(g.atName)
+	return g.handle, g.found, g.dir, err
 }
 
 func (p *place) lookup(r inode.Reader, c *Call, dir *inode.Inode, name string) (Handle, Attr, error) {

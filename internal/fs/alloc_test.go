@@ -1,0 +1,46 @@
+package fs
+
+import (
+	"runtime/debug"
+	"slices"
+	"testing"
+)
+
+// underRace says that the race detector is on: then sync.Pool forgets things
+// at random, and counts of allocations mean little.
+func underRace() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// TestGlancesAllocateNothing counts what the calls allocate that a server of
+// files gets most.
+func TestGlancesAllocateNothing(t *testing.T) {
+	w := newWorld(t)
+	d := w.mkdir(w.root, "d", 0o755)
+	file := w.file(d, "a-name-of-some-length", "some bytes")
+	limit := 0.1
+	if underRace() {
+		limit = 2
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection empties the pools
+	for name, call := range map[string]func() error{
+		"Getattr": func() error {
+			_, err := w.f.Getattr(root, file)
+			return err
+		},
+		"Lookup": func() error {
+			_, _, _, err := w.f.Lookup(root, d, "a-name-of-some-length")
+			return err
+		},
+	} {
+		per := testing.AllocsPerRun(1000, func() {
+			if err := call(); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if per > limit {
+			t.Errorf("%s: %v allocations per call, limit %v", name, per, limit)
+		}
+	}
+}

@@ -19,7 +19,7 @@ func TestGlancesAllocateNothing(t *testing.T) {
 	w := newWorld(t)
 	d := w.mkdir(w.root, "d", 0o755)
 	file := w.file(d, "a-name-of-some-length", "some bytes")
-	limit := 0.1
+	limit := 0.0
 	if underRace() {
 		limit = 2
 	}

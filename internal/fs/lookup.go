@@ -54,6 +54,7 @@ func (g *glance) object(r inode.Reader) error {
 }
 
 func (g *glance) entry(r inode.Reader) error {
+	g.dir = Attr{} // of a run that missed a node
 	i, err := inode.Load(r, g.place.handle.Ino)
 	if err != nil {
 		return err

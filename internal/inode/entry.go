@@ -69,13 +69,13 @@ func (p places) find(r Reader, dir uint64, name string) (spot, error) {
 	first := p.entries(name)
 	f := finders.Get().(*finder)
 	defer finders.Put(f)
-	f.dir, f.name, f.spot = dir, name, spot{entry: Entry{Cookie: first}}
+	f.dir, f.name, f.spot, f.err = dir, name, spot{entry: Entry{Cookie: first}}, nil
 	err := r.Scan(entryKey(dir, first), entryKey(dir, first+slots), f.visit)
 	if err == nil {
 		err = f.err
 	}
 	s := f.spot
-	f.name, f.spot, f.err = "", spot{}, nil
+	f.name, f.spot = "", spot{} // the name is the caller's
 	return s, err
 }
 

@@ -2,16 +2,10 @@ package fs
 
 import (
 	"runtime/debug"
-	"slices"
 	"testing"
-)
 
-// underRace says that the race detector is on: then sync.Pool forgets things
-// at random, and counts of allocations mean little.
-func underRace() bool {
-	info, _ := debug.ReadBuildInfo()
-	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-}
+	"varve/test/race"
+)
 
 // TestGlancesAllocateNothing counts what the calls allocate that a server of
 // files gets most.
@@ -20,7 +14,7 @@ func TestGlancesAllocateNothing(t *testing.T) {
 	d := w.mkdir(w.root, "d", 0o755)
 	file := w.file(d, "a-name-of-some-length", "some bytes")
 	limit := 0.0
-	if underRace() {
+	if race.Enabled() {
 		limit = 2
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection empties the pools

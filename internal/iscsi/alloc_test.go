@@ -3,33 +3,18 @@ package iscsi
 import (
 	"io"
 	"runtime"
-	"runtime/debug"
 	"testing"
 
 	client "varve/test/iscsiclient"
+	"varve/test/race"
 )
-
-// underRace says that the race detector is on: then sync.Pool forgets things
-// at random, and counts of allocations mean nothing.
-func underRace() bool {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return false
-	}
-	for _, s := range info.Settings {
-		if s.Key == "-race" && s.Value == "true" {
-			return true
-		}
-	}
-	return false
-}
 
 // TestAllocations counts what the process allocates while an initiator that
 // allocates nothing keeps 32 commands in flight.
 func TestAllocations(t *testing.T) {
 	const depth, rounds = 32, 100
 	limit := 0.2
-	if underRace() {
+	if race.Enabled() {
 		limit = 8
 	}
 	for _, tt := range []struct {

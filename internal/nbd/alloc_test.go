@@ -5,29 +5,16 @@ import (
 	"runtime"
 	"runtime/debug"
 	"testing"
-)
 
-// underRace says that the race detector is on: then sync.Pool forgets things
-// at random, and counts of allocations mean nothing.
-func underRace() bool {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return false
-	}
-	for _, s := range info.Settings {
-		if s.Key == "-race" && s.Value == "true" {
-			return true
-		}
-	}
-	return false
-}
+	"varve/test/race"
+)
 
 // TestAllocations counts what the process allocates while a client that
 // allocates nothing keeps 32 requests in flight.
 func TestAllocations(t *testing.T) {
 	const depth, rounds = 32, 100
 	limit := 0.1
-	if underRace() {
+	if race.Enabled() {
 		limit = 4
 	}
 	for _, tt := range []struct {

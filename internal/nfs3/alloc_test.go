@@ -6,22 +6,8 @@ import (
 	"testing"
 
 	"varve/internal/fs"
+	"varve/test/race"
 )
-
-// underRace says that the race detector is on: then sync.Pool forgets things
-// at random, and counts of allocations mean nothing.
-func underRace() bool {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return false
-	}
-	for _, s := range info.Settings {
-		if s.Key == "-race" && s.Value == "true" {
-			return true
-		}
-	}
-	return false
-}
 
 // TestAllocations counts what the process allocates while a client that
 // allocates nothing keeps calls in flight, beside what files do.
@@ -71,7 +57,7 @@ func TestAllocations(t *testing.T) {
 			runtime.ReadMemStats(&after)
 			per := float64(after.Mallocs-before.Mallocs) / float64(count*tt.n)
 			limit := tt.limit
-			if underRace() {
+			if race.Enabled() {
 				limit += 8
 			}
 			t.Logf("%.3f allocations per call", per)

@@ -2,12 +2,12 @@ package scsi
 
 import (
 	"bytes"
-	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"varve/test/race"
 )
 
 // Two nexuses count up a block with COMPARE AND WRITE, while a third writes the
@@ -169,13 +169,6 @@ func TestCloseFences(t *testing.T) {
 	}
 }
 
-// underRace says that the race detector is on: then sync.Pool forgets things at
-// random, and counts of allocations mean nothing.
-func underRace() bool {
-	info, _ := debug.ReadBuildInfo()
-	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-}
-
 // Neither a read nor a write allocates.
 func TestNoAllocation(t *testing.T) {
 	n := newRig(t).login(portA, 1)
@@ -192,7 +185,7 @@ func TestNoAllocation(t *testing.T) {
 	}
 	run(cdb10(0x2a, 0, 0, 8))()
 	for name, cdb := range map[string][]byte{"read": cdb10(0x28, 0, 0, 8), "write": cdb16(0x8a, 0, 0, 8)} {
-		if k := testing.AllocsPerRun(200, run(cdb)); k >= 1 && !underRace() {
+		if k := testing.AllocsPerRun(200, run(cdb)); k >= 1 && !race.Enabled() {
 			t.Errorf("a %s allocates %v times", name, k)
 		}
 	}

@@ -23,6 +23,10 @@ func TestGlancesAllocateNothing(t *testing.T) {
 			_, err := w.f.Getattr(root, file)
 			return err
 		},
+		"Access": func() error {
+			_, _, err := w.f.Access(root, file, AccessRead)
+			return err
+		},
 		"Lookup": func() error {
 			_, _, _, err := w.f.Lookup(root, d, "a-name-of-some-length")
 			return err

@@ -18,34 +18,35 @@ func (f *FS) Getattr(c *Call, h Handle) (Attr, error) {
 	return g.found, err
 }
 
-// A glance is one Getattr or Lookup at work. They are used again, and the
-// functions for Look are bound once: a server does little else all day, and
+// A glance is one Getattr, Access or Lookup at work. They are used again, and
+// the functions for Look are bound once: a server does little else all day, and
 // what each call made would be garbage.
 type glance struct {
 	place
 	c      *Call
 	name   string
-	handle Handle // of what has the name
+	child  Handle // of what has the name
 	found  Attr   // of it, or of the object
 	dir    Attr
+	rights uint32
 
-	atObject, atName func(inode.Reader) error
+	atObject, atRights, atName func(inode.Reader) error
 }
 
 var glances = sync.Pool{New: func() any {
 	g := new(glance)
-	g.atObject, g.atName = g.object, g.entry
+	g.atObject, g.atRights, g.atName = g.object, g.access, g.entry
 	return g
 }}
 
 func (g *glance) end() {
 	g.close()
-	*g = glance{atObject: g.atObject, atName: g.atName}
+	*g = glance{atObject: g.atObject, atRights: g.atRights, atName: g.atName}
 	glances.Put(g)
 }
 
 func (g *glance) object(r inode.Reader) error {
-	i, err := inode.Load(r, g.place.handle.Ino)
+	i, err := inode.Load(r, g.handle.Ino)
 	if err != nil {
 		return err
 	}
@@ -53,14 +54,25 @@ func (g *glance) object(r inode.Reader) error {
 	return nil
 }
 
-func (g *glance) entry(r inode.Reader) error {
-	g.dir = Attr{} // of a run that missed a node
-	i, err := inode.Load(r, g.place.handle.Ino)
+func (g *glance) access(r inode.Reader) error {
+	i, err := inode.Load(r, g.handle.Ino)
 	if err != nil {
 		return err
 	}
-	g.dir = g.attr(g.place.handle.Ino, &i)
-	g.handle, g.found, err = g.lookup(r, g.c, &i, g.name)
+	g.found = g.show(&i)
+	i.Mode = g.found.Mode // a snapshot directory has its own
+	g.rights = g.c.Cred.access(&i)
+	return nil
+}
+
+func (g *glance) entry(r inode.Reader) error {
+	g.dir = Attr{} // of a run that missed a node
+	i, err := inode.Load(r, g.handle.Ino)
+	if err != nil {
+		return err
+	}
+	g.dir = g.attr(g.handle.Ino, &i)
+	g.child, g.found, err = g.lookup(r, g.c, &i, g.name)
 	return err
 }
 
@@ -107,7 +119,7 @@ func (f *FS) Lookup(c *Call, dir Handle, name string) (Handle, Attr, Attr, error
 	}
 	g.c, g.name = c, name
 	err = g.Look(g.atName)
-	return g.handle, g.found, g.dir, err
+	return g.child, g.found, g.dir, err
 }
 
 func (p *place) lookup(r inode.Reader, c *Call, dir *inode.Inode, name string) (Handle, Attr, error) {
@@ -162,27 +174,19 @@ const accessChange = AccessModify | AccessExtend | AccessDelete
 // Access says which of the wanted rights the caller has, by the permission
 // bits: what an owner may beyond them is not counted.
 func (f *FS) Access(c *Call, h Handle, want uint32) (uint32, Attr, error) {
-	p, err := f.place(h)
-	if err != nil {
+	g := glances.Get().(*glance)
+	defer g.end()
+	var err error
+	if g.place, err = f.place(h); err != nil {
 		return 0, Attr{}, err
 	}
-	defer p.close()
-	var have uint32
-	var a Attr
-	err = p.Look(func(r inode.Reader) error {
-		i, err := inode.Load(r, h.Ino)
-		if err != nil {
-			return err
-		}
-		a = p.show(&i)
-		i.Mode = a.Mode // a snapshot directory has its own
-		have = c.Cred.access(&i)
-		return nil
-	})
+	g.c = c
+	err = g.Look(g.atRights)
+	have := g.rights
 	if c.ReadOnly || h.Moment != 0 || h.SnapDir {
 		have &^= accessChange
 	}
-	return have & want, a, err
+	return have & want, g.found, err
 }
 
 func (c *Cred) access(i *inode.Inode) (have uint32) {

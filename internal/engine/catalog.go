@@ -50,7 +50,7 @@ func (e *Engine) free(name string) error {
 		return err
 	}
 	if e.names[name] != nil {
-		return fail.New(fail.Exists, "%s exists already", name)
+		return fail.New(fail.Exists, "%s exists already", name).WithHint("choose another name")
 	}
 	return nil
 }

@@ -137,7 +137,7 @@ func (d *dataset) mayName(name string) error {
 		return err
 	}
 	if d.snapshot(name) != nil {
-		return fail.New(fail.Exists, "%s@%s exists already", d.name, name)
+		return fail.New(fail.Exists, "%s@%s exists already", d.name, name).WithHint("choose another name")
 	}
 	if len(d.snaps) >= maxSnapshots {
 		return fail.New(fail.TooBig, "%s has its %d snapshots", d.name, maxSnapshots)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"varve/internal/fail"
 	"varve/internal/fs"
 )
 
@@ -57,38 +58,43 @@ func (m *mounts) list() []mount {
 	return out
 }
 
-// MNT, RFC 1813 section 5.2.1. The path is walked as root: whoever may use the
-// share may have a handle of any directory in it, and every use of that is
-// judged.
+// MNT, RFC 1813 section 5.2.1.
 func (t *task) mount() {
-	srv := t.c.srv
 	path := strings.TrimRight(string(t.args.target), "/")
+	h, err := t.mountable(path)
+	if err != nil { // the client is told a number, of which few make a reason
+		t.fail(err)
+		t.c.srv.log.Info("nfs: not mounted", "client", t.c.addr, "path", path, "reason", err)
+		return
+	}
+	t.h = h
+	t.c.srv.mounts.add(mount{t.c.ip, path})
+}
+
+// mountable returns the handle of a directory for a client that wants to mount
+// it. The path is walked as root: whoever may use the share may have a handle of
+// any directory in it, and every use of that is judged.
+func (t *task) mountable(path string) (fs.Handle, error) {
+	files := t.c.srv.files
 	name, _, _ := strings.Cut(strings.TrimLeft(path, "/"), "/")
 	name, _, _ = strings.Cut(name, "@")
 	if strings.IndexByte(path, 0) >= 0 {
-		t.refuse(errInval)
-		return
+		return fs.Handle{}, fs.ErrInval
 	}
-	share, err := srv.files.Share(name)
+	share, err := files.Share(name)
 	if err != nil {
-		t.fail(err)
-		return
+		return fs.Handle{}, err
 	}
 	if !ruleOf(share.Properties).allows(t.c.ip) {
-		t.refuse(errAcces)
-		return
+		return fs.Handle{}, fail.New(fail.Denied, "%s is not among the clients of share %s", t.c.ip, name).
+			WithHint("varve set %s clients=ADDRESS,... names all who may", name)
 	}
 	t.call = fs.Call{Client: t.c.name, ReadOnly: true}
-	h, a, err := srv.files.Walk(&t.call, "/"+strings.TrimLeft(path, "/"))
-	switch {
-	case err != nil:
-		t.fail(err)
-	case a.Mode&0xf000 != modeDir:
-		t.refuse(errNotDir)
-	default:
-		t.h = h
-		srv.mounts.add(mount{t.c.ip, path})
+	h, a, err := files.Walk(&t.call, "/"+strings.TrimLeft(path, "/"))
+	if err == nil && a.Mode&0xf000 != modeDir {
+		err = fs.ErrNotDir
 	}
+	return h, err
 }
 
 func (t *task) putMount(p []byte) []byte {

@@ -1,6 +1,8 @@
 package nfs3
 
 import (
+	"bytes"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -65,6 +67,32 @@ func TestMount(t *testing.T) {
 	c.call(progMount, 1, mountUmntall, nil).end()
 	if got := c.dump(); len(got) != 0 {
 		t.Errorf("DUMP after UMNTALL: %q", got)
+	}
+}
+
+// Whoever runs the server finds in its log why a client cannot mount.
+func TestNotMountedIsLogged(t *testing.T) {
+	w := newWorld(t)
+	var said bytes.Buffer
+	s, addr := w.serve(Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	c := dial(t, addr)
+	_, err := w.e.CreateShare(engine.Caller{}, "others", 0o777, 0, 0)
+	w.ok(err)
+	_, err = w.e.Set(engine.Caller{}, "others", propClients, "10.1.2.3")
+	w.ok(err)
+	c.mount("/nothere", errNoEnt)
+	c.mount("/others", errAcces)
+	c.mount("/home", nfsOK)
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`path=/nothere reason="no dataset nothere;`, `path=/others reason="127.0.0.1 is not among the clients of share others; varve set others clients=`} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("the log lacks %q:\n%s", want, &said)
+		}
+	}
+	if n := strings.Count(said.String(), "nfs: not mounted"); n != 2 {
+		t.Errorf("%d refusals in the log, want 2", n)
 	}
 }
 

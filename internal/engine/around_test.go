@@ -17,6 +17,8 @@ type coldStore struct {
 	*mem.Store
 	warm  map[uint64]bool // blocks, of all segments
 	reads int             // that waited for the disk
+	tries int             // that found a block cold, and so would have had it fetched alone
+	asked int             // what was read ahead, in calls
 }
 
 func coldKey(seg uint64, off int64) uint64 { return seg<<32 | uint64(off)/4096 }
@@ -24,6 +26,7 @@ func coldKey(seg uint64, off int64) uint64 { return seg<<32 | uint64(off)/4096 }
 func (s *coldStore) TryReadAt(seg uint64, p []byte, off int64) (bool, error) {
 	for at := range len(p) / 4096 {
 		if !s.warm[coldKey(seg, off+int64(at)*4096)] {
+			s.tries++
 			return false, nil
 		}
 	}
@@ -39,6 +42,7 @@ func (s *coldStore) ReadAt(seg uint64, p []byte, off int64) error {
 }
 
 func (s *coldStore) Prefetch(seg uint64, off, n int64) {
+	s.asked++
 	for at := int64(0); at < n; at += 4096 {
 		s.warm[coldKey(seg, off+at)] = true
 	}
@@ -78,8 +82,7 @@ func TestReadAround(t *testing.T) {
 	}
 	order := rand.New(rand.NewPCG(2, 2)).Perm(blocks)
 	pass := func(n int) (waited int) {
-		store.reads = 0
-		clear(store.warm)
+		store.reads, store.tries, store.asked = 0, 0, 0
 		p := make([]byte, 4096)
 		for _, b := range order[:n] {
 			off := uint64(b) * 4096
@@ -97,10 +100,31 @@ func TestReadAround(t *testing.T) {
 	if waited := pass(blocks); waited > blocks/16 {
 		t.Errorf("%d of %d reads waited for the disk, with credit", waited, blocks)
 	}
+	const windows = blocks / 32
+	if store.tries > 8 || store.asked < windows-8 || store.asked > windows+8 {
+		t.Errorf("%d windows were asked for %d times, %d blocks tried before", windows, store.asked, store.tries)
+	}
+	if waited := pass(blocks); waited > 8 || store.asked > 8 {
+		t.Errorf("%d of %d reads waited, %d windows were asked for, where all was in memory", waited, blocks, store.asked)
+	}
+	for _, b := range order {
+		if err := v.ReadAt(make([]byte, 4096), uint64(b)*4096, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if store.asked > 8 {
+		t.Errorf("%d windows were asked for, where all was in memory and nobody tried", store.asked)
+	}
+	clear(store.warm) // from here on also what was known to be warm
+	if waited := pass(blocks); waited > blocks/16 {
+		t.Errorf("%d of %d reads waited for the disk once all had left memory", waited, blocks)
+	}
+	clear(store.warm)
 	e.SpendReadAround()
 	if waited := pass(64); waited != 64 || store.reads != 64 {
 		t.Errorf("without credit %d of 64 reads waited, %d for single blocks: something was read ahead", waited, store.reads)
 	}
+	clear(store.warm)
 	e.EarnReadAround(blocks)
 	if waited := pass(blocks); waited > blocks/4 {
 		t.Errorf("%d of %d reads waited for the disk, with credit that hits earned", waited, blocks)

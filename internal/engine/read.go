@@ -221,8 +221,15 @@ func (e *Engine) fill(r *reader, p []byte, off uint64, spans *[]Span, wait bool)
 		r.prefetch(e)
 		return r.fill(e, p, off, spans, true)
 	}
-	if ok, err = r.fill(e, p, off, spans, false); ok && err == nil {
+	if r.fresh(e) {
+		return false, nil
+	}
+	switch ok, err = r.fill(e, p, off, spans, false); {
+	case err != nil:
+	case ok:
 		e.around.hit()
+	default:
+		r.missed(e)
 	}
 	return ok, err
 }

@@ -18,11 +18,16 @@ func (l *Log) TryReadAt(a Addr, p []byte) (ok bool, err error) {
 	return l.read(a, p, l.store.TryReadAt)
 }
 
+// OnDisk reports whether n blocks from a on are blocks of one segment, and all
+// written.
+func (l *Log) OnDisk(a Addr, n int) bool {
+	return uint64(a)+uint64(n) <= l.memLow.Load() && int(a.Block())+n <= l.segBlocks
+}
+
 // Prefetch says that n blocks from a on, of one segment, will be read soon. It
-// returns false where that is of no use: they are not all written yet, or there
-// are no such blocks.
+// returns false where that is of no use: they are not OnDisk.
 func (l *Log) Prefetch(a Addr, n int) bool {
-	if uint64(a)+uint64(n) > l.memLow.Load() || int(a.Block())+n > l.segBlocks {
+	if !l.OnDisk(a, n) {
 		return false
 	}
 	l.store.Prefetch(a.Segment(), a.offset(), int64(n)*BlockSize)

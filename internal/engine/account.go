@@ -15,6 +15,7 @@ import (
 // it), or free, and of free blocks none is either of the others.
 type account struct {
 	need, owed blockSet
+	own        blockSet // of what is owed: what the line on which it lived has
 	free       blockSet
 	died       []tree.Drop
 	payload    map[uint64]int // by segments that nobody writes any more
@@ -25,6 +26,7 @@ type account struct {
 type books struct {
 	id     uint64
 	name   string
+	fork   uint64
 	runs   []deathRun
 	deaths []death // in memory only
 
@@ -58,7 +60,7 @@ func (b blockSet) has(addr uint64) bool {
 func (c *account) take(d *dataset) {
 	for _, l := range d.lines {
 		es := &l.estate
-		b := books{id: d.id, name: d.name}
+		b := books{id: d.id, name: d.name, fork: l.fork}
 		b.history, b.data, b.nodes = es.historyBlocks, es.data.blocks, es.nodes.blocks+es.asides.blocks
 		add := func(runs []*deathRun) {
 			for _, x := range runs {
@@ -86,7 +88,9 @@ func (c *account) take(d *dataset) {
 			b.deaths = append(b.deaths, death{kind: nodeDeath, count: 1, addr: x.Addr, birth: x.Birth, death: x.Death})
 		}
 		for _, x := range es.renamed { // of pins that went with who was killed: the next checkpoint frees it
-			b.runs = append(b.runs, *x)
+			if !slices.ContainsFunc(b.runs, func(y deathRun) bool { return y.seq == x.seq }) {
+				b.runs = append(b.runs, *x)
+			}
 		}
 		b.deaths = slices.Concat(b.deaths, es.newHistory, es.newForeign, l.led.deaths)
 		c.estates = append(c.estates, b)
@@ -137,13 +141,27 @@ func (c *checker) books(b books) error {
 			return err
 		}
 		for _, y := range ds {
-			a.owed.mark(y.addr, uint64(y.count))
+			c.owe(b, y, x.list != foreignList && x.list != lostList)
 		}
 	}
 	for _, y := range b.deaths {
-		a.owed.mark(y.addr, uint64(y.count))
+		c.owe(b, y, y.birth > b.fork)
 	}
 	return nil
+}
+
+// owe notes that a list keeps what died: its own line's only once, or it would be
+// freed twice.
+func (c *checker) owe(b books, y death, own bool) {
+	a := &c.acct
+	a.owed.mark(y.addr, uint64(y.count))
+	for i := uint64(0); own && i < uint64(y.count); i++ {
+		if a.own.has(y.addr + i) {
+			at := segment.Addr(y.addr + i)
+			c.damage(fmt.Sprintf("segment %d block %d", at.Segment(), at.Block()), fail.New(fail.Corrupt, "%s has it twice among what is dead", b.name))
+		}
+		a.own.mark(y.addr+i, 1)
+	}
 }
 
 // payload compares how many blocks of payload a segment is said to have with what

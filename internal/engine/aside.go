@@ -23,16 +23,13 @@ func (e *Engine) enterBegan(x *lineCut) error {
 	if l.began == nil {
 		return nil
 	}
-	aside, from := e.cache.OpenVersion(l.began.ref), e.cache.OpenVersion(l.began.from.ref)
-	defer aside.Close()
+	from := e.cache.OpenVersion(l.began.from.ref)
 	defer from.Close()
 	shared := map[uint64]bool{}
-	err := tree.Nodes(aside, func(n tree.Node) error {
-		if n.Ref.Birth > l.began.from.lsn {
-			return nil
+	err := e.asideNodes(l.began, func(n tree.Node, own bool) {
+		if !own {
+			shared[n.Ref.Addr] = true
 		}
-		shared[n.Ref.Addr] = true
-		return tree.SkipNode
 	})
 	if err != nil {
 		return err
@@ -49,4 +46,19 @@ func (e *Engine) enterBegan(x *lineCut) error {
 		x.deaths, l.began = led.deaths, nil
 	}
 	return err
+}
+
+// asideNodes calls fn for the nodes of a root aside: its own, and the topmost of
+// those that it shares.
+func (e *Engine) asideNodes(r *root, fn func(n tree.Node, own bool)) error {
+	v := e.cache.OpenVersion(r.ref)
+	defer v.Close()
+	return tree.Nodes(v, func(n tree.Node) error {
+		own := n.Ref.Birth > r.from.lsn
+		fn(n, own)
+		if !own {
+			return tree.SkipNode
+		}
+		return nil
+	})
 }

@@ -67,6 +67,13 @@ func (p *past) put(name string, b int, value byte, model []byte) {
 	}
 }
 
+// zero takes a block back.
+func (p *past) zero(name string, b int) error {
+	v := p.open(name)
+	defer v.Close()
+	return v.Trim(uint64(b)*block, block)
+}
+
 func (p *past) overwrite(name string, value byte) {
 	for b := range pastBlocks {
 		if b%3 > 0 {
@@ -167,6 +174,64 @@ func TestPastAbsorbed(t *testing.T) {
 	p.forget()
 	checkClean(t, p.sim)
 	p.must("close", p.e.Close(context.Background()))
+}
+
+// Lines that begin one after another with the same snapshot of the past have its
+// nodes in common: what one gave up before it became the other's past is still
+// there in the other.
+func TestPastBegunWithAgain(t *testing.T) {
+	again := map[string]func(p *past){
+		"rolled back to": func(p *past) {
+			p.must("rollback", second(p.e.Rollback(tester, "d", old, false)))
+			p.put("d", 0, 11, p.want)
+		},
+		"left again": func(p *past) {
+			mid := when.Spec{Kind: when.Snapshot, Name: "mid"}
+			p.must("snapshot", second(p.e.Snapshot(tester, "d", mid.Name)))
+			p.must("clone", second(p.e.Clone(tester, "d", mid, "c"))) // the line that was left stays one
+			v := p.open("d")
+			now := make([]byte, smallSize)
+			p.must("read", v.ReadAt(now, 0, nil))
+			v.Close()
+			p.must("rollback", second(p.e.Rollback(tester, "d", old, false)))
+			p.overwrite("d", 8)
+			p.must("checkpoint", p.e.Checkpoint())
+			p.must("rollback", second(p.e.Rollback(tester, "d", mid, false)))
+			p.want = now
+		},
+		"cloned": func(p *past) {
+			p.must("clone", second(p.e.Clone(tester, "d", old, "c")))
+			p.put("c", 0, 11, p.want)
+			p.must("checkpoint", p.e.Checkpoint())
+			p.must("destroy", second(p.e.DestroySnapshot(tester, "d", "old")))
+			p.must("destroy", second(p.e.Destroy(tester, "d", true)))
+			p.must("rename", second(p.e.Rename(tester, "c", "d")))
+		},
+	}
+	for name, begin := range again {
+		t.Run(name, func(t *testing.T) {
+			defer recoverStop(t)
+			p := newPast(t)
+			p.must("rollback", second(p.e.Rollback(tester, "d", old, false)))
+			p.overwrite("d", 4)
+			p.forget()
+			checkClean(t, p.sim)
+			p.shows("d", old)
+			begin(p)
+			p.forget()
+			checkClean(t, p.sim)
+			if name != "cloned" {
+				p.must("destroy", second(p.e.DestroySnapshot(tester, "d", "old")))
+			}
+			p.forget()
+			checkClean(t, p.sim)
+			p.reopen()
+			copy(p.want[255*block:], make([]byte, block))
+			p.must("write", p.zero("d", 255))
+			p.shows("d", when.Spec{Kind: when.Now})
+			p.must("close", p.e.Close(context.Background()))
+		})
+	}
 }
 
 // A view of a snapshot of the past keeps it whole when the snapshot goes.

@@ -7,6 +7,7 @@ import (
 
 	"varve/internal/fail"
 	"varve/internal/segment"
+	"varve/internal/tree"
 )
 
 // ancestor is a line that is over, which the one line that is left of it takes
@@ -14,7 +15,20 @@ import (
 type ancestor struct {
 	*line
 	fork, forkFrom uint64 // where the heir began
-	fromAside      bool
+	aside          *root  // what it began with, if that was a root aside
+}
+
+// leaving returns l as what is left of it after c, which may be l itself, forked
+// from its parent. No d.mu is held.
+func (l *line) leaving(c *line) ancestor {
+	a := ancestor{line: l, fork: c.fork, forkFrom: c.forkFrom}
+	if c.fromAside {
+		d := c.parent.d
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		a.aside = d.rootAt(c.fork)
+	}
+	return a
 }
 
 // settled reports whether a line that is over has nothing left to enter or to
@@ -153,7 +167,7 @@ func (e *Engine) bury(c *cut) {
 			if !l.parent.settled() {
 				continue // it is not known yet what is dead there
 			}
-			l.parent.estate.returning = append(l.parent.estate.returning, ancestor{l, l.fork, l.forkFrom, l.fromAside})
+			l.parent.estate.returning = append(l.parent.estate.returning, l.leaving(l))
 			e.unfork(c, l.parent, l)
 			e.touch(l.parent.d)
 		case l.unused():
@@ -193,7 +207,7 @@ func (e *Engine) removeLine(c *cut, l *line) {
 // takeOver makes heir go on from where l began: l's pins are its own now, but
 // for its own fork.
 func (e *Engine) takeOver(c *cut, heir, l *line) {
-	d := heir.d
+	d, left := heir.d, l.leaving(heir)
 	if l.d != d {
 		e.unfork(c, l, heir)
 	}
@@ -205,7 +219,7 @@ func (e *Engine) takeOver(c *cut, heir, l *line) {
 			e.discard(c.records, d, d.rootAt(heir.fork))
 		}
 	}
-	heir.estate.absorbing = append(heir.estate.absorbing, ancestor{l, heir.fork, heir.forkFrom, heir.fromAside})
+	heir.estate.absorbing = append(heir.estate.absorbing, left)
 	heir.parent, heir.fork, heir.forkFrom, heir.fromAside, heir.goesOn, heir.led.fork = l.parent, l.fork, l.forkFrom, l.fromAside, l.goesOn, l.fork
 	if l.d == d {
 		heir.spans = append(slices.Clone(l.spans), heir.spans...)
@@ -301,6 +315,9 @@ func (f *filing) own() error {
 // inherit takes an ancestor's deaths.
 func (f *filing) inherit(p ancestor) error {
 	theirs := filing{e: f.e, c: f.c, l: p.line, es: &p.estate}
+	if err := theirs.reviveAside(p); err != nil {
+		return err
+	}
 	if p.line.d != f.l.d {
 		if err := theirs.onlyFork(p); err != nil {
 			return err
@@ -327,7 +344,7 @@ func (f *filing) inherit(p ancestor) error {
 		theirs, ours *buckets
 		fork         uint64
 		lives        bool // what it kept, on this line
-	}{{&p.estate.data, &f.es.data, p.fork, true}, {&p.estate.nodes, &f.es.nodes, p.forkFrom, true}, {&p.estate.asides, &f.es.asides, p.fork, p.fromAside}} {
+	}{{&p.estate.data, &f.es.data, p.fork, true}, {&p.estate.nodes, &f.es.nodes, p.forkFrom, true}, {&p.estate.asides, &f.es.asides, p.fork, p.aside != nil}} {
 		var void []*bucket
 		if k.lives {
 			void = k.theirs.revive(k.fork)
@@ -358,13 +375,62 @@ func (f *filing) inherit(p ancestor) error {
 	return nil
 }
 
+// reviveAside takes the nodes of the root aside that the heir began with out of an
+// ancestor's buckets of nodes. They are there if a line began with it before, gave
+// them up, and was absorbed since: what they are kept for is that root. They live
+// on in the heir, or are among its foreign deaths.
+func (f *filing) reviveAside(p ancestor) error {
+	bs := &f.es.nodes
+	keeps := func(r pinRange) bool { return r.first <= p.fork && p.fork <= r.last }
+	if p.aside == nil || !slices.ContainsFunc(slices.Collect(maps.Keys(bs.all)), keeps) {
+		return nil
+	}
+	own := map[uint64]bool{}
+	if err := f.e.asideNodes(p.aside, func(n tree.Node, mine bool) { own[n.Ref.Addr] = mine }); err != nil {
+		return err
+	}
+	lives := func(y death) bool { return own[y.addr] }
+	for r, b := range maps.Clone(bs.all) {
+		if !keeps(r) {
+			continue
+		}
+		bs.take(b)
+		fresh, runs := slices.DeleteFunc(b.fresh, lives), b.runs
+		b.runs, b.blocks = nil, 0
+		for _, x := range runs {
+			ds, err := f.read(x)
+			switch {
+			case err != nil:
+				return err
+			case ds == nil: // lost
+			case !slices.ContainsFunc(ds, lives):
+				b.runs, b.blocks = append(b.runs, x), b.blocks+x.data+x.nodes
+			default:
+				if err := f.forget(x); err != nil {
+					return err
+				}
+				fresh = append(fresh, slices.DeleteFunc(slices.Clone(ds), lives)...)
+			}
+		}
+		b.fresh = fresh
+		for _, y := range fresh {
+			b.blocks += int64(y.count)
+		}
+		if len(b.runs)+len(b.fresh) > 0 {
+			bs.link(b)
+			bs.blocks += b.blocks
+		}
+	}
+	return nil
+}
+
 // onlyFork lets go of what pins kept that went since the last checkpoint of an
 // ancestor in another dataset: only the fork needs anything of it. The moments of
 // the two datasets lie between each other, so a pin of the heir would be taken for
 // one that has gone.
 func (f *filing) onlyFork(p ancestor) error {
 	f.x = &lineCut{dataPins: []uint64{p.fork}, nodePins: []uint64{p.forkFrom}}
-	if p.fromAside {
+	if p.aside != nil {
 		f.x.asidePins = []uint64{p.fork}
 	}
 	return f.pins()
@@ -417,7 +483,8 @@ func (f *filing) deadSince(c ancestor) (blockSet, error) {
 			if y.kind == nodeDeath {
 				fork = c.forkFrom
 			}
-			if y.birth <= fork && fork < y.death {
+			aside := c.aside != nil && y.birth == c.fork // what c gave up of such a birth was of the root aside
+			if (y.birth <= fork || aside) && fork < y.death {
 				dead.mark(y.addr, uint64(y.count))
 			}
 		}

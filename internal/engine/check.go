@@ -93,7 +93,7 @@ func (e *Engine) newChecker(ctx context.Context, data bool, progress func(done, 
 	return &checker{
 		e: e, ctx: ctx, data: data, progress: progress,
 		upTo: segment.Position{Seq: math.MaxUint64, Addr: math.MaxUint64}, crcs: make(map[uint64][]blockSum), seen: make(map[uint64]bool),
-		acct: account{need: blockSet{}, owed: blockSet{}},
+		acct: account{need: blockSet{}, owed: blockSet{}, own: blockSet{}},
 	}
 }
 

@@ -429,6 +429,16 @@ var poolFaults = []fault{
 		tests: suite{pkg: "./internal/engine", run: "^TestPast"},
 	},
 	{
+		name: "begun-with-again", what: "nodes of a snapshot of the past with which a second line began count as dead",
+		edits: []edit{{"internal/engine/burial.go", "if p.aside == nil || !slices", "if true || !slices"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestPast"},
+	},
+	{
+		name: "given-back-twice", what: "a buried line gives back nodes of a snapshot of the past that are dead already",
+		edits: []edit{{"internal/engine/burial.go", "c.aside != nil && y.birth == c.fork", "false"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestPast"},
+	},
+	{
 		name: "other-branch-taken-over", what: "what did not live on a branch that was left counts as alive there",
 		edits: []edit{{"internal/engine/burial.go", "		if l.inGap(c.fork, c.forkFrom) {\n			return nil", "		if false {\n			return nil"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestBackToAnotherBranch$"},

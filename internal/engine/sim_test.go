@@ -230,7 +230,7 @@ func (s *sim) open(name string) *vol.Volume {
 }
 
 func (s *sim) write(name string) {
-	id, d := s.m.now().named(name)
+	_, d := s.m.now().named(name)
 	n := 1 + s.rng.IntN(3*block)
 	if s.rng.IntN(4) == 0 {
 		n = block * (1 + s.rng.IntN(100))
@@ -242,7 +242,11 @@ func (s *sim) write(name string) {
 	if s.rng.IntN(2) == 0 {
 		off %= 64 * block // make them meet
 	}
-	n = int(min(uint64(n), d.size-off, engine.MaxWrite-off%engine.MaxWrite))
+	s.writeAt(name, off, int(min(uint64(n), d.size-off, engine.MaxWrite-off%engine.MaxWrite)))
+}
+
+func (s *sim) writeAt(name string, off uint64, n int) {
+	id, d := s.m.now().named(name)
 	p := s.payload(n)
 	v := s.open(name)
 	defer v.Close()
@@ -424,8 +428,12 @@ func (s *sim) moment(id uint64) uint64 {
 func atLSN(lsn uint64) when.Spec { return when.Spec{Kind: when.LSN, LSN: lsn} }
 
 func (s *sim) clone(name string) {
+	id, _ := s.m.now().named(name)
+	s.cloneAt(name, s.moment(id))
+}
+
+func (s *sim) cloneAt(name string, lsn uint64) {
 	id, now := s.m.now().named(name)
-	lsn := s.moment(id)
 	s.serial++
 	to := fmt.Sprintf("c%d", s.serial)
 	d := *s.m.at(id, lsn)
@@ -445,11 +453,16 @@ func (s *sim) clone(name string) {
 }
 
 func (s *sim) rollback(name string) {
-	id, now := s.m.now().named(name)
+	id, _ := s.m.now().named(name)
 	lsn := s.moment(id)
 	for lsn < s.m.origin[id].made { // its origin's
 		lsn = s.moment(id)
 	}
+	s.rollbackTo(name, lsn)
+}
+
+func (s *sim) rollbackTo(name string, lsn uint64) {
+	id, now := s.m.now().named(name)
 	d := *s.m.at(id, lsn)
 	d.name, d.destroyed, d.next, d.props = now.name, false, now.next, now.props
 	d.floor = instant{lsn: s.m.last() + 1}

@@ -190,16 +190,12 @@ func (bs *buckets) grown() (out []*bucket) {
 	return out
 }
 
-// revive takes out every bucket that moment p keeps: what lived then lives on in
-// a line that forked there.
-func (bs *buckets) revive(p uint64) (void []*bucket) {
+// keptBy returns every bucket that moment p keeps.
+func (bs *buckets) keptBy(p uint64) (out []*bucket) {
 	for r, b := range bs.all {
 		if r.first <= p && p <= r.last {
-			void = append(void, b)
+			out = append(out, b)
 		}
 	}
-	for _, b := range void {
-		bs.take(b)
-	}
-	return void
+	return out
 }

@@ -342,14 +342,14 @@ func (f *filing) inherit(p ancestor) error {
 	}
 	for _, k := range []struct {
 		theirs, ours *buckets
-		fork         uint64
-		lives        bool // what it kept, on this line
-	}{{&p.estate.data, &f.es.data, p.fork, true}, {&p.estate.nodes, &f.es.nodes, p.forkFrom, true}, {&p.estate.asides, &f.es.asides, p.fork, p.aside != nil}} {
-		var void []*bucket
-		if k.lives {
-			void = k.theirs.revive(k.fork)
-		}
-		for _, b := range void {
+		void         []*bucket // what lived at the fork
+	}{
+		{&p.estate.data, &f.es.data, p.estate.data.keptBy(p.fork)},
+		{&p.estate.nodes, &f.es.nodes, p.estate.nodes.keptBy(p.forkFrom)},
+		{&p.estate.asides, &f.es.asides, nil},
+	} {
+		for _, b := range k.void {
+			k.theirs.take(b)
 			for _, x := range b.runs {
 				if err := theirs.forget(x); err != nil {
 					return err
@@ -376,13 +376,12 @@ func (f *filing) inherit(p ancestor) error {
 }
 
 // reviveAside takes the nodes of the root aside that the heir began with out of an
-// ancestor's buckets of nodes. They are there if a line began with it before, gave
-// them up, and was absorbed since: what they are kept for is that root. They live
-// on in the heir, or are among its foreign deaths.
+// ancestor's buckets: they live on in the heir, or are among its foreign deaths.
+// They are in the root's own bucket; or in one of nodes that it keeps, if a line
+// began with it before, gave them up, and was absorbed since. Other nodes of that
+// moment stay: those of a root aside that was there before, and of the head.
 func (f *filing) reviveAside(p ancestor) error {
-	bs := &f.es.nodes
-	keeps := func(r pinRange) bool { return r.first <= p.fork && p.fork <= r.last }
-	if p.aside == nil || !slices.ContainsFunc(slices.Collect(maps.Keys(bs.all)), keeps) {
+	if p.aside == nil {
 		return nil
 	}
 	own := map[uint64]bool{}
@@ -390,36 +389,43 @@ func (f *filing) reviveAside(p ancestor) error {
 		return err
 	}
 	lives := func(y death) bool { return own[y.addr] }
-	for r, b := range maps.Clone(bs.all) {
-		if !keeps(r) {
-			continue
-		}
-		bs.take(b)
-		fresh, runs := slices.DeleteFunc(b.fresh, lives), b.runs
-		b.runs, b.blocks = nil, 0
-		for _, x := range runs {
-			ds, err := f.read(x)
-			switch {
-			case err != nil:
+	for _, bs := range []*buckets{&f.es.asides, &f.es.nodes} {
+		for _, b := range bs.keptBy(p.fork) {
+			if err := f.without(bs, b, lives); err != nil {
 				return err
-			case ds == nil: // lost
-			case !slices.ContainsFunc(ds, lives):
-				b.runs, b.blocks = append(b.runs, x), b.blocks+x.data+x.nodes
-			default:
-				if err := f.forget(x); err != nil {
-					return err
-				}
-				fresh = append(fresh, slices.DeleteFunc(slices.Clone(ds), lives)...)
 			}
 		}
-		b.fresh = fresh
-		for _, y := range fresh {
-			b.blocks += int64(y.count)
+	}
+	return nil
+}
+
+// without takes what is not dead out of a bucket.
+func (f *filing) without(bs *buckets, b *bucket, lives func(death) bool) error {
+	bs.take(b)
+	fresh, runs := slices.DeleteFunc(b.fresh, lives), b.runs
+	b.runs, b.blocks = nil, 0
+	for _, x := range runs {
+		ds, err := f.read(x)
+		switch {
+		case err != nil:
+			return err
+		case ds == nil: // lost
+		case !slices.ContainsFunc(ds, lives):
+			b.runs, b.blocks = append(b.runs, x), b.blocks+x.data+x.nodes
+		default:
+			if err := f.forget(x); err != nil {
+				return err
+			}
+			fresh = append(fresh, slices.DeleteFunc(slices.Clone(ds), lives)...)
 		}
-		if len(b.runs)+len(b.fresh) > 0 {
-			bs.link(b)
-			bs.blocks += b.blocks
-		}
+	}
+	b.fresh = fresh
+	for _, y := range fresh {
+		b.blocks += int64(y.count)
+	}
+	if len(b.runs)+len(b.fresh) > 0 {
+		bs.link(b)
+		bs.blocks += b.blocks
 	}
 	return nil
 }

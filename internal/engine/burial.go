@@ -278,7 +278,7 @@ func (e *Engine) wakeBurial() {
 // as well.
 func (f *filing) absorb() error {
 	for ; len(f.x.absorbed) > 0; f.x.absorbed = f.x.absorbed[1:] {
-		if err := f.own(); err != nil {
+		if err := f.own(f.x.absorbed[0]); err != nil {
 			return err
 		}
 		if err := f.inherit(f.x.absorbed[0]); err != nil {
@@ -288,8 +288,9 @@ func (f *filing) absorb() error {
 	return nil
 }
 
-// own files this line's foreign deaths anew.
-func (f *filing) own() error {
+// own files this line's foreign deaths anew. A draft that took the place of an
+// ancestor gave things up while that one went on: there they died when it ended.
+func (f *filing) own(p ancestor) error {
 	es := f.es
 	es.mu.Lock()
 	runs, ds := es.foreign, es.newForeign
@@ -309,6 +310,14 @@ func (f *filing) own() error {
 		ds = append(ds, more...)
 	}
 	f.x.deaths = append(f.x.deaths, ds...)
+	if p.line.d != f.l.d {
+		return nil
+	}
+	for i := range f.x.deaths {
+		if y := &f.x.deaths[i]; y.birth <= p.fork {
+			y.death = max(y.death, p.end())
+		}
+	}
 	return nil
 }
 

@@ -439,6 +439,11 @@ var poolFaults = []fault{
 		tests: suite{pkg: "./internal/engine", run: "^TestPast"},
 	},
 	{
+		name: "draft-dates-back", what: "what a draft gave up counts as dead in its dataset before it took the place",
+		edits: []edit{{"internal/engine/burial.go", "y.death = max(y.death, p.end())", "_ = y"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestDraftLeavesMomentsWhole$"},
+	},
+	{
 		name: "other-branch-taken-over", what: "what did not live on a branch that was left counts as alive there",
 		edits: []edit{{"internal/engine/burial.go", "		if l.inGap(c.fork, c.forkFrom) {\n			return nil", "		if false {\n			return nil"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestBackToAnotherBranch$"},

@@ -29,6 +29,9 @@ func (s *sim) reach(id, lsn uint64) reach {
 	for lsn < s.m.origin[id].made {
 		f := s.m.origin[id]
 		id, lsn = f.parent, min(lsn, f.at)
+		if then := s.m.worlds[s.m.horizons[s.m.last()][id]][id]; then != nil && then.floor.lsn > f.at {
+			passed = true // a rollback left the line of the fork, and a child may have absorbed that
+		}
 		if now[id].gone { // a child absorbs it sooner or later
 			if passed = true; lsn >= s.m.origin[id].made {
 				return never

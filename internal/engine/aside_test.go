@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"varve/internal/engine"
+	"varve/internal/segment"
 	"varve/internal/segstore/dir"
 	"varve/internal/vfs"
 	"varve/internal/when"
@@ -232,6 +233,62 @@ func TestPastBegunWithAgain(t *testing.T) {
 			p.must("close", p.e.Close(context.Background()))
 		})
 	}
+}
+
+// A snapshot of the past that is damaged, and with which a line began that has given
+// it up since, does not stop the pool when that is all forgotten.
+func TestPastDamaged(t *testing.T) {
+	defer recoverStop(t)
+	const blocks = 1500 // of every second one: a tree of several levels
+	disk := vfs.NewMem(3)
+	p := &past{t: t, disk: disk}
+	p.must("make", dir.Make(disk, "pool", 512<<10, 256<<20))
+	store, err := dir.Open(disk, "pool", dir.Options{})
+	p.must("open", err)
+	p.sim = newSim(t, config{volumes: true, alone: true, cache: 1 << 16}, store, 9)
+	p.must("create", second(p.e.CreateVolume(tester, "d", 2*blocks*block)))
+	fill := func(step int, value byte) {
+		for b := 0; b < blocks; b += step {
+			p.put("d", 2*b, value, nil)
+		}
+	}
+	fill(1, 1)
+	p.must("checkpoint", p.e.Checkpoint())
+	fill(40, 2)
+	moment := p.e.Status().LastLSN
+	p.put("d", 1, 3, nil)
+	p.must("snapshot", second(p.e.SnapshotAt(tester, "d", "old", atLSN(moment))))
+	for range 2 {
+		p.must("checkpoint", p.e.Checkpoint())
+	}
+	p.must("rollback", second(p.e.Rollback(tester, "d", old, false)))
+	fill(1, 4)
+	for range 2 {
+		p.must("checkpoint", p.e.Checkpoint())
+	}
+	roots, err := p.e.Roots(1)
+	p.must("roots", err)
+	top := segment.Addr(0) // children are written before it
+	for _, r := range roots {
+		for a, birth := range r.Nodes {
+			if r.LSN == moment && birth == moment {
+				top = max(top, segment.Addr(a))
+			}
+		}
+	}
+	p.must("destroy", second(p.e.DestroySnapshot(tester, "d", "old")))
+	p.must("close", p.e.Close(context.Background()))
+	p.must("damage", store.WriteAt(top.Segment(), bytes.Repeat([]byte{0x5a}, block), int64(top.Block())*block))
+	p.openEngine()
+	p.forget()
+	v := p.open("d")
+	got := make([]byte, 3*block)
+	p.must("read", v.ReadAt(got, 0, nil))
+	v.Close()
+	if got[0] != 4 || got[2*block] != 4 {
+		t.Error("the present is not what was written")
+	}
+	p.must("close", p.e.Close(context.Background()))
 }
 
 // A view of a snapshot of the past keeps it whole when the snapshot goes.

@@ -394,10 +394,15 @@ func (f *filing) reviveAside(p ancestor) error {
 		return nil
 	}
 	own := map[uint64]bool{}
-	if err := f.e.asideNodes(p.aside, func(n tree.Node, mine bool) { own[n.Ref.Addr] = mine }); err != nil {
+	lives := func(y death) bool { return own[y.addr] }
+	err := f.e.asideNodes(p.aside, func(n tree.Node, mine bool) { own[n.Ref.Addr] = mine })
+	switch {
+	case fail.Is(err, fail.Corrupt), fail.Is(err, fail.IO):
+		f.e.logger.Error("a snapshot's nodes cannot be read; dead ones of its moment stay", "dataset", p.line.d.name, "lsn", p.fork, "err", err)
+		lives = func(y death) bool { return y.birth == p.fork } // so are all of its own
+	case err != nil:
 		return err
 	}
-	lives := func(y death) bool { return own[y.addr] }
 	for _, bs := range []*buckets{&f.es.asides, &f.es.nodes} {
 		for _, b := range bs.keptBy(p.fork) {
 			if err := f.without(bs, b, lives); err != nil {

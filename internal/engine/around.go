@@ -16,7 +16,7 @@ import (
 // nothing. So they are paid for out of a credit, which only reads that found
 // their blocks in memory fill:
 //
-//	all in memory    credit full, nothing to warm
+//	all in memory    each window is paid once, and then the credit fills
 //	warming up       windows pay for the next ones many times over
 //	does not fit     one window per windowPrice hits: a bounded share of the disk
 //
@@ -37,7 +37,7 @@ const (
 	windowPrice  = 16 // hits
 	maxCredit    = 16384 * windowPrice
 
-	knownBits    = 20
+	knownBits    = 22 // 512 KiB of memory
 	knownWindows = 1 << knownBits
 )
 
@@ -61,8 +61,8 @@ func (a *around) knows(window uint64) bool {
 // mark notes that a window is read.
 func (a *around) mark(window uint64) {
 	word, bit := a.bit(window)
-	if word.Or(bit)&bit == 0 && a.marked.Add(1) == knownWindows/2 {
-		a.forget() // else new windows would be taken for known ones
+	if word.Or(bit)&bit == 0 && a.marked.Add(1) == knownWindows/8 {
+		a.forget() // else too many new windows would be taken for known ones
 	}
 }
 
@@ -132,12 +132,16 @@ func (r *reader) prefetch(e *Engine) {
 	if e.log == nil {
 		return
 	}
+	asked := ^uint64(0) // the last window
 	for i := range r.runs {
 		x := &r.runs[i]
-		if window, ok := e.windowOf(x); ok && !e.around.knows(window) && e.around.pay() {
+		switch window, ok := e.windowOf(x); {
+		case ok && window == asked:
+		case ok && !e.around.knows(window) && e.around.pay():
+			asked = window
 			e.around.mark(window)
 			e.log.Prefetch(segment.Addr(window), windowBlocks)
-		} else if len(r.runs) > 1 {
+		case len(r.runs) > 1:
 			e.log.Prefetch(segment.Addr(x.addr), int(x.n))
 		}
 	}

@@ -68,7 +68,7 @@ type Store interface {
 	TryReadAt(n uint64, p []byte, off int64) (ok bool, err error)
 
 	// Prefetch says that a range will be read soon. The disk may begin with
-	// it; nobody waits.
+	// it; nobody waits but for the file to be opened.
 	Prefetch(n uint64, off, length int64)
 
 	// WriteAt writes p into a segment, without making it durable.

@@ -96,8 +96,9 @@ func (s *Store) Prefetch(n uint64, off, length int64) {
 	}
 	for length > 0 {
 		at, got, err := h.piece(n, off, length)
-		if err != nil {
-			return
+		if err != nil { // it was dead, and is not there
+			off, length = off+blockSize, length-blockSize
+			continue
 		}
 		s.base.Prefetch(h.slot.number, at, got)
 		off, length = off+got, length-got

@@ -70,12 +70,12 @@ func (s *Store) TryReadAt(n uint64, p []byte, off int64) (bool, error) {
 	return ok, err
 }
 
-// Prefetch implements segstore.Store. It does not open a file.
+// Prefetch implements segstore.Store.
 func (s *Store) Prefetch(n uint64, off, length int64) {
 	if segstore.CheckRange(n, off, length, s.SegmentSize()) != nil {
 		return
 	}
-	if _, h := s.segments.acquire(n); h != nil {
+	if _, h, err := s.openFile(n); err == nil {
 		h.file.Prefetch(off, length)
 		h.release()
 	}

@@ -63,7 +63,7 @@ func (e *Engine) Check(ctx context.Context, data bool, progress func(done, total
 			return CheckReport{}, err
 		}
 	}
-	return e.check(ctx, data, progress)
+	return e.newChecker(ctx, data, progress).check()
 }
 
 // CheckStore verifies a pool that nobody serves. It writes nothing. Damage
@@ -71,7 +71,7 @@ func (e *Engine) Check(ctx context.Context, data bool, progress func(done, total
 func CheckStore(ctx context.Context, store segstore.Store, data bool, progress func(done, total uint64)) (CheckReport, error) {
 	e := newEngine(Options{Store: store})
 	defer e.release()
-	_, _, err := e.readState(false, 0, 0)
+	tail, _, err := e.readState(false, 0, 0)
 	if fail.Is(err, fail.Corrupt) {
 		c := e.newChecker(ctx, data, progress)
 		c.damage("opening the pool", err)
@@ -83,7 +83,9 @@ func CheckStore(ctx context.Context, store segstore.Store, data bool, progress f
 	if err != nil {
 		return CheckReport{}, err
 	}
-	return e.check(ctx, data, progress)
+	c := e.newChecker(ctx, data, progress)
+	c.upTo.Seq = tail.Seq // opening discards what a crash left behind it
+	return c.check()
 }
 
 func (e *Engine) newChecker(ctx context.Context, data bool, progress func(done, total uint64)) *checker {
@@ -97,10 +99,10 @@ func (e *Engine) newChecker(ctx context.Context, data bool, progress func(done, 
 	}
 }
 
-func (e *Engine) check(ctx context.Context, data bool, progress func(done, total uint64)) (CheckReport, error) {
-	c := e.newChecker(ctx, data, progress)
+func (c *checker) check() (CheckReport, error) {
+	e := c.e
 	var end context.CancelFunc
-	c.ctx, end = context.WithCancel(ctx)
+	c.ctx, end = context.WithCancel(c.ctx)
 	defer end()
 	roots := c.roots(end)
 	defer func() {

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"varve/internal/engine"
+	"varve/internal/segstore"
+	"varve/internal/segstore/compact"
 	"varve/internal/segstore/dir"
 	"varve/internal/vfs"
 )
@@ -148,6 +152,9 @@ func (s *sim) reboot(t *testing.T, disk *vfs.Mem, luck *rand.Rand, phases map[st
 	}
 	for {
 		disk = disk.Crash(luck)
+		if luck.IntN(6) == 0 {
+			s.checkAtRest(t, disk)
+		}
 		again := luck.IntN(3) == 0
 		if again {
 			disk.CrashAfter(1 + luck.IntN(12))
@@ -167,6 +174,25 @@ func (s *sim) reboot(t *testing.T, disk *vfs.Mem, luck *rand.Rand, phases map[st
 	}
 	s.judge(t)
 	return disk
+}
+
+// checkAtRest checks what a failure left, as it is: nothing of that is damage.
+func (s *sim) checkAtRest(t *testing.T, disk *vfs.Mem) {
+	files, err := dir.Open(disk, "pool", dir.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatalf("after a crash in %s: %v", s.phase, err)
+	}
+	defer files.Close()
+	var store segstore.Store = files
+	if s.conf.moves {
+		if store, err = compact.Open(files); err != nil {
+			t.Fatalf("after a crash in %s: %v", s.phase, err)
+		}
+	}
+	rep, err := engine.CheckStore(context.Background(), store, true, nil)
+	if err != nil || rep.Frames == 0 || len(rep.Damage) > 0 {
+		t.Errorf("checked at rest after a crash in %s: %+v, %v", s.phase, rep, err)
+	}
 }
 
 func (s *sim) tryOpen(disk *vfs.Mem) (err error) {

@@ -208,7 +208,7 @@ func (e *Engine) ShortenHistory() (bool, error) { return e.shortenHistory() }
 
 // CheckAsItIs is Check without a checkpoint before.
 func (e *Engine) CheckAsItIs(progress func(done, total uint64)) (CheckReport, error) {
-	return e.check(context.Background(), true, progress)
+	return e.newChecker(context.Background(), true, progress).check()
 }
 
 // CleanQuietly is a round of the cleaner that nobody asked for.

@@ -444,6 +444,11 @@ var poolFaults = []fault{
 		tests: suite{pkg: "./internal/engine", run: "^TestDraftLeavesMomentsWhole$"},
 	},
 	{
+		name: "discarded-counts-as-damage", what: "a check of a pool at rest takes what a crash left behind the log for a part of it",
+		edits: []edit{{"internal/engine/check.go", "c.upTo.Seq = tail.Seq", "_ = tail"}},
+		tests: poolCrashes,
+	},
+	{
 		name: "other-branch-taken-over", what: "what did not live on a branch that was left counts as alive there",
 		edits: []edit{{"internal/engine/burial.go", "		if l.inGap(c.fork, c.forkFrom) {\n			return nil", "		if false {\n			return nil"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestBackToAnotherBranch$"},

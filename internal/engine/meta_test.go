@@ -2,9 +2,7 @@ package engine_test
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -163,70 +161,6 @@ func TestForgetting(t *testing.T) {
 			s.compareAll("at rest", 20)
 			s.must("close", s.e.Close(context.Background()))
 		})
-	}
-}
-
-// Lines that leave each other and come back to the same snapshots, most of them of
-// the past: the books are right, whatever of it is forgotten.
-func TestTurningBack(t *testing.T) {
-	for seed := uint64(1); seed <= uint64(seeds(40)); seed++ {
-		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-			t.Parallel()
-			defer recoverStop(t)
-			c := config{segment: 512 << 10, forget: 1, baseOps: 25, alone: true, volumes: true, drain: 4, checkpoint: 4}
-			s := newSim(t, c, memStore(c), seed)
-			s.create()
-			for i := range 150 {
-				s.turn()
-				if i%5 == 4 {
-					checkClean(t, s)
-				}
-				if t.Failed() {
-					t.Fatalf("at step %d, in %s", i, s.phase)
-				}
-			}
-			s.rest()
-			checkClean(t, s)
-			s.compareAll("at rest", 20)
-			s.must("close", s.e.Close(context.Background()))
-		})
-	}
-}
-
-// turn is a step of TestTurningBack.
-func (s *sim) turn() {
-	name, _ := one(s, liveNames(s.m.now()))
-	id, _ := s.m.now().named(name)
-	snaps := slices.DeleteFunc(s.m.snapshots(id), func(lsn uint64) bool { return lsn < s.m.origin[id].made })
-	back, ok := one(s, snaps)
-	switch pick := s.rng.IntN(20); {
-	case pick < 5:
-		for range 1 + s.rng.IntN(3) {
-			s.writeAt(name, uint64(s.rng.IntN(250))*block, 1+s.rng.IntN(2*block))
-		}
-	case pick < 7:
-		s.serial++
-		s.snapshotAt(id, name, fmt.Sprintf("s%d", s.serial))
-	case pick < 10 && ok:
-		s.rollbackTo(name, back)
-	case pick < 11 && ok && s.count(false) < 4:
-		s.cloneAt(name, back)
-	case pick < 12:
-		s.destroyNow(name)
-	case pick < 13:
-		s.letGo(name)
-	case pick < 15:
-		s.writeAt(name, 0, 1) // else it keeps its horizon
-		s.pruneTo(id, name, s.m.last())
-		for range s.rng.IntN(5) {
-			s.must("checkpoint", s.e.Checkpoint())
-		}
-	case pick < 18:
-		s.must("checkpoint", s.e.Checkpoint())
-	default:
-		if s.intend("drain", s.m.now(), nil); s.e.DrainStep() {
-			s.did("drain", s.m.now(), true)
-		}
 	}
 }
 

@@ -427,56 +427,6 @@ func (s *sim) moment(id uint64) uint64 {
 
 func atLSN(lsn uint64) when.Spec { return when.Spec{Kind: when.LSN, LSN: lsn} }
 
-func (s *sim) clone(name string) {
-	id, _ := s.m.now().named(name)
-	s.cloneAt(name, s.moment(id))
-}
-
-func (s *sim) cloneAt(name string, lsn uint64) {
-	id, now := s.m.now().named(name)
-	s.serial++
-	to := fmt.Sprintf("c%d", s.serial)
-	d := *s.m.at(id, lsn)
-	d.name, d.destroyed, d.next, d.props = to, false, now.next, nil
-	for own, at := id, lsn; at < s.m.origin[own].made; { // the line on which the moment lies
-		own, at = s.m.origin[own].parent, min(at, s.m.origin[own].at)
-		d.next = s.m.now()[own].next
-	}
-	newID := s.nextID()
-	w := s.m.now().with(newID, &d)
-	made := func() { s.m.origin[newID] = fork{id, lsn, s.m.last()} }
-	s.intend("clone", w, made)
-	_, err := s.e.Clone(engine.Caller{Proto: "test"}, name, atLSN(lsn), to)
-	s.must("clone", err)
-	s.did("clone", w, true)
-	made()
-}
-
-func (s *sim) rollback(name string) {
-	id, _ := s.m.now().named(name)
-	lsn := s.moment(id)
-	for lsn < s.m.origin[id].made { // its origin's
-		lsn = s.moment(id)
-	}
-	s.rollbackTo(name, lsn)
-}
-
-func (s *sim) rollbackTo(name string, lsn uint64) {
-	id, now := s.m.now().named(name)
-	d := *s.m.at(id, lsn)
-	d.name, d.destroyed, d.next, d.props = now.name, false, now.next, now.props
-	d.floor = instant{lsn: s.m.last() + 1}
-	w := s.m.now().with(id, &d)
-	s.intend("rollback", w, nil)
-	done, err := s.e.Rollback(engine.Caller{Proto: "test"}, name, atLSN(lsn), false)
-	s.must("rollback", err)
-	s.did("rollback", w, true)
-	s.m.times[s.m.last()] = done.Time.UnixNano()
-	if s.begins == nil && s.m.last()%4 == 0 { // what it left is still what it was
-		s.compare("just before a rollback", id, s.m.last()-1)
-	}
-}
-
 func (s *sim) destroy(name string) {
 	id, d := s.m.now().named(name)
 	if s.count(d.isShare()) == 1 {

@@ -430,17 +430,17 @@ var poolFaults = []fault{
 	},
 	{
 		name: "begun-with-again", what: "nodes of a snapshot of the past with which a second line began count as dead",
-		edits: []edit{{"internal/engine/burial.go", "if p.aside == nil || !slices", "if true || !slices"}},
+		edits: []edit{{"internal/engine/absorb.go", "	if p.aside == nil {\n\t\treturn nil", "	if true {\n\t\treturn nil"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestPast"},
 	},
 	{
 		name: "given-back-twice", what: "a buried line gives back nodes of a snapshot of the past that are dead already",
-		edits: []edit{{"internal/engine/burial.go", "c.aside != nil && y.birth == c.fork", "false"}},
+		edits: []edit{{"internal/engine/absorb.go", "c.aside != nil && y.birth == c.fork", "false"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestPast"},
 	},
 	{
 		name: "draft-dates-back", what: "what a draft gave up counts as dead in its dataset before it took the place",
-		edits: []edit{{"internal/engine/burial.go", "y.death = max(y.death, p.end())", "_ = y"}},
+		edits: []edit{{"internal/engine/absorb.go", "y.death = max(y.death, p.end())", "_ = y"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestDraftLeavesMomentsWhole$"},
 	},
 	{
@@ -455,7 +455,7 @@ var poolFaults = []fault{
 	},
 	{
 		name: "origins-pins-taken", what: "moments of an origin that is taken over count as the clone's",
-		edits: []edit{{"internal/engine/burial.go", "	if p.line.d != f.l.d {\n", "	if false {\n"}},
+		edits: []edit{{"internal/engine/absorb.go", "	if p.line.d != f.l.d {\n\t\tif err := theirs.onlyFork", "	if false {\n\t\tif err := theirs.onlyFork"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestRootOfOriginGoes$"},
 	},
 	{

@@ -1,6 +1,9 @@
 package engine
 
-import "varve/internal/tree"
+import (
+	"varve/internal/fail"
+	"varve/internal/tree"
+)
 
 // A root aside is what a snapshot of the past refers to. It was replayed from a
 // root of its line, whose nodes it shares, and has nodes that were never the
@@ -31,17 +34,22 @@ func (e *Engine) enterBegan(x *lineCut) error {
 			shared[n.Ref.Addr] = true
 		}
 	})
+	if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) { // it cannot be told what is shared: all of it, then
+		e.keepBelow(l.d)(err)
+		l.began = nil
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	led := ledger{deaths: x.deaths}
-	err = tree.Nodes(from, func(n tree.Node) error {
+	err = tree.Nodes(from, tree.Key{}, func(n tree.Node) error {
 		if shared[n.Ref.Addr] {
 			return tree.SkipNode
 		}
 		led.dropNode(tree.Drop{Addr: n.Ref.Addr, Birth: n.Ref.Birth, Death: l.id})
 		return nil
-	})
+	}, e.keepBelow(l.d))
 	if err == nil {
 		x.deaths, l.began = led.deaths, nil
 	}
@@ -53,12 +61,12 @@ func (e *Engine) enterBegan(x *lineCut) error {
 func (e *Engine) asideNodes(r *root, fn func(n tree.Node, own bool)) error {
 	v := e.cache.OpenVersion(r.ref)
 	defer v.Close()
-	return tree.Nodes(v, func(n tree.Node) error {
+	return tree.Nodes(v, tree.Key{}, func(n tree.Node) error {
 		own := n.Ref.Birth > r.from.lsn
 		fn(n, own)
 		if !own {
 			return tree.SkipNode
 		}
 		return nil
-	})
+	}, nil)
 }

@@ -288,7 +288,7 @@ func (e *Engine) leave(d *dataset, x *lineCut, l *leftHead) (next tree.Key, done
 	defer v.Close()
 	nodes, last := 0, l.next
 	led := ledger{deaths: x.deaths}
-	err = tree.Walk(v, l.next, tree.MaxKey, func(n tree.Node) error {
+	err = tree.Nodes(v, l.next, func(n tree.Node) error {
 		if n.Ref.Birth <= l.born {
 			return tree.SkipNode // so is all below it
 		}
@@ -302,7 +302,7 @@ func (e *Engine) leave(d *dataset, x *lineCut, l *leftHead) (next tree.Key, done
 		nodes, last = nodes+1, n.First
 		led.dropNode(tree.Drop{Addr: n.Ref.Addr, Birth: n.Ref.Birth, Death: l.at})
 		return nil
-	})
+	}, e.keepBelow(d))
 	if err == nil || err == errStepDone {
 		x.deaths = led.deaths
 	}
@@ -310,6 +310,15 @@ func (e *Engine) leave(d *dataset, x *lineCut, l *leftHead) (next tree.Key, done
 		return next, false, nil
 	}
 	return next, true, err
+}
+
+// keepBelow says that a node of a tree which d gave up cannot be read: what is
+// below it is never freed, and nothing else is held up by that.
+func (e *Engine) keepBelow(d *dataset) func(error) {
+	return func(err error) {
+		e.quarantined.Add(1)
+		e.logger.Error("a node that was given up cannot be read; what is below it stays", "dataset", d.name, "err", err)
+	}
 }
 
 // enterLeft makes a step with each left head.

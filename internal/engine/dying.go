@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 
 	"varve/internal/fail"
 	"varve/internal/oplog"
@@ -122,6 +123,12 @@ func (e *Engine) DrainStep() bool {
 	dead, next, err := e.collectDying(d, y, drainStep, true)
 	if err != nil {
 		e.logger.Error("emptying a dying list", "dataset", d.name, "list", y.id, "err", err)
+		if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) {
+			d.mu.Lock()
+			y.stuck = true
+			d.mu.Unlock()
+			e.wakeDrain() // the others go on
+		}
 		return false
 	}
 	op := &oplog.Op{Kind: oplog.Drain, Dataset: d.id, At: y.id, Limit: drainStep}
@@ -195,9 +202,10 @@ func (e *Engine) nextDying() (*dataset, *dying) {
 	defer e.gate.RUnlock()
 	for _, d := range e.datasets {
 		d.mu.RLock()
+		i := slices.IndexFunc(d.dying, func(y *dying) bool { return !y.stuck })
 		var y *dying
-		if len(d.dying) > 0 {
-			y = d.dying[0]
+		if i >= 0 {
+			y = d.dying[i]
 		}
 		d.mu.RUnlock()
 		if y != nil {

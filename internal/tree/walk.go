@@ -1,6 +1,10 @@
 package tree
 
-import "errors"
+import (
+	"errors"
+
+	"varve/internal/fail"
+)
 
 // A Node describes a node to Walk and Leaves.
 type Node struct {
@@ -52,10 +56,12 @@ func Height(v *Version) (level int, err error) {
 	return level, w.start()
 }
 
-// Nodes calls fn for every node of v as Walk does, without reading leaves: their
-// Count is 0, and First is where their keys may begin.
-func Nodes(v *Version, fn func(Node) error) error {
-	w := walker{c: v.c, root: &v.root, hi: MaxKey, floor: 1, fn: fn}
+// Nodes calls fn for every node of v from lo on as Walk does, without reading
+// leaves: their Count is 0, and First is where their keys may begin. With lost, a
+// node that is damaged or cannot be read is told to that first, and what is below
+// it is left out; without, it ends the walk.
+func Nodes(v *Version, lo Key, fn func(Node) error, lost func(error)) error {
+	w := walker{c: v.c, root: &v.root, lo: lo, hi: MaxKey, floor: 1, fn: fn, lost: lost}
 	return w.start()
 }
 
@@ -77,7 +83,8 @@ type walker struct {
 	root   *link
 	lo, hi Key
 	fn     func(Node) error
-	floor  int // the lowest level that is read
+	lost   func(error) // nil: an error ends the walk
+	floor  int         // the lowest level that is read
 	way    []int
 }
 
@@ -91,12 +98,22 @@ func (w *walker) start() error {
 	if w.root.load() == 0 || !w.lo.Less(w.hi) {
 		return nil
 	}
-	return w.visit()
+	return w.visit(w.top())
+}
+
+// top is what is known of the root before it is read.
+func (w *walker) top() Node {
+	defer leave(w.c.epoch.enter())
+	return Node{Ref: w.c.refOf(w.root)}
 }
 
 // visit handles the node at the end of the way.
-func (w *walker) visit() error {
+func (w *walker) visit(at Node) error {
 	n, err := w.look()
+	if w.lost != nil && (fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO)) {
+		w.lost(err)
+		n, err = look{node: at}, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -115,7 +132,7 @@ func (w *walker) visit() error {
 			}
 		} else {
 			w.way = append(w.way, i)
-			err = w.visit()
+			err = w.visit(child)
 			w.way = w.way[:len(w.way)-1]
 		}
 		if err != nil {

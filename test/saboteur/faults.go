@@ -449,6 +449,11 @@ var poolFaults = []fault{
 		tests: poolCrashes,
 	},
 	{
+		name: "damage-holds-up-all", what: "a damaged node of a head that a rollback left keeps the pool from being opened",
+		edits: []edit{{"internal/engine/checkpoint.go", "	}, e.keepBelow(d))", "	}, nil)"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestDamagedHeadIsLeft$"},
+	},
+	{
 		name: "other-branch-taken-over", what: "what did not live on a branch that was left counts as alive there",
 		edits: []edit{{"internal/engine/burial.go", "		if l.inGap(c.fork, c.forkFrom) {\n			return nil", "		if false {\n			return nil"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestBackToAnotherBranch$"},

@@ -1,9 +1,6 @@
 package engine
 
-import (
-	"varve/internal/fail"
-	"varve/internal/tree"
-)
+import "varve/internal/tree"
 
 // A root aside is what a snapshot of the past refers to. It was replayed from a
 // root of its line, whose nodes it shares, and has nodes that were never the
@@ -34,8 +31,7 @@ func (e *Engine) enterBegan(x *lineCut) error {
 			shared[n.Ref.Addr] = true
 		}
 	})
-	if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) { // it cannot be told what is shared: all of it, then
-		e.keepBelow(l.d)(err)
+	if err != nil && e.keepBelow(l.d)(err) { // it cannot be told what is shared: all of it, then
 		l.began = nil
 		return nil
 	}

@@ -314,10 +314,14 @@ func (e *Engine) leave(d *dataset, x *lineCut, l *leftHead) (next tree.Key, done
 
 // keepBelow says that a node of a tree which d gave up cannot be read: what is
 // below it is never freed, and nothing else is held up by that.
-func (e *Engine) keepBelow(d *dataset) func(error) {
-	return func(err error) {
+func (e *Engine) keepBelow(d *dataset) func(error) bool {
+	return func(err error) bool {
+		if !fail.Is(err, fail.Corrupt) && !fail.Is(err, fail.IO) {
+			return false
+		}
 		e.quarantined.Add(1)
 		e.logger.Error("a node that was given up cannot be read; what is below it stays", "dataset", d.name, "err", err)
+		return true
 	}
 }
 
@@ -394,7 +398,7 @@ func (e *Engine) putBlocks(kind segment.Kind, data []byte, crcs []uint32) (uint6
 func (e *Engine) writeSet(c *cut, s *setCut) error {
 	d := s.d
 	for _, t := range s.retired {
-		drops, err := t.tree.TakeDrops()
+		drops, err := t.tree.TakeDrops(e.keepBelow(d))
 		if err != nil {
 			return err
 		}
@@ -457,7 +461,7 @@ func (e *Engine) writePool(c *cut) error {
 	if !ok {
 		return fail.New(fail.Other, "the pool tree was not written")
 	}
-	drops, err := e.pool.TakeDrops()
+	drops, err := e.pool.TakeDrops(nil)
 	if err != nil {
 		return err
 	}

@@ -115,20 +115,8 @@ func (e *Engine) wakeDrain() {
 func (e *Engine) DrainStep() bool {
 	e.draining.Lock()
 	defer e.draining.Unlock()
-	d, y := e.nextDying()
-	if d == nil {
-		return false
-	}
-	// y.root's tree never changes and only this goroutine moves y.next.
-	dead, next, err := e.collectDying(d, y, drainStep, true)
-	if err != nil {
-		e.logger.Error("emptying a dying list", "dataset", d.name, "list", y.id, "err", err)
-		if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) {
-			d.mu.Lock()
-			y.stuck = true
-			d.mu.Unlock()
-			e.wakeDrain() // the others go on
-		}
+	d, y, dead, next, err := e.nextDeaths()
+	if d == nil || err != nil {
 		return false
 	}
 	op := &oplog.Op{Kind: oplog.Drain, Dataset: d.id, At: y.id, Limit: drainStep}
@@ -136,6 +124,27 @@ func (e *Engine) DrainStep() bool {
 		return &prepared{deaths: dead, next: next}, nil
 	})
 	return err == nil
+}
+
+// nextDeaths returns the next step on a dying list. One that cannot be read stays,
+// and the others go on.
+func (e *Engine) nextDeaths() (d *dataset, y *dying, dead []death, next tree.Key, err error) {
+	for {
+		if d, y = e.nextDying(); d == nil {
+			return
+		}
+		// y.root's tree never changes and only this goroutine moves y.next.
+		if dead, next, err = e.collectDying(d, y, drainStep, true); err == nil {
+			return
+		}
+		e.logger.Error("emptying a dying list", "dataset", d.name, "list", y.id, "err", err)
+		if !fail.Is(err, fail.Corrupt) && !fail.Is(err, fail.IO) {
+			return
+		}
+		d.mu.Lock()
+		y.stuck = true
+		d.mu.Unlock()
+	}
 }
 
 // recount makes one head's count of mapped blocks exact again, after a

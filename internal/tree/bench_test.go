@@ -58,7 +58,7 @@ func BenchmarkUpdate(b *testing.B) {
 			ver := tr.Freeze(i)
 			must(b, c.WriteOut([]*Version{ver}, d.put))
 			c.Settle([]*Tree{tr})
-			if _, err := tr.TakeDrops(); err != nil {
+			if _, err := tr.TakeDrops(nil); err != nil {
 				b.Fatal(err)
 			}
 			clear(d.nodes)

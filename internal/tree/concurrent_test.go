@@ -121,7 +121,7 @@ func checkpoint(c *Cache, d *disk, banks []*bank, moment uint64) error {
 		}
 	}
 	for i, b := range banks {
-		if _, err := b.tree.TakeDrops(); err != nil {
+		if _, err := b.tree.TakeDrops(nil); err != nil {
 			return err
 		}
 		b.latest.Lock()

@@ -122,14 +122,15 @@ func (c *Cache) locate(l *link, await bool) (link, *fate) {
 //
 // It may run beside the tree's writer. It waits for the disk where
 // DeleteRange dropped whole subtrees: their inner nodes are read. On an error
-// nothing is lost; the next call returns it.
-func (t *Tree) TakeDrops() ([]Drop, error) {
+// nothing is lost; the next call returns it. lost is as for Nodes: what is below a
+// node that it gives up is never returned.
+func (t *Tree) TakeDrops(lost func(error) bool) ([]Drop, error) {
 	t.drops.mu.Lock()
 	groups := t.drops.frozen
 	t.drops.frozen = nil
 	t.drops.mu.Unlock()
 
-	drops, rest, err := t.settleDrops(groups)
+	drops, rest, err := t.settleDrops(groups, lost)
 	if err != nil {
 		drops, rest = nil, groups
 	}
@@ -140,7 +141,7 @@ func (t *Tree) TakeDrops() ([]Drop, error) {
 }
 
 // settleDrops returns the drops of which all is known, and the rest.
-func (t *Tree) settleDrops(groups []dropGroup) (drops []Drop, rest []dropGroup, err error) {
+func (t *Tree) settleDrops(groups []dropGroup, lost func(error) bool) (drops []Drop, rest []dropGroup, err error) {
 	for _, g := range groups {
 		var open []dropped
 		for _, n := range g.nodes {
@@ -157,7 +158,7 @@ func (t *Tree) settleDrops(groups []dropGroup) (drops []Drop, rest []dropGroup, 
 			default:
 				err := t.c.nodesBelow(n.link, func(r Ref) {
 					drops = append(drops, Drop{r.Addr, r.Birth, g.death})
-				})
+				}, lost)
 				if err != nil {
 					return nil, nil, err
 				}

@@ -273,7 +273,7 @@ func (w *world) lifetimes(l *line) {
 			return nil
 		}))
 	}
-	drops, err := l.tree.TakeDrops()
+	drops, err := l.tree.TakeDrops(nil)
 	must(w.T, err)
 	for _, d := range drops {
 		n := l.nodes[d.Addr]

@@ -88,11 +88,11 @@ func TestDeleteRangeReadsLittle(t *testing.T) {
 	}
 	v := tr.Freeze(9)
 	inner := loseInner(t, d)
-	if drops, err := tr.TakeDrops(); !fail.Is(err, fail.IO) || len(drops) != 0 {
+	if drops, err := tr.TakeDrops(nil); !fail.Is(err, fail.IO) || len(drops) != 0 {
 		t.Fatalf("%d drops without a node: %v", len(drops), err)
 	}
 	inner()
-	drops, err := tr.TakeDrops()
+	drops, err := tr.TakeDrops(nil)
 	must(t, err)
 	if len(drops) != before || d.reads > 30 {
 		t.Fatalf("%d of %d nodes dropped, %d read", len(drops), before, d.reads)
@@ -100,6 +100,35 @@ func TestDeleteRangeReadsLittle(t *testing.T) {
 	must(t, c.WriteOut([]*Version{v}, d.put))
 	if got := len(d.nodes) - before; got > 3 {
 		t.Fatalf("%d nodes for 20 entries", got)
+	}
+	v.Close()
+	tr.Close()
+	closed(t, c)
+}
+
+// What is below an inner node that is given up is not among the drops; all else is,
+// the node too.
+func TestDropsBesideDamage(t *testing.T) {
+	const n = 200000
+	d := newDisk()
+	c := NewCache(d, 1<<30)
+	tr := c.Open(grown(t, d, n, "fourteen bytes"))
+	before := len(d.nodes)
+	retry(t, c, func() error { return tr.PrepareRange(Key{}, key(n)) })
+	tr.DeleteRange(Key{}, key(n))
+	v := tr.Freeze(9)
+	loseInner(t, d)
+	lost := 0
+	drops, err := tr.TakeDrops(func(err error) bool {
+		lost++
+		return fail.Is(err, fail.IO)
+	})
+	must(t, err)
+	if lost != 1 || len(drops) >= before-10 || len(drops) < before/4 {
+		t.Errorf("%d nodes given up; %d of %d nodes dropped", lost, len(drops), before)
+	}
+	if more, err := tr.TakeDrops(nil); err != nil || len(more) != 0 {
+		t.Errorf("%d more drops: %v", len(more), err)
 	}
 	v.Close()
 	tr.Close()

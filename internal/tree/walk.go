@@ -1,10 +1,6 @@
 package tree
 
-import (
-	"errors"
-
-	"varve/internal/fail"
-)
+import "errors"
 
 // A Node describes a node to Walk and Leaves.
 type Node struct {
@@ -57,18 +53,18 @@ func Height(v *Version) (level int, err error) {
 }
 
 // Nodes calls fn for every node of v from lo on as Walk does, without reading
-// leaves: their Count is 0, and First is where their keys may begin. With lost, a
-// node that is damaged or cannot be read is told to that first, and what is below
-// it is left out; without, it ends the walk.
-func Nodes(v *Version, lo Key, fn func(Node) error, lost func(error)) error {
+// leaves: their Count is 0, and First is where their keys may begin. A node that
+// cannot be read ends the walk, unless lost, which may be nil, says to go on: then
+// what is below it is left out.
+func Nodes(v *Version, lo Key, fn func(Node) error, lost func(error) bool) error {
 	w := walker{c: v.c, root: &v.root, lo: lo, hi: MaxKey, floor: 1, fn: fn, lost: lost}
 	return w.start()
 }
 
 // nodesBelow calls fn for the node on disk at a link and for all below it,
-// without reading leaves.
-func (c *Cache) nodesBelow(l link, fn func(Ref)) error {
-	w := walker{c: c, root: &l, hi: MaxKey, floor: 1, fn: func(n Node) error {
+// without reading leaves. lost is as for Nodes.
+func (c *Cache) nodesBelow(l link, fn func(Ref), lost func(error) bool) error {
+	w := walker{c: c, root: &l, hi: MaxKey, floor: 1, lost: lost, fn: func(n Node) error {
 		fn(n.Ref)
 		return nil
 	}}
@@ -83,8 +79,8 @@ type walker struct {
 	root   *link
 	lo, hi Key
 	fn     func(Node) error
-	lost   func(error) // nil: an error ends the walk
-	floor  int         // the lowest level that is read
+	lost   func(error) bool // whether to go on after an error; nil: never
+	floor  int              // the lowest level that is read
 	way    []int
 }
 
@@ -110,8 +106,7 @@ func (w *walker) top() Node {
 // visit handles the node at the end of the way.
 func (w *walker) visit(at Node) error {
 	n, err := w.look()
-	if w.lost != nil && (fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO)) {
-		w.lost(err)
+	if err != nil && w.lost != nil && w.lost(err) {
 		n, err = look{node: at}, nil
 	}
 	if err != nil {

@@ -32,7 +32,7 @@ What is damaged is listed on stdout, a line for each; then the exit code is 2.`,
 			verify := a.client().Check
 			if len(args) > 0 {
 				if !isLocal(args[0]) {
-					return fail.New(fail.Invalid, "%q is no local directory", args[0]).
+					return fail.New(fail.Invalid, "%q does not begin with / or ., as a directory has to here", args[0]).
 						WithHint("write ./%s, or without an argument ask the server of --pool", args[0])
 				}
 				verify = func(ctx context.Context, data bool, progress func(done, total uint64)) (engine.CheckReport, error) {

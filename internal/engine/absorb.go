@@ -3,7 +3,6 @@ package engine
 import (
 	"slices"
 
-	"varve/internal/fail"
 	"varve/internal/tree"
 )
 
@@ -112,9 +111,7 @@ func (f *filing) inherit(p ancestor) error {
 	}
 	for _, x := range p.estate.lost {
 		f.rename(p.line, x)
-		f.es.mu.Lock()
-		f.es.lost, f.es.lostBlocks = append(f.es.lost, x), f.es.lostBlocks+x.data+x.nodes
-		f.es.mu.Unlock()
+		f.lose(x)
 	}
 	return nil
 }
@@ -132,7 +129,7 @@ func (f *filing) reviveAside(p ancestor) error {
 	lives := func(y death) bool { return own[y.addr] }
 	err := f.e.asideNodes(p.aside, func(n tree.Node, mine bool) { own[n.Ref.Addr] = mine })
 	switch {
-	case fail.Is(err, fail.Corrupt), fail.Is(err, fail.IO):
+	case unreadable(err):
 		f.e.logger.Error("a snapshot's nodes cannot be read; dead ones of its moment stay", "dataset", p.line.d.name, "lsn", p.fork, "err", err)
 		lives = func(y death) bool { return y.birth == p.fork } // so are all of its own
 	case err != nil:
@@ -140,7 +137,7 @@ func (f *filing) reviveAside(p ancestor) error {
 	}
 	for _, bs := range []*buckets{&f.es.asides, &f.es.nodes} {
 		for _, b := range bs.keptBy(p.fork) {
-			if err := f.without(bs, b, lives); err != nil {
+			if err := f.takeLiving(bs, b, lives); err != nil {
 				return err
 			}
 		}
@@ -148,8 +145,8 @@ func (f *filing) reviveAside(p ancestor) error {
 	return nil
 }
 
-// without takes what is not dead out of a bucket.
-func (f *filing) without(bs *buckets, b *bucket, lives func(death) bool) error {
+// takeLiving takes what is not dead out of a bucket.
+func (f *filing) takeLiving(bs *buckets, b *bucket, lives func(death) bool) error {
 	bs.take(b)
 	fresh, runs := slices.DeleteFunc(b.fresh, lives), b.runs
 	b.runs, b.blocks = nil, 0
@@ -219,9 +216,7 @@ func (f *filing) takeBack() error {
 		}
 		for _, x := range c.estate.lost {
 			f.rename(c.line, x)
-			f.es.mu.Lock()
-			f.es.lost, f.es.lostBlocks = append(f.es.lost, x), f.es.lostBlocks+x.data+x.nodes
-			f.es.mu.Unlock()
+			f.lose(x)
 		}
 		c.estate.lost = nil
 	}
@@ -255,7 +250,7 @@ func (f *filing) deadSince(c ancestor) (blockSet, error) {
 	note(f.x.deaths) // what it has just taken over of an ancestor of its own
 	for _, x := range slices.Concat(runs, f.es.foreign) {
 		ds, err := f.e.readRun(f.l.d.id, x) // one that is damaged never frees what it lists
-		if err != nil && !fail.Is(err, fail.Corrupt) && !fail.Is(err, fail.IO) {
+		if err != nil && !unreadable(err) {
 			return nil, err
 		}
 		note(ds)

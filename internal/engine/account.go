@@ -88,7 +88,7 @@ func (c *account) take(d *dataset) {
 			b.deaths = append(b.deaths, death{kind: nodeDeath, count: 1, addr: x.Addr, birth: x.Birth, death: x.Death})
 		}
 		for _, x := range es.renamed { // of pins that went with who was killed: the next checkpoint frees it
-			if !slices.ContainsFunc(b.runs, func(y deathRun) bool { return y.seq == x.seq }) {
+			if !es.filed(x) {
 				b.runs = append(b.runs, *x)
 			}
 		}
@@ -133,7 +133,7 @@ func (c *checker) books(b books) error {
 	for _, x := range b.runs {
 		a.need.mark(x.addr, uint64(len(x.crc)))
 		ds, err := c.e.readRun(b.id, &x)
-		if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) {
+		if unreadable(err) {
 			c.damage(fmt.Sprintf("dead blocks of %s", b.name), err)
 			continue
 		}
@@ -189,7 +189,7 @@ func (c *checker) figures(r rootToCheck) error {
 		return nil
 	}
 	mapped, own, err := countMapped(r.vers, r.d.created.lsn)
-	if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) {
+	if unreadable(err) {
 		return nil // the tree's own check has said so
 	}
 	if err == nil && (mapped != r.mapped || own != r.own) {

@@ -24,7 +24,8 @@ type past struct {
 
 const pastBlocks = 240
 
-func newPast(t *testing.T) *past {
+// newWithD makes a pool with a volume d of so many blocks.
+func newWithD(t *testing.T, blocks int) *past {
 	disk := vfs.NewMem(3)
 	if err := dir.Make(disk, "pool", 512<<10, 64<<20); err != nil {
 		t.Fatal(err)
@@ -33,8 +34,18 @@ func newPast(t *testing.T) *past {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &past{sim: newSim(t, config{volumes: true, alone: true, cache: 1 << 16}, store, 9), t: t, disk: disk, want: make([]byte, smallSize)}
-	p.must("create", second(p.e.CreateVolume(tester, "d", smallSize)))
+	p := &past{sim: newSim(t, config{volumes: true, alone: true, cache: 1 << 16}, store, 9), t: t, disk: disk, want: make([]byte, blocks*block)}
+	p.must("create", second(p.e.CreateVolume(tester, "d", uint64(len(p.want)))))
+	return p
+}
+
+// damage spoils a block of the log.
+func (p *past) damage(at segment.Addr) {
+	p.must("damage", p.store.WriteAt(at.Segment(), bytes.Repeat([]byte{0x5a}, block), int64(at.Block())*block))
+}
+
+func newPast(t *testing.T) *past {
+	p := newWithD(t, smallSize/block)
 	for b := range pastBlocks {
 		p.put("d", b, byte(b), p.want)
 	}
@@ -43,7 +54,7 @@ func newPast(t *testing.T) *past {
 		p.put("d", b, byte(b+100), p.want)
 	}
 	moment := p.e.Status().LastLSN
-	segs, err := store.List()
+	segs, err := p.store.List()
 	p.must("list", err)
 	last := segs[len(segs)-1].Number
 	p.overwrite("d", 1)
@@ -66,6 +77,13 @@ func (p *past) put(name string, b int, value byte, model []byte) {
 	if model != nil {
 		copy(model[b*block:], data)
 	}
+}
+
+// read reads from a block on.
+func (p *past) read(name string, b int, got []byte) {
+	v := p.open(name)
+	defer v.Close()
+	p.must("read", v.ReadAt(got, uint64(b)*block, nil))
 }
 
 // zero takes a block back.
@@ -190,10 +208,8 @@ func TestPastBegunWithAgain(t *testing.T) {
 			mid := when.Spec{Kind: when.Snapshot, Name: "mid"}
 			p.must("snapshot", second(p.e.Snapshot(tester, "d", mid.Name)))
 			p.must("clone", second(p.e.Clone(tester, "d", mid, "c"))) // the line that was left stays one
-			v := p.open("d")
 			now := make([]byte, smallSize)
-			p.must("read", v.ReadAt(now, 0, nil))
-			v.Close()
+			p.read("d", 0, now)
 			p.must("rollback", second(p.e.Rollback(tester, "d", old, false)))
 			p.overwrite("d", 8)
 			p.must("checkpoint", p.e.Checkpoint())
@@ -240,13 +256,7 @@ func TestPastBegunWithAgain(t *testing.T) {
 func TestPastDamaged(t *testing.T) {
 	defer recoverStop(t)
 	const blocks = 1500 // of every second one: a tree of several levels
-	disk := vfs.NewMem(3)
-	p := &past{t: t, disk: disk}
-	p.must("make", dir.Make(disk, "pool", 512<<10, 256<<20))
-	store, err := dir.Open(disk, "pool", dir.Options{})
-	p.must("open", err)
-	p.sim = newSim(t, config{volumes: true, alone: true, cache: 1 << 16}, store, 9)
-	p.must("create", second(p.e.CreateVolume(tester, "d", 2*blocks*block)))
+	p := newWithD(t, 2*blocks)
 	fill := func(step int, value byte) {
 		for b := 0; b < blocks; b += step {
 			p.put("d", 2*b, value, nil)
@@ -278,13 +288,11 @@ func TestPastDamaged(t *testing.T) {
 	}
 	p.must("destroy", second(p.e.DestroySnapshot(tester, "d", "old")))
 	p.must("close", p.e.Close(context.Background()))
-	p.must("damage", store.WriteAt(top.Segment(), bytes.Repeat([]byte{0x5a}, block), int64(top.Block())*block))
+	p.damage(top)
 	p.openEngine()
 	p.forget()
-	v := p.open("d")
 	got := make([]byte, 3*block)
-	p.must("read", v.ReadAt(got, 0, nil))
-	v.Close()
+	p.read("d", 0, got)
 	if got[0] != 4 || got[2*block] != 4 {
 		t.Error("the present is not what was written")
 	}

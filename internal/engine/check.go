@@ -217,7 +217,7 @@ func (c *checker) chain() error {
 		}
 		return c.ctx.Err()
 	})
-	if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) {
+	if unreadable(err) {
 		c.damage("the log", err)
 		return nil
 	}
@@ -255,7 +255,7 @@ func (c *checker) segments() error {
 		switch {
 		case err != nil && c.ctx.Err() == nil && c.moved(s.Number):
 			continue
-		case fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO):
+		case unreadable(err):
 			c.damage(fmt.Sprintf("segment %d", s.Number), err)
 		case err != nil:
 			return err
@@ -332,7 +332,7 @@ func (c *checker) frame(f *segment.Frame, sums []blockSum, buf []byte) error {
 				continue
 			}
 			if err := f.ReadPayload(i, buf[:n*BlockSize]); err != nil {
-				if !fail.Is(err, fail.Corrupt) && !fail.Is(err, fail.IO) {
+				if !unreadable(err) {
 					return err
 				}
 				c.damage(fmt.Sprintf("segment %d", f.Position.Addr.Segment()), err)
@@ -378,7 +378,7 @@ func (c *checker) tree(r rootToCheck) error {
 		defer leaf.Close()
 		return c.leaf(r, leaf, tree.Key{}, n.Count)
 	})
-	if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) {
+	if unreadable(err) {
 		c.damage(r.name, err)
 		return nil
 	}

@@ -316,7 +316,7 @@ func (e *Engine) leave(d *dataset, x *lineCut, l *leftHead) (next tree.Key, done
 // below it is never freed, and nothing else is held up by that.
 func (e *Engine) keepBelow(d *dataset) func(error) bool {
 	return func(err error) bool {
-		if !fail.Is(err, fail.Corrupt) && !fail.Is(err, fail.IO) {
+		if !unreadable(err) {
 			return false
 		}
 		e.quarantined.Add(1)

@@ -18,9 +18,7 @@ func TestDraftLeavesMomentsWhole(t *testing.T) {
 	now := when.Spec{Kind: when.Now}
 	m, err := p.e.Resolve("d", now)
 	p.must("resolve", err)
-	v := p.open("d")
-	p.must("read", v.ReadAt(p.want, 0, nil))
-	v.Close()
+	p.read("d", 0, p.want)
 	draft, err := p.e.Draft(tester, m, "half")
 	p.must("draft", err)
 	changed := bytes.Clone(p.want)

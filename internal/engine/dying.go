@@ -138,7 +138,7 @@ func (e *Engine) nextDeaths() (d *dataset, y *dying, dead []death, next tree.Key
 			return
 		}
 		e.logger.Error("emptying a dying list", "dataset", d.name, "list", y.id, "err", err)
-		if !fail.Is(err, fail.Corrupt) && !fail.Is(err, fail.IO) {
+		if !unreadable(err) {
 			return
 		}
 		d.mu.Lock()

@@ -3,8 +3,6 @@ package engine
 import (
 	"slices"
 	"sync"
-
-	"varve/internal/fail"
 )
 
 // estate is what is dead on a line and not free yet:
@@ -97,8 +95,7 @@ func (f *filing) adopted() error {
 	renamed := f.es.renamed
 	f.es.renamed = nil
 	for _, x := range renamed {
-		bs := f.es.sorts()[slices.IndexFunc(f.es.sorts(), func(bs *buckets) bool { return bs.list == x.list })]
-		if b := bs.all[x.pins]; b != nil && slices.Contains(b.runs, x) {
+		if f.es.filed(x) {
 			f.record(x)
 			continue
 		}
@@ -107,6 +104,14 @@ func (f *filing) adopted() error {
 		}
 	}
 	return nil
+}
+
+// filed reports whether a run that opening the pool moved is in a bucket: pins keep
+// it still.
+func (es *estate) filed(x *deathRun) bool {
+	bs := es.sorts()[slices.IndexFunc(es.sorts(), func(bs *buckets) bool { return bs.list == x.list })]
+	b := bs.all[x.pins]
+	return b != nil && slices.Contains(b.runs, x)
 }
 
 // pins follows what pins came and went.
@@ -234,18 +239,23 @@ func (f *filing) read(x *deathRun) ([]death, error) {
 	if err == nil {
 		return ds, nil
 	}
-	if !fail.Is(err, fail.Corrupt) && !fail.Is(err, fail.IO) {
+	if !unreadable(err) {
 		return nil, err
 	}
 	f.e.logger.Error("a list of dead blocks cannot be read; they stay", "dataset", f.l.d.name, "blocks", x.data+x.nodes, "err", err)
 	f.e.quarantined.Add(int64(len(x.crc)))
 	x.list = lostList
-	f.es.mu.Lock()
-	f.es.lost = append(f.es.lost, x)
-	f.es.lostBlocks += x.data + x.nodes
-	f.es.mu.Unlock()
+	f.lose(x)
 	f.record(x)
 	return nil, nil
+}
+
+// lose files a run of which nothing is ever freed.
+func (f *filing) lose(x *deathRun) {
+	f.es.mu.Lock()
+	defer f.es.mu.Unlock()
+	f.es.lost = append(f.es.lost, x)
+	f.es.lostBlocks += x.data + x.nodes
 }
 
 // freeRun frees all that a run lists, and the run.

@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"bytes"
 	"context"
 	"maps"
 	"slices"
@@ -9,8 +8,6 @@ import (
 	"testing"
 
 	"varve/internal/segment"
-	"varve/internal/segstore/dir"
-	"varve/internal/vfs"
 	"varve/internal/when"
 )
 
@@ -23,13 +20,7 @@ func TestDamagedHeadIsLeft(t *testing.T) {
 	for k := 0; k == 0 || k < tried; k++ {
 		t.Run(strconv.Itoa(k), func(t *testing.T) {
 			defer recoverStop(t)
-			disk := vfs.NewMem(3)
-			p := &past{t: t, disk: disk}
-			p.must("make", dir.Make(disk, "pool", 512<<10, 256<<20))
-			store, err := dir.Open(disk, "pool", dir.Options{})
-			p.must("open", err)
-			p.sim = newSim(t, config{volumes: true, alone: true, cache: 1 << 16}, store, 9)
-			p.must("create", second(p.e.CreateVolume(tester, "d", 2*blocks*block)))
+			p := newWithD(t, 2*blocks)
 			p.must("create", second(p.e.CreateVolume(tester, "other", smallSize)))
 			for _, value := range []byte{1, 2} {
 				for b := range blocks {
@@ -43,8 +34,7 @@ func TestDamagedHeadIsLeft(t *testing.T) {
 			nodes := slices.Sorted(maps.Keys(roots[len(roots)-1].Nodes))
 			tried = len(nodes)
 			p.must("close", p.e.Close(context.Background()))
-			at := segment.Addr(nodes[k])
-			p.must("damage", store.WriteAt(at.Segment(), bytes.Repeat([]byte{0x5a}, block), int64(at.Block())*block))
+			p.damage(segment.Addr(nodes[k]))
 			p.openEngine()
 			p.must("rollback", second(p.e.Rollback(tester, "d", when.Spec{Kind: when.Snapshot, Name: "1"}, false)))
 			for range 3 {
@@ -82,10 +72,4 @@ func TestDamagedHeadIsLeft(t *testing.T) {
 	if tried < 5 {
 		t.Errorf("only %d nodes were damaged", tried)
 	}
-}
-
-func (p *past) read(name string, b int, got []byte) {
-	v := p.open(name)
-	defer v.Close()
-	p.must("read", v.ReadAt(got, uint64(b)*block, nil))
 }

@@ -140,15 +140,24 @@ func recoverStop(t *testing.T) {
 // Whatever is forgotten, and in whatever order: the books are right after every
 // few steps, also while lines wait to be buried.
 func TestForgetting(t *testing.T) {
-	for seed := uint64(1); seed <= uint64(seeds(8)); seed++ {
+	booksHold(t, 8, func(seed uint64) config {
+		return config{segment: 512 << 10, checkpoint: 5, drain: 3, forget: 4, baseOps: 15, alone: true, volumes: seed%2 == 0, moves: seed%4 < 2}
+	}, func(s *sim) {
+		s.step()
+		s.between()
+	})
+}
+
+// booksHold takes 150 steps for each of n seeds, and checks the books meanwhile.
+func booksHold(t *testing.T, n int, conf func(seed uint64) config, step func(*sim)) {
+	for seed := uint64(1); seed <= uint64(seeds(n)); seed++ {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
 			defer recoverStop(t)
-			c := config{segment: 512 << 10, checkpoint: 5, drain: 3, forget: 4, baseOps: 15, alone: true, volumes: seed%2 == 0, moves: seed%4 < 2}
+			c := conf(seed)
 			s := newSim(t, c, memStore(c), seed)
 			for i := range 150 {
-				s.step()
-				s.between()
+				step(s)
 				if i%5 == 4 {
 					checkClean(t, s)
 				}

@@ -128,6 +128,10 @@ func (r *reader) fillRun(e *Engine, x *run, p []byte, skip uint64, wait bool) (b
 	return true, nil
 }
 
+// unreadable reports whether err says that something is damaged, or that the disk
+// does not give it: what lies elsewhere may be well.
+func unreadable(err error) bool { return fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) }
+
 func (e *Engine) readData(a segment.Addr, p []byte, wait bool) (bool, error) {
 	if !wait {
 		return e.log.TryReadAt(a, p)

@@ -80,7 +80,7 @@ func (c *checker) share(r rootToCheck) error {
 		return nil
 	}
 	found, err := inode.Check(c.ctx, r.vers.Blocking(), r.seed, extentBlocks, func(err error) { c.damage(r.name, err) })
-	if fail.Is(err, fail.Corrupt) || fail.Is(err, fail.IO) {
+	if unreadable(err) {
 		return nil // the walk of its nodes has told
 	}
 	if err == nil && found.Inodes != uint64(r.inodes) {

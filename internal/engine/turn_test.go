@@ -1,10 +1,8 @@
 package engine_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"testing"
 
 	"varve/internal/engine"
@@ -13,33 +11,17 @@ import (
 // Lines that leave each other and come back to the same snapshots, most of them of
 // the past: the books are right, whatever of it is forgotten.
 func TestTurningBack(t *testing.T) {
-	for seed := uint64(1); seed <= uint64(seeds(40)); seed++ {
-		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-			t.Parallel()
-			defer recoverStop(t)
-			c := config{segment: 512 << 10, forget: 1, baseOps: 25, alone: true, volumes: true, drain: 4, checkpoint: 4}
-			s := newSim(t, c, memStore(c), seed)
-			s.create()
-			for i := range 150 {
-				s.turn()
-				if i%5 == 4 {
-					checkClean(t, s)
-				}
-				if t.Failed() {
-					t.Fatalf("at step %d, in %s", i, s.phase)
-				}
-			}
-			s.rest()
-			checkClean(t, s)
-			s.compareAll("at rest", 20)
-			s.must("close", s.e.Close(context.Background()))
-		})
-	}
+	c := config{segment: 512 << 10, forget: 1, baseOps: 25, alone: true, volumes: true}
+	booksHold(t, 40, func(uint64) config { return c }, (*sim).turn)
 }
 
 // turn is a step of TestTurningBack.
 func (s *sim) turn() {
-	name, _ := one(s, liveNames(s.m.now()))
+	name, ok := one(s, liveNames(s.m.now()))
+	if !ok {
+		s.create()
+		return
+	}
 	id, _ := s.m.now().named(name)
 	snaps := slices.DeleteFunc(s.m.snapshots(id), func(lsn uint64) bool { return lsn < s.m.origin[id].made })
 	back, ok := one(s, snaps)

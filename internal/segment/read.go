@@ -24,14 +24,12 @@ func (l *Log) OnDisk(a Addr, n int) bool {
 	return uint64(a)+uint64(n) <= l.memLow.Load() && int(a.Block())+n <= l.segBlocks
 }
 
-// Prefetch says that n blocks from a on, of one segment, will be read soon. It
-// returns false where that is of no use: they are not OnDisk.
-func (l *Log) Prefetch(a Addr, n int) bool {
-	if !l.OnDisk(a, n) {
-		return false
+// Prefetch says that n blocks from a on, of one segment, will be read soon. It does
+// nothing where they are not OnDisk.
+func (l *Log) Prefetch(a Addr, n int) {
+	if l.OnDisk(a, n) {
+		l.store.Prefetch(a.Segment(), a.offset(), int64(n)*BlockSize)
 	}
-	l.store.Prefetch(a.Segment(), a.offset(), int64(n)*BlockSize)
-	return true
 }
 
 func (l *Log) mustRead(n uint64, p []byte, off int64) (bool, error) {

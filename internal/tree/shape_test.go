@@ -74,12 +74,7 @@ func TestShape(t *testing.T) {
 // paths are read then, and only inner nodes when drops are taken.
 func TestDeleteRangeReadsLittle(t *testing.T) {
 	const n = 200000
-	d := newDisk()
-	c := NewCache(d, 1<<30)
-	tr := c.Open(grown(t, d, n, "fourteen bytes"))
-	before := len(d.nodes)
-	retry(t, c, func() error { return tr.PrepareRange(key(10), key(n-10)) })
-	tr.DeleteRange(key(10), key(n-10))
+	d, c, tr, before := without(t, n, key(10), key(n-10))
 	if d.reads > 6 {
 		t.Fatalf("%d nodes read for two paths", d.reads)
 	}
@@ -110,12 +105,7 @@ func TestDeleteRangeReadsLittle(t *testing.T) {
 // the node too.
 func TestDropsBesideDamage(t *testing.T) {
 	const n = 200000
-	d := newDisk()
-	c := NewCache(d, 1<<30)
-	tr := c.Open(grown(t, d, n, "fourteen bytes"))
-	before := len(d.nodes)
-	retry(t, c, func() error { return tr.PrepareRange(Key{}, key(n)) })
-	tr.DeleteRange(Key{}, key(n))
+	d, c, tr, before := without(t, n, Key{}, key(n))
 	v := tr.Freeze(9)
 	loseInner(t, d)
 	lost := 0
@@ -133,6 +123,18 @@ func TestDropsBesideDamage(t *testing.T) {
 	v.Close()
 	tr.Close()
 	closed(t, c)
+}
+
+// without makes a tree of n entries, and deletes a range of them; before is how many
+// nodes it had.
+func without(t *testing.T, n uint64, lo, hi Key) (d *disk, c *Cache, tr *Tree, before int) {
+	d = newDisk()
+	c = NewCache(d, 1<<30)
+	tr = c.Open(grown(t, d, n, "fourteen bytes"))
+	before = len(d.nodes)
+	retry(t, c, func() error { return tr.PrepareRange(lo, hi) })
+	tr.DeleteRange(lo, hi)
+	return d, c, tr, before
 }
 
 // loseInner takes an inner node in the midst of the others away from a disk;

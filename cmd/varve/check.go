@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"strconv"
 	"strings"
 
@@ -18,12 +21,12 @@ func (a *app) check() *cobra.Command {
 		Short: "Verify the pool, served or not",
 		Long: `Verify every frame, tree node and reference of the pool, and with --data every
 byte of payload. Without DIR the server of the pool does it while it serves.
-With DIR, which begins with / or . and names the directory of a pool that is not
-served, this command does it itself, and changes nothing.
+With DIR, the directory of a pool that is not served, this command does it
+itself, and changes nothing.
 
 What is damaged is listed on stdout, a line for each; then the exit code is 2.`,
 		Example: `  varve check
-  varve check ./varve-data --data`,
+  varve check varve-data --data`,
 		Args: need("[DIR]"),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
@@ -31,9 +34,9 @@ What is damaged is listed on stdout, a line for each; then the exit code is 2.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			verify := a.client().Check
 			if len(args) > 0 {
-				if !isLocal(args[0]) {
-					return fail.New(fail.Invalid, "%q does not begin with / or ., as a directory has to here", args[0]).
-						WithHint("write ./%s, or without an argument ask the server of --pool", args[0])
+				if info, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+					return fail.New(fail.Invalid, "%q is no directory here", args[0]).
+						WithHint("without an argument varve check asks the server of --pool")
 				}
 				verify = func(ctx context.Context, data bool, progress func(done, total uint64)) (engine.CheckReport, error) {
 					return checkDir(ctx, args[0], data, progress)

@@ -13,10 +13,9 @@ import (
 // prepared is what Prepare found for an operation that needs more than its
 // record: Replay finds it again.
 type prepared struct {
-	im     *overlay // Clone, Rollback, Snapshot of the past: the state at the moment
-	deaths []death  // Drain
-	next   tree.Key // Drain: where the next step begins
-	old    *root    // a large Trim: the head before it
+	im   *overlay  // Clone, Rollback, Snapshot of the past: the state at the moment
+	step drainStep // Drain
+	old  *root     // a large Trim: the head before it
 }
 
 // apply is the one Apply: it changes heads and catalog by one logged

@@ -132,7 +132,6 @@ type dying struct {
 	end    tree.Key // first item beyond the range
 	born   uint64   // only extents born after this moment died
 	counts bool     // the head's mapped still counts them
-	stuck  bool     // what it lists cannot be read: it stays until the pool is opened again, and others go on
 }
 
 func (d *dataset) snapshot(name string) *snapshot {

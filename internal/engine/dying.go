@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
+	"math"
 	"slices"
 
 	"varve/internal/fail"
@@ -9,22 +11,41 @@ import (
 	"varve/internal/tree"
 )
 
-// drainStep bounds the entries that one Drain operation visits.
-const drainStep = 2048
+// drainEntries bounds the entries that one Drain operation visits.
+const drainEntries = 2048
 
-// collectDying visits up to limit entries of y and returns the deaths among
-// them and the block to go on from. Nothing changes. *tree.Miss as usual.
-func (e *Engine) collectDying(d *dataset, y *dying, limit uint64, blocking bool) (dead []death, next tree.Key, err error) {
+// drainStep is what one Drain operation does to a dying list.
+type drainStep struct {
+	deaths []death
+	next   tree.Key // where the next step begins
+	lost   bool     // some of the list could not be read, and stays for good
+}
+
+// keyOf reads where a Drain operation ends.
+func keyOf(op *oplog.Op) (k tree.Key, err error) {
+	if n := copy(k[:], op.Value); op.Value != "" && (n != len(k) || len(op.Value) != n) {
+		err = fail.New(fail.Corrupt, "%v: a key of %d bytes", op, len(op.Value))
+	}
+	return k, err
+}
+
+// collectDying visits the entries of y from where it is, up to limit of them and
+// none from end on. Nothing changes.
+func (e *Engine) collectDying(d *dataset, y *dying, limit int, end tree.Key) (s drainStep, err error) {
 	d.mu.Lock()
-	t := y.root.open(e.cache)
+	v := y.root.version(e.cache)
 	d.mu.Unlock()
-	defer t.Close()
-	t.Blocking(blocking)
-	next = y.end
+	defer v.Close()
+	keep := e.keepBelow(d)
+	lost := func(err error) bool {
+		s.lost = keep(err)
+		return s.lost
+	}
+	s.next = end
 	var bad error
-	err = t.Scan(y.next, y.end, func(k tree.Key, v []byte) bool {
+	err = v.Blocking().Past(lost).Scan(y.next, end, func(k tree.Key, v []byte) bool {
 		if limit == 0 {
-			next = k
+			s.next = k
 			return false
 		}
 		limit--
@@ -32,57 +53,58 @@ func (e *Engine) collectDying(d *dataset, y *dying, limit uint64, blocking bool)
 			return true
 		}
 		x, err := parseExtent(k, v)
-		if err != nil {
-			bad = err
-			return false
-		}
-		if x.birth > y.born {
-			dead = append(dead, death{
+		if err == nil && x.birth > y.born {
+			s.deaths = append(s.deaths, death{
 				kind: dataDeath, count: uint16(x.count), addr: x.addr, birth: x.birth, death: y.id,
 			})
 		}
-		return true
+		if err != nil && !lost(err) {
+			bad = err
+		}
+		return bad == nil
 	})
-	if err == nil {
-		err = bad
-	}
-	return dead, next, err
+	return s, cmp.Or(err, bad)
 }
 
-// applyDrain enters the deaths of one step and moves on, or ends the list.
+// applyDrain enters the deaths of one step and moves on, or ends the list. A replay
+// reads them anew, up to where the step came: of what cannot be read by then it
+// enters none.
 func (e *Engine) applyDrain(d *dataset, op *oplog.Op, pre *prepared) error {
-	i := 0
-	for i < len(d.dying) && d.dying[i].id != op.At {
-		i++
-	}
-	if i == len(d.dying) {
+	i := slices.IndexFunc(d.dying, func(y *dying) bool { return y.id == op.At })
+	if i < 0 {
 		return fail.New(fail.Corrupt, "%v: no such dying list", op)
 	}
 	y := d.dying[i]
 	if pre == nil {
 		pre = &prepared{}
-		var err error
-		if pre.deaths, pre.next, err = e.collectDying(d, y, op.Limit, true); err != nil {
+		end, err := keyOf(op)
+		if err != nil {
+			return err
+		}
+		if pre.step, err = e.collectDying(d, y, math.MaxInt, end); err != nil {
 			return err
 		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	led := &d.lineAt(y.root.lsn).led
-	for _, x := range pre.deaths {
+	for _, x := range pre.step.deaths {
 		led.add(x)
 	}
 	if y.counts {
-		for _, x := range pre.deaths {
+		for _, x := range pre.step.deaths {
 			d.head.mapped -= int64(x.count)
 			if x.birth >= d.head.since {
 				d.head.own -= int64(x.count)
 			}
 		}
+		d.head.rough = d.head.rough || pre.step.lost
 	}
-	y.next = pre.next
+	if y.next.Less(pre.step.next) {
+		y.next = pre.step.next
+	}
 	if !y.next.Less(y.end) {
-		d.dying = append(d.dying[:i:i], d.dying[i+1:]...)
+		d.dying = slices.Delete(slices.Clone(d.dying), i, i+1)
 		e.record(itemKey(tagDying, d.id, y.id), nil)
 		y.root.walks--
 		e.discard(e.records, d, y.root)
@@ -115,36 +137,19 @@ func (e *Engine) wakeDrain() {
 func (e *Engine) DrainStep() bool {
 	e.draining.Lock()
 	defer e.draining.Unlock()
-	d, y, dead, next, err := e.nextDeaths()
-	if d == nil || err != nil {
+	d, y := e.nextDying()
+	if d == nil {
 		return false
 	}
-	op := &oplog.Op{Kind: oplog.Drain, Dataset: d.id, At: y.id, Limit: drainStep}
-	_, err = e.change(op, true, func() (*prepared, error) {
-		return &prepared{deaths: dead, next: next}, nil
-	})
-	return err == nil
-}
-
-// nextDeaths returns the next step on a dying list. One that cannot be read stays,
-// and the others go on.
-func (e *Engine) nextDeaths() (d *dataset, y *dying, dead []death, next tree.Key, err error) {
-	for {
-		if d, y = e.nextDying(); d == nil {
-			return
-		}
-		// y.root's tree never changes and only this goroutine moves y.next.
-		if dead, next, err = e.collectDying(d, y, drainStep, true); err == nil {
-			return
-		}
+	// y.root's tree never changes and only this goroutine moves y.next.
+	step, err := e.collectDying(d, y, drainEntries, y.end)
+	if err != nil {
 		e.logger.Error("emptying a dying list", "dataset", d.name, "list", y.id, "err", err)
-		if !unreadable(err) {
-			return
-		}
-		d.mu.Lock()
-		y.stuck = true
-		d.mu.Unlock()
+		return false
 	}
+	op := &oplog.Op{Kind: oplog.Drain, Dataset: d.id, At: y.id, Value: string(step.next[:])}
+	_, err = e.change(op, true, func() (*prepared, error) { return &prepared{step: step}, nil })
+	return err == nil
 }
 
 // recount makes one head's count of mapped blocks exact again, after a
@@ -211,10 +216,9 @@ func (e *Engine) nextDying() (*dataset, *dying) {
 	defer e.gate.RUnlock()
 	for _, d := range e.datasets {
 		d.mu.RLock()
-		i := slices.IndexFunc(d.dying, func(y *dying) bool { return !y.stuck })
 		var y *dying
-		if i >= 0 {
-			y = d.dying[i]
+		if len(d.dying) > 0 {
+			y = d.dying[0]
 		}
 		d.mu.RUnlock()
 		if y != nil {

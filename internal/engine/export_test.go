@@ -200,6 +200,13 @@ func (e *Engine) Reclaim(force bool) error {
 	return err
 }
 
+// Buried reports whether nothing is left of a dataset.
+func (e *Engine) Buried(id uint64) bool {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	return e.datasets[id] == nil
+}
+
 // WarnOfLimits does what the background does from time to time.
 func (e *Engine) WarnOfLimits() { e.warnOfLimits() }
 

@@ -125,7 +125,7 @@ type Op struct {
 	Size   uint64 // CreateVolume, Resize: bytes; Snapshot, Expire: when it goes by itself, Unix nanoseconds, 0: never
 	Source uint64 // Clone: the dataset it forks from; Undo: the draft
 	At     uint64 // Clone, Rollback: the moment; Undo: that of Source; Snapshot: a past moment, 0 = the present; DestroySnapshot, Hold, Release, Expire: the snapshot's id; Drain: the dying list's id; Horizon: the oldest moment of history
-	Limit  uint64 // Drain: how many tree entries at the most
+	Limit  uint64 // Snapshot of a past moment: when that was, Unix nanoseconds
 	Now    bool   // Destroy: for good; Snapshot: a guard, made before a change; Clone: a draft, nobody sees it until Undestroy
 
 	// Of the files of a share: the exact bytes [Off, Off+Len) and Extents of
@@ -138,7 +138,7 @@ type Op struct {
 	Name2    string   // and the new name
 	Ino2     uint64   // Move: the object that had the new name, 0: none
 	Attr     Attr     // what is set
-	Value    string   // Symlink: the target; SetXattr: the value; Set: the property's; Snapshot: not empty: a kept point; CreateShare: see engine.shareValue
+	Value    string   // Symlink: the target; SetXattr: the value; Set: the property's; Snapshot: not empty: a kept point; Drain: the key of the tree from which the next step goes on, 16 bytes; CreateShare: see engine.shareValue
 	UID, GID uint32   // who asked
 	Request  *Request // what the client sent, if it may send it again
 }

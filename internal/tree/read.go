@@ -61,6 +61,14 @@ type Reader struct {
 	c    *Cache
 	root *link
 	wait bool
+	lost func(error) bool
+}
+
+// Past returns a reader whose scans leave out a node that cannot be read, and all
+// below it, where lost says to go on after its error.
+func (r Reader) Past(lost func(error) bool) Reader {
+	r.lost = lost
+	return r
 }
 
 // Get looks k up. It returns the value in the memory of dst, from its
@@ -108,22 +116,26 @@ func (r Reader) Scan(lo, hi Key, fn func(k Key, v []byte) bool) error {
 func (r Reader) ScanOver(floor, lo, hi Key, fn func(k Key, v []byte) bool) error {
 	for from, more := floor, floor.Less(hi); more; {
 		next, goOn, err := r.scanLeaf(from, lo, hi, fn)
+		if err != nil && r.wait {
+			var again bool
+			if again, err = r.c.waited(err); again {
+				continue
+			}
+		}
+		if err != nil && r.lost != nil && r.lost(err) {
+			goOn, err = true, nil
+		}
 		if err != nil {
-			if !r.wait {
-				return err
-			}
-			if again, err := r.c.waited(err); !again {
-				return err
-			}
-			continue
+			return err
 		}
 		from, more = next, goOn && next.Less(hi)
 	}
 	return nil
 }
 
-// scanLeaf scans one leaf and returns where the next one begins. Of the entries
-// up to over it takes the last one only.
+// scanLeaf scans one leaf and returns where the next one begins, after an error
+// the one behind all that could not be read. Of the entries up to over it takes the
+// last one only.
 func (r Reader) scanLeaf(from, over, to Key, fn func(Key, []byte) bool) (next Key, more bool, err error) {
 	defer leave(r.c.epoch.enter())
 	next = MaxKey

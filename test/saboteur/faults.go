@@ -454,6 +454,16 @@ var poolFaults = []fault{
 		tests: suite{pkg: "./internal/engine", run: "^TestDamagedHeadIsLeft$"},
 	},
 	{
+		name: "dying-list-held-up", what: "what lies behind a damaged node of a dying list is not given back either",
+		edits: []edit{{"internal/engine/dying.go", "Blocking().Past(lost).", "Blocking()."}},
+		tests: suite{pkg: "./internal/engine", run: "^(TestDyingListPassesDamage|TestDrainAcrossDamage)$"},
+	},
+	{
+		name: "drained-further-in-replay", what: "a replay empties more of a dying list than was emptied",
+		edits: []edit{{"internal/engine/dying.go", "	return k, err\n", "	return tree.MaxKey, err\n"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestDrainAcrossDamage$"},
+	},
+	{
 		name: "other-branch-taken-over", what: "what did not live on a branch that was left counts as alive there",
 		edits: []edit{{"internal/engine/burial.go", "		if l.inGap(c.fork, c.forkFrom) {\n			return nil", "		if false {\n			return nil"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestBackToAnotherBranch$"},

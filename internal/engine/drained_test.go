@@ -1,0 +1,133 @@
+package engine_test
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"testing"
+
+	"varve/internal/segment"
+)
+
+// emptying is a volume of which every second block of so many is written, one
+// extent each, and which is then destroyed for good; whose tree was as nodes say.
+type emptying struct {
+	*past
+	blocks int
+	nodes  []segment.Addr
+	data   []segment.Addr
+}
+
+func newEmptying(t *testing.T, blocks int) *emptying {
+	p := &emptying{past: newWithD(t, 2*blocks), blocks: blocks}
+	p.must("create", second(p.e.CreateVolume(tester, "other", smallSize)))
+	p.put("other", 5, 77, nil)
+	for b := range blocks {
+		p.put("d", 2*b, 1, nil)
+	}
+	p.must("checkpoint", p.e.Checkpoint())
+	roots, err := p.e.Roots(1)
+	p.must("roots", err)
+	for _, a := range slices.Sorted(maps.Keys(roots[len(roots)-1].Nodes)) {
+		p.nodes = append(p.nodes, segment.Addr(a))
+	}
+	extents, err := p.e.Extents(1, roots[len(roots)-1].LSN)
+	p.must("extents", err)
+	for a := range extents {
+		p.data = append(p.data, segment.Addr(a))
+	}
+	if len(p.data) != blocks {
+		t.Fatalf("%d blocks have data", len(p.data))
+	}
+	return p
+}
+
+// empty gives all back that can be, and returns how many of the blocks of data are
+// kept.
+func (p *emptying) empty() (kept int) {
+	for range 6 {
+		for p.e.DrainStep() {
+		}
+		p.must("checkpoint", p.e.Checkpoint())
+	}
+	for _, a := range p.data {
+		if !p.e.IsFree(a) {
+			kept++
+		}
+	}
+	if p.e.MoreToDo() {
+		p.t.Error("something is left to be done")
+	}
+	if !p.e.Buried(1) {
+		p.t.Error("the dataset is still in the pool")
+	}
+	got := make([]byte, block)
+	if p.read("other", 5, got); got[0] != 77 {
+		p.t.Error("another volume lost what was written")
+	}
+	p.must("close", p.e.Close(context.Background()))
+	return kept
+}
+
+// partition holds against how many blocks of data each damaged node kept: the root
+// all, and each of the leaves its own.
+func (p *emptying) partition(t *testing.T, kept []int) {
+	all, sum := 0, 0
+	for _, n := range kept {
+		if n == p.blocks {
+			all++
+		} else if sum += n; n == 0 {
+			t.Error("a damaged node kept nothing")
+		}
+	}
+	if all != 1 || sum != p.blocks {
+		t.Errorf("of %d blocks the nodes kept %v", p.blocks, kept)
+	}
+}
+
+// What lies below a damaged node is not given back, and everything else is.
+func TestDyingListPassesDamage(t *testing.T) {
+	var p *emptying
+	var kept []int
+	for k := 0; k == 0 || k < len(p.nodes); k++ {
+		t.Run(strconv.Itoa(k), func(t *testing.T) {
+			defer recoverStop(t)
+			p = newEmptying(t, 1500)
+			p.must("close", p.e.Close(context.Background()))
+			p.damage(p.nodes[k])
+			p.openEngine()
+			p.must("destroy", second(p.e.Destroy(tester, "d", true)))
+			kept = append(kept, p.empty())
+		})
+	}
+	p.partition(t, kept)
+}
+
+// A pool is opened though a node was damaged since a step of emptying, which is in
+// the log, read it.
+func TestDrainAcrossDamage(t *testing.T) {
+	var p *emptying
+	var kept []int
+	for k := 0; k == 0 || k < len(p.nodes); k++ {
+		t.Run(strconv.Itoa(k), func(t *testing.T) {
+			defer recoverStop(t)
+			p = newEmptying(t, 3000) // two steps
+			p.must("destroy", second(p.e.Destroy(tester, "d", true)))
+			for range 4 {
+				p.must("checkpoint", p.e.Checkpoint()) // the list is in every super root that is there
+			}
+			for range k%2 + 1 {
+				if !p.e.DrainStep() {
+					t.Fatal("no step")
+				}
+			}
+			p.must("flush", p.e.Flush())
+			p.e.Abort()
+			p.damage(p.nodes[k])
+			p.openEngine()
+			kept = append(kept, p.empty())
+		})
+	}
+	p.partition(t, kept)
+}

@@ -12,7 +12,7 @@ func openEngine(o engine.Options, acceptLoss bool) (*engine.Engine, error) {
 	if !acceptLoss || !fail.Is(err, fail.Corrupt) {
 		return e, err
 	}
-	o.Logger.Error("the log is damaged", "error", err)
+	o.Logger.Error("the pool is damaged", "error", err)
 	o.AcceptLoss = true
 	if e, err = engine.Open(o); err == nil {
 		o.Logger.Error("data was given up, as --accept-loss demands", "lost", e.Status().Recovery.Discarded)

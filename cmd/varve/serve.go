@@ -75,10 +75,10 @@ Disks are served over NBD, each under its name: X, or X@WHEN for a past moment,
 read-only. NBD has no authentication: whoever reaches an address may use the
 disks. The default addresses are reachable from this machine only.
 
-A log that is damaged where it was durable is refused: going on without what
-follows the damage would lose it silently. The message says how much that is,
-and --accept-loss gives it up; copy the directory of the pool before. A log that
-is not damaged is opened as always.
+A log that is damaged where it was durable is refused, and one that cannot be
+repeated because a tree was damaged: going on without what follows would lose it
+silently. The message says how much that is, and --accept-loss gives it up; copy
+the directory of the pool before. What is not damaged is opened as always.
 
 The same disks are served over iSCSI, each as LUN 0 of a target of its own,
 iqn.2026-11.varve:X, or of X:WHEN, read-only. Who may use it say the properties
@@ -122,7 +122,7 @@ func (f *serveFlags) register(c *cobra.Command) {
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error (or VARVE_LOG_LEVEL)")
 	fs.DurationVar(&f.checkpoint, "checkpoint-interval", 5*time.Second, "how often to write a checkpoint while there are changes")
 	fs.BoolVar(&f.awake, "keep-awake", true, "let no processor sleep while clients wait for one flush after the\nother (or VARVE_KEEP_AWAKE)")
-	fs.BoolVar(&f.acceptLoss, "accept-loss", false, "open a pool whose log is damaged, and give up for ever what\nfollows the damage")
+	fs.BoolVar(&f.acceptLoss, "accept-loss", false, "open a pool that is damaged, and give up for ever what\nfollows the damage")
 	fromEnvironment(fs, "nfs", "portmap", "nbd", "iscsi", "http", "socket-group", "log-format", "log-level", "checkpoint-interval", "keep-awake")
 	complete := func(name string, choices ...string) {
 		c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))

@@ -20,6 +20,16 @@ type account struct {
 	died       []tree.Drop
 	payload    map[uint64]int // by segments that nobody writes any more
 	estates    []books
+	blind      bool // not all that trees lead to is known
+	idle       idle
+}
+
+// idle is what nobody needs, and is not free.
+type idle struct {
+	blocks int64 // in all
+	addr   segment.Addr
+	run    uint32 // so many blocks from addr on are not told yet
+	kind   segment.Kind
 }
 
 // books are what one dataset's estate held at that moment.
@@ -115,6 +125,10 @@ func (c *checker) account() error {
 				c.judge(segment.MakeAddr(seg, uint32(block)), sum.kind)
 			}
 		}
+		c.tellIdle()
+	}
+	if a.idle.blocks > 0 && a.blind {
+		c.damage("below what cannot be read", fail.New(fail.Corrupt, "%d blocks that nobody else needs are not free", a.idle.blocks))
 	}
 	return nil
 }
@@ -210,6 +224,31 @@ func (c *checker) judge(addr segment.Addr, kind segment.Kind) {
 	case free:
 		c.report.Free++
 	case !a.need.has(n) && !a.owed.has(n):
-		c.damage(where, fail.New(fail.Corrupt, "nobody needs this %s, and it is not free", kind))
+		c.idle(addr, kind)
 	}
+}
+
+// idle notes a block that nobody needs, though it is not free: by ascending address.
+func (c *checker) idle(addr segment.Addr, kind segment.Kind) {
+	x := &c.acct.idle
+	if x.addr+segment.Addr(x.run) != addr || x.kind != kind {
+		c.tellIdle()
+		x.addr, x.kind = addr, kind
+	}
+	x.blocks++
+	x.run++
+}
+
+// tellIdle reports the run that ended. Where a tree could not be read, that may well
+// be needed.
+func (c *checker) tellIdle() {
+	x := &c.acct.idle
+	if x.run > 0 && !c.acct.blind {
+		where := fmt.Sprintf("segment %d block %d", x.addr.Segment(), x.addr.Block())
+		if x.run > 1 {
+			where += fmt.Sprintf(" to %d", x.addr.Block()+x.run-1)
+		}
+		c.damage(where, fail.New(fail.Corrupt, "nobody needs this %s, and it is not free", x.kind))
+	}
+	x.run = 0
 }

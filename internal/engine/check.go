@@ -353,12 +353,23 @@ func (c *checker) stretch(f *segment.Frame, i, n int) (m int) {
 	return m
 }
 
-// tree walks one tree, leaving out what another root showed already.
+// tree walks one tree, leaving out what another root showed already, and what is
+// below nodes that cannot be read.
 func (c *checker) tree(r rootToCheck) error {
-	err := tree.Walk(r.vers, tree.Key{}, tree.MaxKey, func(n tree.Node) error {
+	unread := false // the node that comes
+	lost := func(err error) bool {
+		if unread = unreadable(err); unread {
+			c.damage(r.name, err)
+			c.acct.blind = true
+		}
+		return unread
+	}
+	return tree.Walk(r.vers, tree.Key{}, tree.MaxKey, func(n tree.Node) error {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
+		bad := unread
+		unread = false
 		if n.Ref.Addr != 0 && !c.later(segment.Addr(n.Ref.Addr)) {
 			if c.seen[n.Ref.Addr] && !(r.behind && len(r.dying) > 0) { // else its own lists say what of it counts
 				return tree.SkipNode
@@ -366,6 +377,9 @@ func (c *checker) tree(r rootToCheck) error {
 			c.seen[n.Ref.Addr] = true
 			c.checkSum(r.name, segment.Addr(n.Ref.Addr), n.Ref.CRC, segment.Node)
 			c.acct.need.mark(n.Ref.Addr, 1)
+		}
+		if bad {
+			return tree.SkipNode
 		}
 		c.report.Nodes++
 		if n.Level > 0 || r.pool || r.behind && len(r.dying) == 0 {
@@ -377,12 +391,7 @@ func (c *checker) tree(r rootToCheck) error {
 		leaf := c.e.cache.OpenVersion(n.Ref)
 		defer leaf.Close()
 		return c.leaf(r, leaf, tree.Key{}, n.Count)
-	})
-	if unreadable(err) {
-		c.damage(r.name, err)
-		return nil
-	}
-	return err
+	}, lost)
 }
 
 // leaf verifies the extents of one leaf: n items of a tree, from a key on.

@@ -49,6 +49,8 @@ type dataset struct {
 	horizon      stamp      // every moment from it on is kept
 	repeats      pinSet     // moments from which on operations are being repeated
 	paused       *errPaused // while operations on the data have to wait; else nil
+	givenUp      uint64     // in recovery: the first operation of those that AcceptLoss gives up, else 0;
+	damage       error      // and why
 
 	clients map[*Head]struct{} // attached front ends; under Engine.clients
 }

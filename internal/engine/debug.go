@@ -171,7 +171,7 @@ func (e *Engine) Tree(dataset string, w when.Spec, fn func(NodeInfo) error) erro
 		return err
 	}
 	defer v.Close()
-	return tree.Walk(v.vers, tree.Key{}, tree.MaxKey, func(n tree.Node) error { return fn(nodeInfo(n)) })
+	return tree.Walk(v.vers, tree.Key{}, tree.MaxKey, func(n tree.Node) error { return fn(nodeInfo(n)) }, nil)
 }
 
 // Node returns the bytes of the tree node at an address, as a hex dump, after

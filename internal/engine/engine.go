@@ -57,7 +57,7 @@ type Options struct {
 	Scratch         func() (Scratch, error)     // makes an empty file for views of the past; nil: they stay in memory
 	Progress        func(string)                // is told what Open is at, in words; it must not wait
 	Observe         func(Timing, time.Duration) // is told what took how long, concurrently and under locks; it must not wait
-	AcceptLoss      bool                        // open a damaged log, giving up what follows the damage
+	AcceptLoss      bool                        // open a damaged pool, giving up what follows the damage
 	Segment         func(*segment.Options)
 	Digests         func() (Scratch, error) // opens the file that keeps digests of segments, made if it is missing; nil: they stay in memory
 }

@@ -77,7 +77,7 @@ func (e *Engine) Roots(id uint64) ([]Root, error) {
 		err := tree.Walk(v, tree.Key{}, tree.MaxKey, func(n tree.Node) error {
 			x.Nodes[n.Ref.Addr] = n.Ref.Birth
 			return nil
-		})
+		}, nil)
 		v.Close()
 		if err != nil {
 			return nil, err
@@ -85,6 +85,22 @@ func (e *Engine) Roots(id uint64) ([]Root, error) {
 		out = append(out, x)
 	}
 	return out, nil
+}
+
+// Leaf returns where the leaf of a block of a volume is, in the newest root that is
+// on disk.
+func (e *Engine) Leaf(id, b uint64) (at segment.Addr, err error) {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	d := e.datasets[id]
+	v := e.cache.OpenVersion(d.roots[len(d.roots)-1].ref)
+	defer v.Close()
+	k := blockKey(0, b)
+	err = tree.Walk(v, k, k.Next(), func(n tree.Node) error {
+		at = segment.Addr(n.Ref.Addr)
+		return nil
+	}, nil)
+	return at, err
 }
 
 // Extents returns the payload blocks of a dataset at a moment: birth by

@@ -115,3 +115,83 @@ func TestDamagedCheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A write of the log whose place in the tree was damaged since cannot be repeated.
+// That is told; and only what its own dataset did from then on is given up, when
+// asked to.
+func TestWriteOverDamage(t *testing.T) {
+	p := newEmptying(t, 1500)
+	for b := range uint64(3) { // the leaf is the same in all super roots that are there
+		p.put("other", int(b), 1, nil)
+		p.must("checkpoint", p.e.Checkpoint())
+	}
+	leaf, err := p.e.Leaf(1, 1500)
+	p.must("leaf", err)
+	p.put("d", 2, 9, nil) // before it: it is kept
+	p.put("d", 1500, 9, nil)
+	p.put("d", 4, 9, nil)
+	p.put("other", 7, 9, nil)
+	p.must("flush", p.e.Flush())
+	last := p.e.Status().LastLSN
+	p.e.Abort()
+	p.damage(leaf)
+	o := p.conf.options(p.store, p.clock)
+	if _, err := engine.Open(o); !fail.Is(err, fail.Corrupt) || !strings.HasSuffix(fmt.Sprint(err), fmt.Sprintf("; --accept-loss gives up what follows lsn %d of d", last-3)) {
+		t.Fatalf("opening with the damaged leaf: %v", err)
+	}
+	o.AcceptLoss, o.BaseOps, o.BaseAge = true, 1<<40, 1<<62
+	if p.e, err = engine.Open(o); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.e.Status().Recovery.Discarded; !strings.HasPrefix(got, fmt.Sprintf("what follows lsn %d of d was given up: ", last-3)) {
+		t.Errorf("it says %q", got)
+	}
+	value := func(name string, b int) byte {
+		got := make([]byte, block)
+		p.read(name, b, got)
+		return got[0]
+	}
+	compare := func(when string) {
+		if a, b, c := value("d", 2), value("d", 4), value("other", 7); a != 9 || b != 1 || c != 9 {
+			t.Errorf("%s: before the loss %d, after it %d, on another volume %d", when, a, b, c)
+		}
+		v := p.open("d")
+		defer v.Close()
+		if err := v.ReadAt(make([]byte, block), 1500*block, nil); !fail.Is(err, fail.Corrupt) {
+			t.Errorf("%s: reading what is damaged: %v", when, err)
+		}
+	}
+	compare("opened")
+	p.put("d", 6, 8, nil)
+	moment := p.e.Status().LastLSN
+	p.put("d", 6, 7, nil)
+	p.must("flush", p.e.Flush())
+	p.e.Abort()
+	o.AcceptLoss = false // it was accepted once
+	if p.e, err = engine.Open(o); err != nil {
+		t.Fatal(err)
+	}
+	compare("opened again")
+	for b := range uint64(6) { // until no checkpoint of those days has a tree of its own
+		p.put("d", 10+2*int(b), 1, nil)
+		p.must("checkpoint", p.e.Checkpoint())
+	}
+	p.must("clone", second(p.e.Clone(tester, "d", atLSN(moment), "c")))
+	if a, b := value("c", 4), value("c", 6); a != 1 || b != 8 {
+		t.Errorf("a moment after the loss has %d and %d", a, b)
+	}
+	r, err := p.e.Check(context.Background(), true, nil)
+	p.must("check", err)
+	idle := 0
+	for _, d := range r.Damage {
+		if d.Where == "below what cannot be read" {
+			idle++
+		} else if !strings.Contains(d.What, "fails its checksum") {
+			t.Errorf("check: %s: %s", d.Where, d.What)
+		}
+	}
+	if idle != 1 {
+		t.Errorf("check: %+v", r.Damage)
+	}
+	p.must("close", p.e.Close(context.Background()))
+}

@@ -165,9 +165,9 @@ func (e *Engine) readState(write bool, from segment.Addr, attested uint64) (tail
 	if err != nil {
 		return tail, root, err
 	}
-	e.recovery.Took, e.recovery.Discarded = time.Since(began), tail.Discarded
+	e.recovery.Took = time.Since(began)
 	e.logger.Info("recovered", "checkpoint", s.number, "cut", s.cut, "lsn", tail.LastLSN, "ops", e.recovery.Ops,
-		"frames", e.recovery.Frames, "took", e.recovery.Took, "discarded", tail.Discarded)
+		"frames", e.recovery.Frames, "took", e.recovery.Took, "discarded", e.recovery.Discarded)
 	return tail, root, nil
 }
 
@@ -231,7 +231,9 @@ func (e *Engine) rollForward(s *superRoot, super, attested uint64) (segment.Tail
 	}
 	e.replayed = tail.LastLSN
 	e.progress("replayed %d operations", e.recovery.Ops)
+	e.recovery.Discarded = tail.Discarded
 	if err == nil {
+		e.keepGivenUp(tail.LastLSN, prev)
 		err = left.free(&e.space)
 	}
 	if err == nil {
@@ -242,26 +244,32 @@ func (e *Engine) rollForward(s *superRoot, super, attested uint64) (segment.Tail
 
 // recoverOp is Prepare and Apply for an operation that is in the log already.
 func (e *Engine) recoverOp(op *oplog.Op, pos segment.Position) error {
-	if changesData(op.Kind) {
-		d := e.datasets[op.Dataset]
-		if d == nil {
-			return fail.New(fail.Corrupt, "%v: no such dataset", op)
-		}
-		d.head.tree.Blocking(true)
-		dead, err := d.head.dies(op)
-		if err != nil {
-			return err
-		}
-		pre := &prepared{}
-		if !dead.empty() {
-			pre.old = d.freeze(op.LSN-1, pos)
-		}
-		if err := d.head.prepare(op); err != nil {
-			return err
-		}
-		return e.apply(op, pos, pre)
+	if e.givenUp(op) {
+		return nil
 	}
-	return e.apply(op, pos, nil)
+	if !changesData(op.Kind) {
+		return e.apply(op, pos, nil)
+	}
+	d := e.datasets[op.Dataset]
+	if d == nil {
+		return fail.New(fail.Corrupt, "%v: no such dataset", op)
+	}
+	d.head.tree.Blocking(true)
+	dead, err := d.head.dies(op)
+	if err != nil {
+		return e.giveUp(d, op, err)
+	}
+	pre := &prepared{}
+	if !dead.empty() {
+		pre.old = d.freeze(op.LSN-1, pos)
+	}
+	if err := d.head.prepare(op); err != nil {
+		if pre.old != nil {
+			pre.old.vers.Close()
+		}
+		return e.giveUp(d, op, err)
+	}
+	return e.apply(op, pos, pre)
 }
 
 // loadPool fills the catalog from a super root's pool tree.

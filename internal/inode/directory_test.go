@@ -17,7 +17,7 @@ func (w *world) height() int {
 	must(w, tree.Walk(v, tree.Key{}, tree.MaxKey, func(n tree.Node) error {
 		levels = max(levels, n.Level+1)
 		return tree.SkipNode
-	}))
+	}, nil))
 	return levels
 }
 

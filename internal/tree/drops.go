@@ -122,7 +122,7 @@ func (c *Cache) locate(l *link, await bool) (link, *fate) {
 //
 // It may run beside the tree's writer. It waits for the disk where
 // DeleteRange dropped whole subtrees: their inner nodes are read. On an error
-// nothing is lost; the next call returns it. lost is as for Nodes: what is below a
+// nothing is lost; the next call returns it. lost is as for Walk: what is below a
 // node that it gives up is never returned.
 func (t *Tree) TakeDrops(lost func(error) bool) ([]Drop, error) {
 	t.drops.mu.Lock()

@@ -271,7 +271,7 @@ func (w *world) lifetimes(l *line) {
 			}
 			k.nodes[n.Ref.Addr] = true
 			return nil
-		}))
+		}, nil))
 	}
 	drops, err := l.tree.TakeDrops(nil)
 	must(w.T, err)

@@ -29,7 +29,7 @@ func TestRow(t *testing.T) {
 		if err := Walk(v, r[0], r[1], func(n Node) error {
 			levels[n.Level] = append(levels[n.Level], n)
 			return nil
-		}); err != nil {
+		}, nil); err != nil {
 			t.Fatal(err)
 		}
 		for level, want := range levels {

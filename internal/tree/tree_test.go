@@ -114,7 +114,7 @@ func TestPutFails(t *testing.T) {
 	}
 	must(t, c.WriteOut([]*Version{v}, d.put))
 	nodes := 0
-	must(t, Walk(v, Key{}, MaxKey, func(n Node) error { nodes++; return nil }))
+	must(t, Walk(v, Key{}, MaxKey, func(n Node) error { nodes++; return nil }, nil))
 	if len(d.nodes) != nodes {
 		t.Fatalf("%d nodes put for %d", len(d.nodes), nodes)
 	}
@@ -172,7 +172,7 @@ func TestDamagedNodes(t *testing.T) {
 		if err := tr.Prepare(key(0), key(0)); !fail.Is(err, want) {
 			t.Fatalf("%s: prepare: %v", name, err)
 		}
-		if err := Walk(v, Key{}, MaxKey, func(Node) error { return nil }); !fail.Is(err, want) {
+		if err := Walk(v, Key{}, MaxKey, func(Node) error { return nil }, nil); !fail.Is(err, want) {
 			t.Fatalf("%s: walk: %v", name, err)
 		}
 		tr.Close()
@@ -286,7 +286,7 @@ func TestWalk(t *testing.T) {
 			t.Fatalf("%+v", n)
 		}
 		return nil
-	}))
+	}, nil))
 	if entries != 50000 || fresh != 3 {
 		t.Fatalf("%d entries, %d nodes not on disk", entries, fresh)
 	}
@@ -304,7 +304,7 @@ func TestWalk(t *testing.T) {
 		t.Fatal(n, "leaves for one key")
 	}
 	n = 0
-	must(t, Walk(v2, Key{}, MaxKey, func(Node) error { n++; return SkipNode }))
+	must(t, Walk(v2, Key{}, MaxKey, func(Node) error { n++; return SkipNode }, nil))
 	if n != 1 {
 		t.Fatal(n, "nodes not skipped")
 	}

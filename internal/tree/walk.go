@@ -18,9 +18,11 @@ var SkipNode = errors.New("skip what is below the node")
 
 // Walk calls fn for every node of v that overlaps [lo, hi), parents before
 // children, in key order; it reads each, waiting for the disk. An error of
-// fn ends the walk and is returned, except SkipNode.
-func Walk(v *Version, lo, hi Key, fn func(Node) error) error {
-	w := walker{c: v.c, root: &v.root, lo: lo, hi: hi, fn: fn}
+// fn ends the walk and is returned, except SkipNode. So does a node that cannot be
+// read, unless lost, which may be nil, says to go on: then fn is called for what its
+// parent says of it, and what is below it is left out.
+func Walk(v *Version, lo, hi Key, fn func(Node) error, lost func(error) bool) error {
+	w := walker{c: v.c, root: &v.root, lo: lo, hi: hi, fn: fn, lost: lost}
 	return w.start()
 }
 
@@ -53,16 +55,15 @@ func Height(v *Version) (level int, err error) {
 }
 
 // Nodes calls fn for every node of v from lo on as Walk does, without reading
-// leaves: their Count is 0, and First is where their keys may begin. A node that
-// cannot be read ends the walk, unless lost, which may be nil, says to go on: then
-// what is below it is left out.
+// leaves: their Count is 0, and First is where their keys may begin. lost is as for
+// Walk.
 func Nodes(v *Version, lo Key, fn func(Node) error, lost func(error) bool) error {
 	w := walker{c: v.c, root: &v.root, lo: lo, hi: MaxKey, floor: 1, fn: fn, lost: lost}
 	return w.start()
 }
 
 // nodesBelow calls fn for the node on disk at a link and for all below it,
-// without reading leaves. lost is as for Nodes.
+// without reading leaves. lost is as for Walk.
 func (c *Cache) nodesBelow(l link, fn func(Ref), lost func(error) bool) error {
 	w := walker{c: c, root: &l, hi: MaxKey, floor: 1, lost: lost, fn: func(n Node) error {
 		fn(n.Ref)

@@ -132,11 +132,6 @@ var poolFaults = []fault{
 		tests: logTests,
 	},
 	{
-		name: "durable-through-ignored", what: "damage to acknowledged frames is taken for a torn tail",
-		edits: []edit{{"internal/segment/scan.go", "if through >= missing && !o.AcceptLoss {", "if false {"}},
-		tests: logTests,
-	},
-	{
 		name: "hint-no-witness", what: "the hint does not attest what is gone with the newest segment",
 		edits: []edit{{"internal/segment/scan.go", "if h, ok := readHint(c.store, c.pool); ok {", "if h, ok := readHint(c.store, c.pool); ok && h.incarnation == c.cur.incarnation {"}},
 		tests: poolDamage,
@@ -145,11 +140,6 @@ var poolFaults = []fault{
 		name: "roll-forward-from-super-root", what: "recovery replays from the super root on, not from its cut",
 		edits: []edit{{"internal/engine/recover.go", "			if lsn <= s.cut {\n", "			if lsn <= s.cut || f.Position.Seq < attested {\n"}},
 		tests: poolCrashes,
-	},
-	{
-		name: "older-root-not-tried", what: "a damaged checkpoint keeps the pool shut though the one before is whole",
-		edits: []edit{{"internal/engine/recover.go", "for range olderRoots + 1 {", "for range 1 {"}},
-		tests: poolDamage,
 	},
 	{
 		name: "io-error-ends-the-log", what: "a read error while scanning is taken for the end of the log",
@@ -240,16 +230,6 @@ var poolFaults = []fault{
 		name: "first-edge-not-guarded", what: "a write that begins inside a block loses what another put there",
 		edits: []edit{{"internal/engine/merge.go", "		expect = append(expect, Expect{Block: off / BlockSize, Addr: addr})\n		n := copy(", "		_ = addr\n		n := copy("}},
 		tests: edges,
-	},
-	{
-		name: "data-crc-ignored", what: "damaged payload is served",
-		edits: []edit{{"internal/engine/read.go", "if segment.Checksum(p[i*BlockSize:(i+1)*BlockSize]) != crc[i] {", "if false {"}},
-		tests: diskDamage,
-	},
-	{
-		name: "node-crc-ignored", what: "a damaged tree node is used",
-		edits: []edit{{"internal/tree/load.go", "if p.checksum() != m.crc {", "if false {"}},
-		tests: treeDamage,
 	},
 	// Shares.
 	{
@@ -444,26 +424,6 @@ var poolFaults = []fault{
 		tests: suite{pkg: "./internal/engine", run: "^TestDraftLeavesMomentsWhole$"},
 	},
 	{
-		name: "discarded-counts-as-damage", what: "a check of a pool at rest takes what a crash left behind the log for a part of it",
-		edits: []edit{{"internal/engine/check.go", "c.upTo.Seq = tail.Seq", "_ = tail"}},
-		tests: poolCrashes,
-	},
-	{
-		name: "damage-holds-up-all", what: "a damaged node of a head that a rollback left keeps the pool from being opened",
-		edits: []edit{{"internal/engine/checkpoint.go", "	}, e.keepBelow(d))", "	}, nil)"}},
-		tests: suite{pkg: "./internal/engine", run: "^TestDamagedHeadIsLeft$"},
-	},
-	{
-		name: "dying-list-held-up", what: "what lies behind a damaged node of a dying list is not given back either",
-		edits: []edit{{"internal/engine/dying.go", "Blocking().Past(lost).", "Blocking()."}},
-		tests: suite{pkg: "./internal/engine", run: "^(TestDyingListPassesDamage|TestDrainAcrossDamage)$"},
-	},
-	{
-		name: "drained-further-in-replay", what: "a replay empties more of a dying list than was emptied",
-		edits: []edit{{"internal/engine/dying.go", "	return k, err\n", "	return tree.MaxKey, err\n"}},
-		tests: suite{pkg: "./internal/engine", run: "^TestDrainAcrossDamage$"},
-	},
-	{
 		name: "other-branch-taken-over", what: "what did not live on a branch that was left counts as alive there",
 		edits: []edit{{"internal/engine/burial.go", "		if l.inGap(c.fork, c.forkFrom) {\n			return nil", "		if false {\n			return nil"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestBackToAnotherBranch$"},
@@ -552,21 +512,6 @@ var poolFaults = []fault{
 	{
 		name: "lost-slot-removed", what: "a slot that lost its header is taken for one that a crash left",
 		edits: []edit{{"internal/segstore/compact/compact.go", "case !x.sealed && !l.lostHeader(x.t):", "case !x.sealed:"}},
-		tests: slotTests,
-	},
-	{
-		name: "slot-end-unread", what: "a slot with a damaged front is refused though its end is whole",
-		edits: []edit{{"internal/segstore/compact/slot.go", "readTable(base, h, h.copyAt(segBlocks)); !fail", "readTable(base, h, 1); !fail"}},
-		tests: slotTests,
-	},
-	{
-		name: "damaged-frame-moved", what: "a segment is moved without what lies in frames of which the header is damaged",
-		edits: []edit{{"internal/engine/compaction.go", "if err == nil && len(sums) != want {", "if false {"}},
-		tests: unmoved,
-	},
-	{
-		name: "finish-unverified", what: "the last whole copy goes though that in the slot is damaged",
-		edits: []edit{{"internal/segstore/compact/finish.go", "if err := t.check(r.at+i, buf); err != nil {", "if err := t.check(r.at+i, buf); err != nil && t == nil {"}},
 		tests: slotTests,
 	},
 	{

@@ -61,7 +61,7 @@ func main() {
 	if err != nil {
 		fatal(err)
 	}
-	chosen := slices.DeleteFunc(slices.Concat(poolFaults, frontFaults), func(f fault) bool { return !match.MatchString(f.name) })
+	chosen := slices.DeleteFunc(slices.Concat(poolFaults, damageFaults, frontFaults), func(f fault) bool { return !match.MatchString(f.name) })
 	if *sixth >= 0 {
 		chosen = every6th(chosen, *sixth%6)
 	}

@@ -62,7 +62,7 @@ func TestOutcomes(t *testing.T) {
 func TestFaultsFit(t *testing.T) {
 	s := saboteur{root: filepath.Join("..", ".."), scratch: t.TempDir()}
 	names := map[string]bool{}
-	for _, f := range slices.Concat(poolFaults, frontFaults) {
+	for _, f := range slices.Concat(poolFaults, damageFaults, frontFaults) {
 		if names[f.name] || strings.ContainsAny(f.name, " /") {
 			t.Errorf("name %q is taken, or no file name", f.name)
 		}

@@ -1,0 +1,71 @@
+package main
+
+// damageFaults are wrong ways with what the disk gave back otherwise than it was
+// written, or not at all.
+var damageFaults = []fault{
+	{
+		name: "durable-through-ignored", what: "damage to acknowledged frames is taken for a torn tail",
+		edits: []edit{{"internal/segment/scan.go", "if through >= missing && !o.AcceptLoss {", "if false {"}},
+		tests: logTests,
+	},
+	{
+		name: "older-root-not-tried", what: "a damaged checkpoint keeps the pool shut though the one before is whole",
+		edits: []edit{{"internal/engine/recover.go", "for range olderRoots + 1 {", "for range 1 {"}},
+		tests: poolDamage,
+	},
+	{
+		name: "data-crc-ignored", what: "damaged payload is served",
+		edits: []edit{{"internal/engine/read.go", "if segment.Checksum(p[i*BlockSize:(i+1)*BlockSize]) != crc[i] {", "if false {"}},
+		tests: diskDamage,
+	},
+	{
+		name: "node-crc-ignored", what: "a damaged tree node is used",
+		edits: []edit{{"internal/tree/load.go", "if p.checksum() != m.crc {", "if false {"}},
+		tests: treeDamage,
+	},
+	{
+		name: "discarded-counts-as-damage", what: "a check of a pool at rest takes what a crash left behind the log for a part of it",
+		edits: []edit{{"internal/engine/check.go", "c.upTo.Seq = tail.Seq", "_ = tail"}},
+		tests: poolCrashes,
+	},
+	{
+		name: "damage-holds-up-all", what: "a damaged node of a head that a rollback left keeps the pool from being opened",
+		edits: []edit{{"internal/engine/checkpoint.go", "	}, e.keepBelow(d))", "	}, nil)"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestDamagedHeadIsLeft$"},
+	},
+	{
+		name: "dying-list-held-up", what: "what lies behind a damaged node of a dying list is not given back either",
+		edits: []edit{{"internal/engine/dying.go", "Blocking().Past(lost).", "Blocking()."}},
+		tests: suite{pkg: "./internal/engine", run: "^(TestDyingListPassesDamage|TestDrainAcrossDamage)$"},
+	},
+	{
+		name: "drained-further-in-replay", what: "a replay empties more of a dying list than was emptied",
+		edits: []edit{{"internal/engine/dying.go", "	return k, err\n", "	return tree.MaxKey, err\n"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestDrainAcrossDamage$"},
+	},
+	{
+		name: "given-up-in-part", what: "a dataset that cannot be replayed to the end loses an operation in the middle, and not the end",
+		edits: []edit{{"internal/engine/giveup.go", "d == nil || d.givenUp == 0 ||", "true ||"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestWriteOverDamage$"},
+	},
+	{
+		name: "replayed-across-loss", what: "moments after the given-up end of a dataset are replayed across it",
+		edits: []edit{{"internal/engine/giveup.go", "		e.keep(d, d.addRoot(d.freeze(lsn, pos)))\n", ""}},
+		tests: suite{pkg: "./internal/engine", run: "^TestWriteOverDamage$"},
+	},
+	{
+		name: "slot-end-unread", what: "a slot with a damaged front is refused though its end is whole",
+		edits: []edit{{"internal/segstore/compact/slot.go", "readTable(base, h, h.copyAt(segBlocks)); !fail", "readTable(base, h, 1); !fail"}},
+		tests: slotTests,
+	},
+	{
+		name: "damaged-frame-moved", what: "a segment is moved without what lies in frames of which the header is damaged",
+		edits: []edit{{"internal/engine/compaction.go", "if err == nil && len(sums) != want {", "if false {"}},
+		tests: unmoved,
+	},
+	{
+		name: "finish-unverified", what: "the last whole copy goes though that in the slot is damaged",
+		edits: []edit{{"internal/segstore/compact/finish.go", "if err := t.check(r.at+i, buf); err != nil {", "if err := t.check(r.at+i, buf); err != nil && t == nil {"}},
+		tests: slotTests,
+	},
+}

@@ -213,18 +213,21 @@ func (s *sim) reclaim(phase string) {
 	}
 	segs, err := s.store.List()
 	s.must(phase, err)
+	damaged := 0
 	if s.conf.moves {
 		r, err := s.e.Squeeze()
 		s.must(phase, err)
 		s.stats["segments moved"] += r.Compacted
-		if r.Damaged > 0 {
-			s.t.Fatalf("%d segments count as damaged", r.Damaged)
-		}
+		damaged = r.Damaged
 	} else {
 		s.must(phase, s.e.Reclaim(s.knob.IntN(2) == 0))
 	}
 	after, err := s.store.List()
 	s.must(phase, err)
+	if damaged > 0 {
+		s.must(phase, s.store.ReadAt(after[0].Number, make([]byte, block), 0)) // without power nothing can be read
+		s.t.Fatalf("%d segments count as damaged", damaged)
+	}
 	if len(segs) > 0 && after[0].Number > segs[0].Number {
 		s.stats["segments retired at the beginning"]++
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"varve/internal/fail"
@@ -24,10 +25,22 @@ func (e *Engine) giveUp(d *dataset, op *oplog.Op, err error) error {
 	return nil
 }
 
-// givenUp reports whether an operation of the log belongs to what its dataset loses.
+// givenUp reports whether an operation of the log belongs to what its dataset loses:
+// all but what others see of it, for those may do on that. So no root of a moment in
+// between is made, from which a replay could begin.
 func (e *Engine) givenUp(op *oplog.Op) bool {
 	d := e.datasets[op.Dataset]
-	if d == nil || d.givenUp == 0 || !changesData(op.Kind) && op.Kind != oplog.Drain {
+	if d == nil {
+		return false
+	}
+	if x := e.datasets[op.Source]; op.Kind == oplog.Undo && x != nil && x.givenUp != 0 { // the draft is not whole
+		d.givenUp, d.damage = op.LSN, x.damage
+	}
+	if d.givenUp == 0 {
+		return false
+	}
+	switch op.Kind {
+	case oplog.Destroy, oplog.Undestroy, oplog.Rename:
 		return false
 	}
 	d.nextIno = max(d.nextIno, op.Ino+1)
@@ -38,20 +51,24 @@ func (e *Engine) givenUp(op *oplog.Op) bool {
 // with what is left of them, at the end of the log, and says what it was.
 func (e *Engine) keepGivenUp(lsn uint64, pos segment.Position) {
 	told := []string{}
-	if e.recovery.Discarded != "" {
-		told = append(told, e.recovery.Discarded)
-	}
 	for _, d := range e.datasets {
 		if d.givenUp == 0 {
 			continue
 		}
 		told = append(told, fmt.Sprintf("what follows lsn %d of %s was given up: %v", d.givenUp-1, d.name, d.damage))
 		d.mu.Lock()
-		d.thaw()
-		d.changed, d.givenUp, d.damage = lsn, 0, nil
-		e.keep(d, d.addRoot(d.freeze(lsn, pos)))
+		d.givenUp, d.damage = 0, nil
+		if !d.gone {
+			d.thaw()
+			d.changed = lsn
+			e.keep(d, d.addRoot(d.freeze(lsn, pos)))
+		}
 		d.mu.Unlock()
 		e.touch(d)
+	}
+	slices.Sort(told)
+	if e.recovery.Discarded != "" {
+		told = append([]string{e.recovery.Discarded}, told...)
 	}
 	e.recovery.Discarded = strings.Join(told, "; ")
 }

@@ -129,21 +129,27 @@ func TestWriteOverDamage(t *testing.T) {
 	p.must("leaf", err)
 	p.put("d", 2, 9, nil) // before it: it is kept
 	p.put("d", 1500, 9, nil)
+	damaged := p.e.Status().LastLSN
+	p.must("snapshot", second(p.e.Snapshot(tester, "d", "lost")))
+	p.must("snapshot", second(p.e.SnapshotAll(tester, "all")))
 	p.put("d", 4, 9, nil)
+	p.must("destroy", second(p.e.DestroySnapshot(tester, "d", "lost")))
+	p.must("resize", second(p.e.Resize(tester, "d", 4000*block)))
+	p.must("rename", second(p.e.Rename(tester, "d", "e")))
 	p.put("other", 7, 9, nil)
 	p.must("flush", p.e.Flush())
 	last := p.e.Status().LastLSN
 	p.e.Abort()
 	p.damage(leaf)
 	o := p.conf.options(p.store, p.clock)
-	if _, err := engine.Open(o); !fail.Is(err, fail.Corrupt) || !strings.HasSuffix(fmt.Sprint(err), fmt.Sprintf("; --accept-loss gives up what follows lsn %d of d", last-3)) {
+	if _, err := engine.Open(o); !fail.Is(err, fail.Corrupt) || !strings.HasSuffix(fmt.Sprint(err), fmt.Sprintf("; --accept-loss gives up what follows lsn %d of d", damaged-1)) {
 		t.Fatalf("opening with the damaged leaf: %v", err)
 	}
 	o.AcceptLoss, o.BaseOps, o.BaseAge = true, 1<<40, 1<<62
 	if p.e, err = engine.Open(o); err != nil {
 		t.Fatal(err)
 	}
-	if got := p.e.Status().Recovery.Discarded; !strings.HasPrefix(got, fmt.Sprintf("what follows lsn %d of d was given up: ", last-3)) {
+	if got := p.e.Status().Recovery.Discarded; !strings.HasPrefix(got, fmt.Sprintf("what follows lsn %d of e was given up: ", damaged-1)) {
 		t.Errorf("it says %q", got)
 	}
 	value := func(name string, b int) byte {
@@ -152,19 +158,30 @@ func TestWriteOverDamage(t *testing.T) {
 		return got[0]
 	}
 	compare := func(when string) {
-		if a, b, c := value("d", 2), value("d", 4), value("other", 7); a != 9 || b != 1 || c != 9 {
+		if a, b, c := value("e", 2), value("e", 4), value("other", 7); a != 9 || b != 1 || c != 9 {
 			t.Errorf("%s: before the loss %d, after it %d, on another volume %d", when, a, b, c)
 		}
-		v := p.open("d")
+		v := p.open("e")
 		defer v.Close()
 		if err := v.ReadAt(make([]byte, block), 1500*block, nil); !fail.Is(err, fail.Corrupt) {
 			t.Errorf("%s: reading what is damaged: %v", when, err)
 		}
 	}
 	compare("opened")
-	p.put("d", 6, 8, nil)
+	if snaps, err := p.e.Snapshots(""); err != nil || len(snaps) != 1 || snaps[0].Dataset != "other" {
+		t.Errorf("snapshots: %+v, %v", snaps, err)
+	}
+	if size := p.open("e").Size(); size != 3000*block {
+		t.Errorf("it has %d bytes", size)
+	}
+	for lsn := damaged; lsn < last; lsn++ {
+		if _, err := p.e.Clone(tester, "e", atLSN(lsn), "between"); !fail.Is(err, fail.Corrupt) {
+			t.Errorf("a clone of what was given up, lsn %d: %v", lsn, err)
+		}
+	}
+	p.put("e", 6, 8, nil)
 	moment := p.e.Status().LastLSN
-	p.put("d", 6, 7, nil)
+	p.put("e", 6, 7, nil)
 	p.must("flush", p.e.Flush())
 	p.e.Abort()
 	o.AcceptLoss = false // it was accepted once
@@ -173,10 +190,10 @@ func TestWriteOverDamage(t *testing.T) {
 	}
 	compare("opened again")
 	for b := range uint64(6) { // until no checkpoint of those days has a tree of its own
-		p.put("d", 10+2*int(b), 1, nil)
+		p.put("e", 10+2*int(b), 1, nil)
 		p.must("checkpoint", p.e.Checkpoint())
 	}
-	p.must("clone", second(p.e.Clone(tester, "d", atLSN(moment), "c")))
+	p.must("clone", second(p.e.Clone(tester, "e", atLSN(moment), "c")))
 	if a, b := value("c", 4), value("c", 6); a != 1 || b != 8 {
 		t.Errorf("a moment after the loss has %d and %d", a, b)
 	}

@@ -148,7 +148,9 @@ func (d *dataset) mayName(name string) error {
 func (e *Engine) applySnapshot(d *dataset, op *oplog.Op, pos segment.Position, pre *prepared) error {
 	if d == nil {
 		for _, d := range e.names {
-			e.snapshotNow(d, op, pos)
+			if d.givenUp == 0 {
+				e.snapshotNow(d, op, pos)
+			}
 		}
 		return nil
 	}

@@ -45,12 +45,12 @@ var damageFaults = []fault{
 	},
 	{
 		name: "given-up-in-part", what: "a dataset that cannot be replayed to the end loses an operation in the middle, and not the end",
-		edits: []edit{{"internal/engine/giveup.go", "d == nil || d.givenUp == 0 ||", "true ||"}},
+		edits: []edit{{"internal/engine/giveup.go", "	if d.givenUp == 0 {", "	if true {"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestWriteOverDamage$"},
 	},
 	{
 		name: "replayed-across-loss", what: "moments after the given-up end of a dataset are replayed across it",
-		edits: []edit{{"internal/engine/giveup.go", "		e.keep(d, d.addRoot(d.freeze(lsn, pos)))\n", ""}},
+		edits: []edit{{"internal/engine/giveup.go", "			e.keep(d, d.addRoot(d.freeze(lsn, pos)))\n", ""}},
 		tests: suite{pkg: "./internal/engine", run: "^TestWriteOverDamage$"},
 	},
 	{

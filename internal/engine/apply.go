@@ -152,13 +152,6 @@ func (e *Engine) applyClone(op *oplog.Op, pos segment.Position, pre *prepared) e
 	if parent == nil {
 		return fail.New(fail.Corrupt, "%v: no dataset %d to clone", op, op.Source)
 	}
-	if pre == nil {
-		im, err := e.imageAt(parent, op.At)
-		if err != nil {
-			return err
-		}
-		pre = &prepared{im: im}
-	}
 	defer pre.im.hold.release()
 	if err := e.applyCreate(op, pos, pre.im); err != nil {
 		return err
@@ -176,13 +169,6 @@ func (e *Engine) applyRollback(d *dataset, op *oplog.Op, pos segment.Position, p
 		if of = e.datasets[op.Source]; of == nil {
 			return fail.New(fail.Corrupt, "%v: no dataset %d to take the place", op, op.Source)
 		}
-	}
-	if pre == nil {
-		im, err := e.imageAt(of, op.At)
-		if err != nil {
-			return err
-		}
-		pre = &prepared{im: im}
 	}
 	parent, nextIno := of.lineOf(op.At), of.inoAfter()
 	d.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,6 @@ import (
 	"varve/internal/segstore/dir"
 	"varve/internal/vfs"
 	"varve/internal/vol"
-	"varve/internal/when"
 )
 
 // patient is a pool on a disk that is not damaged yet, and the model of it.
@@ -29,6 +29,8 @@ type patient struct {
 	spots []spot
 	last  segment.Addr // the header of the last frame: a marker
 	first segment.Addr // where the records begin that anybody needs
+
+	given map[string]uint64 // by name: what opening gave up the end of, and from where
 }
 
 // spot is one bit of the log, and what it belongs to.
@@ -212,9 +214,25 @@ func (p *patient) examine(t *testing.T, disk *vfs.Mem, what string, upTo uint64,
 		t.Errorf("%s: opened at lsn %d, of %d to %d", what, lsn, upTo, p.m.last())
 		return o
 	}
+	said := e.Status().Recovery.Discarded
+	for _, m := range givenUp.FindAllStringSubmatch(said, -1) {
+		p.given[m[2]], _ = strconv.ParseUint(m[1], 10, 64)
+	}
+	for _, m := range unmade.FindAllStringSubmatch(said, -1) {
+		p.given[m[1]] = 0
+	}
 	for id, d := range p.m.worlds[lsn] {
 		if d.destroyed {
 			continue
+		}
+		if at, ok := p.given[d.name]; ok && at == 0 {
+			if _, err := vol.Open(e, d.name, nil, tester, nil); !fail.Is(err, fail.NotFound) {
+				t.Errorf("%s: %s, which was given up: %v", what, d.name, err)
+			}
+			continue
+		} else if ok {
+			was := *p.m.at(id, at)
+			was.name, d = d.name, &was
 		}
 		v, err := vol.Open(e, d.name, nil, tester, func() {})
 		if err != nil {
@@ -280,6 +298,12 @@ func (p *patient) readable(t *testing.T, what string, v *vol.Volume, want *disk)
 	}
 	return lost
 }
+
+// What opening says of a dataset that it gave up from an operation on, or as a whole.
+var (
+	givenUp = regexp.MustCompile(`what follows lsn (\d+) of (\S+) was given up`)
+	unmade  = regexp.MustCompile(`the clone (\S+) was given up`)
+)
 
 var place = regexp.MustCompile(`segment \d+|super root \d|tree node at `)
 
@@ -373,6 +397,8 @@ func (p *patient) forgotten(at spot) bool {
 // a prefix of history, and whole where no node or payload was damaged.
 func (p *patient) acceptLoss(t *testing.T, disk *vfs.Mem, what string, at spot) bool {
 	t.Helper()
+	p.given = map[string]uint64{}
+	defer func() { p.given = nil }()
 	for i := range 2 {
 		o := p.examine(t, disk, what, 0, i == 0)
 		if o.refused && i == 0 {
@@ -399,93 +425,6 @@ func (p *patient) check(t *testing.T, disk *vfs.Mem, what string) engine.CheckRe
 		t.Errorf("%s: check: %v", what, err)
 	}
 	return rep
-}
-
-// Damage between a checkpoint's cut and its super root, in an earlier segment:
-// giving up what follows the damage must give up that checkpoint too, and its
-// tree nodes, which lie beyond.
-func TestAcceptLossBeforeSuperRoot(t *testing.T) {
-	disk := vfs.NewMem(5)
-	p := &patient{disk: disk}
-	p.sim = newDirSim(t, config{segment: 512 << 10, volumes: true}, disk, 5)
-	defer recoverStop(t)
-	const blocks = 36000
-	_, err := p.e.CreateVolume(tester, "d", 4*blocks*block)
-	p.must("create", err)
-	v := p.open("d")
-	stamps := func(first uint64) {
-		buf := make([]byte, block)
-		for b := first; b < first+blocks; b++ {
-			buf[0], buf[1] = byte(b), byte(b>>8)
-			p.must("write", v.WriteAt(buf, b*2*block))
-		}
-	}
-	for i := range uint64(2) {
-		stamps(i * blocks)
-		p.must("checkpoint", p.e.Checkpoint())
-		v.Flush()
-	}
-	v.Close()
-	p.e.Abort() // closing would write another checkpoint, which needs no more than its own segment
-	disk = disk.Kill()
-	broken := p.beforeSuperRoot(t, disk)
-	bad := flipped(t, disk, p.path(broken.Segment()), int64(broken.Block())*block+40, 3)
-	if e, err := p.openCopy(t, bad, false); !fail.Is(err, fail.Corrupt) {
-		t.Errorf("opening a pool with a broken log: %v", err)
-		if err == nil {
-			e.Abort()
-		}
-	}
-	for i := range 2 {
-		bad = bad.Kill()
-		e, err := p.openCopy(t, bad, i == 0)
-		if err != nil {
-			t.Fatalf("opening %d, accepting loss: %v", i+1, err)
-		}
-		if lsn := e.Status().LastLSN; lsn < blocks {
-			t.Errorf("opened at lsn %d", lsn)
-		}
-		at := when.Spec{Kind: when.Now}
-		v, err := vol.Open(e, "d", &at, tester, nil)
-		p.must("open", err)
-		buf := make([]byte, block)
-		for b := range uint64(2 * blocks) {
-			if err := v.ReadAt(buf, b*2*block, nil); err != nil {
-				t.Fatalf("opening %d: block %d: %v", i+1, b, err)
-			}
-			if got := [2]byte(buf); got != [2]byte{byte(b), byte(b >> 8)} && (b+1 < e.Status().LastLSN || got != [2]byte{}) {
-				t.Fatalf("opening %d: block %d is %x", i+1, b, got)
-			}
-		}
-		v.Close()
-		e.Abort()
-	}
-}
-
-// beforeSuperRoot finds a frame between the last super root and its cut, in an
-// earlier segment than the super root's.
-func (p *patient) beforeSuperRoot(t *testing.T, disk *vfs.Mem) (broken segment.Addr) {
-	t.Helper()
-	var lastOps segment.Addr
-	var cuts, supers []segment.Addr
-	p.frames(t, disk.Kill(), func(f *segment.Frame) {
-		switch {
-		case f.Kind == segment.FrameSuper:
-			cuts, supers = append(cuts, lastOps), append(supers, f.Position.Addr)
-		case f.NumOps > 0:
-			lastOps = f.Position.Addr
-		}
-	})
-	cut, super := cuts[len(cuts)-1], supers[len(supers)-1]
-	p.frames(t, disk.Kill(), func(f *segment.Frame) {
-		if a := f.Position.Addr; broken == 0 && a > cut && a.Segment() < super.Segment() {
-			broken = a
-		}
-	})
-	if broken == 0 {
-		t.Fatalf("the checkpoint lies in one segment: cut %v, super root %v", cut, super)
-	}
-	return broken
 }
 
 // Without damage there is nothing to report, on a pool that was closed and on

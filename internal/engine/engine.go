@@ -103,6 +103,7 @@ type Engine struct {
 	datasets    map[uint64]*dataset
 	names       map[string]*dataset // those that are there
 	nextDataset uint64
+	unmade      map[uint64]string   // in recovery: clones that AcceptLoss gives up, and why
 	records     map[tree.Key][]byte // changes of the pool tree since the last cut
 	checkpoints []checkpointRecord
 

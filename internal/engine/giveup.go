@@ -11,17 +11,29 @@ import (
 )
 
 // giveUp decides about an operation of the log that cannot be repeated because a
-// node of the dataset's tree is damaged. With AcceptLoss the dataset stays as it was
-// before the operation: it loses the end of what was done, and nothing in between.
-// The other datasets lose nothing. An I/O error is no damage.
-func (e *Engine) giveUp(d *dataset, op *oplog.Op, err error) error {
+// tree node is damaged. With AcceptLoss its dataset stays as it was before: it loses
+// the end of what was done, and nothing in between. A clone of what was lost does not
+// come to be. All others lose nothing. An I/O error is no damage.
+func (e *Engine) giveUp(op *oplog.Op, err error) error {
 	if !fail.Is(err, fail.Corrupt) {
 		return err
 	}
-	if !e.opt.AcceptLoss {
-		return fail.Wrap(fail.Corrupt, err, "%s", d.name).WithHint("--accept-loss gives up what follows lsn %d of %s", op.LSN-1, d.name)
+	name, loss := op.Name, "the clone "+op.Name
+	if d := e.datasets[op.Dataset]; d != nil {
+		name, loss = d.name, fmt.Sprintf("what follows lsn %d of %s", op.LSN-1, d.name)
+		if e.opt.AcceptLoss {
+			d.givenUp, d.damage = op.LSN, err
+			return nil
+		}
 	}
-	d.givenUp, d.damage = op.LSN, err
+	if !e.opt.AcceptLoss {
+		return fail.Wrap(fail.Corrupt, err, "%s", name).WithHint("--accept-loss gives up %s", loss)
+	}
+	if e.unmade == nil {
+		e.unmade = map[uint64]string{}
+	}
+	e.unmade[op.Dataset] = fmt.Sprintf("%s was given up: %v", loss, err)
+	e.nextDataset = max(e.nextDataset, op.Dataset+1)
 	return nil
 }
 
@@ -29,14 +41,11 @@ func (e *Engine) giveUp(d *dataset, op *oplog.Op, err error) error {
 // all but what others see of it, for those may do on that. So no root of a moment in
 // between is made, from which a replay could begin.
 func (e *Engine) givenUp(op *oplog.Op) bool {
+	if e.unmade[op.Dataset] != "" {
+		return true
+	}
 	d := e.datasets[op.Dataset]
-	if d == nil {
-		return false
-	}
-	if x := e.datasets[op.Source]; op.Kind == oplog.Undo && x != nil && x.givenUp != 0 { // the draft is not whole
-		d.givenUp, d.damage = op.LSN, x.damage
-	}
-	if d.givenUp == 0 {
+	if d == nil || d.givenUp == 0 {
 		return false
 	}
 	switch op.Kind {
@@ -51,6 +60,9 @@ func (e *Engine) givenUp(op *oplog.Op) bool {
 // with what is left of them, at the end of the log, and says what it was.
 func (e *Engine) keepGivenUp(lsn uint64, pos segment.Position) {
 	told := []string{}
+	for _, what := range e.unmade {
+		told = append(told, what)
+	}
 	for _, d := range e.datasets {
 		if d.givenUp == 0 {
 			continue
@@ -70,5 +82,5 @@ func (e *Engine) keepGivenUp(lsn uint64, pos segment.Position) {
 	if e.recovery.Discarded != "" {
 		told = append([]string{e.recovery.Discarded}, told...)
 	}
-	e.recovery.Discarded = strings.Join(told, "; ")
+	e.unmade, e.recovery.Discarded = nil, strings.Join(told, "; ")
 }

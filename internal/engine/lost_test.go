@@ -8,8 +8,11 @@ import (
 
 	"varve/internal/engine"
 	"varve/internal/fail"
+	"varve/internal/segment"
 	"varve/internal/segstore/dir"
 	"varve/internal/vfs"
+	"varve/internal/vol"
+	"varve/internal/when"
 )
 
 // twoRuns makes a pool that was served twice, and returns its disk and the
@@ -211,4 +214,91 @@ func TestWriteOverDamage(t *testing.T) {
 		t.Errorf("check: %+v", r.Damage)
 	}
 	p.must("close", p.e.Close(context.Background()))
+}
+
+// Damage between a checkpoint's cut and its super root, in an earlier segment:
+// giving up what follows the damage must give up that checkpoint too, and its
+// tree nodes, which lie beyond.
+func TestAcceptLossBeforeSuperRoot(t *testing.T) {
+	disk := vfs.NewMem(5)
+	p := &patient{disk: disk}
+	p.sim = newDirSim(t, config{segment: 512 << 10, volumes: true}, disk, 5)
+	defer recoverStop(t)
+	const blocks = 36000
+	_, err := p.e.CreateVolume(tester, "d", 4*blocks*block)
+	p.must("create", err)
+	v := p.open("d")
+	stamps := func(first uint64) {
+		buf := make([]byte, block)
+		for b := first; b < first+blocks; b++ {
+			buf[0], buf[1] = byte(b), byte(b>>8)
+			p.must("write", v.WriteAt(buf, b*2*block))
+		}
+	}
+	for i := range uint64(2) {
+		stamps(i * blocks)
+		p.must("checkpoint", p.e.Checkpoint())
+		v.Flush()
+	}
+	v.Close()
+	p.e.Abort() // closing would write another checkpoint, which needs no more than its own segment
+	disk = disk.Kill()
+	broken := p.beforeSuperRoot(t, disk)
+	bad := flipped(t, disk, p.path(broken.Segment()), int64(broken.Block())*block+40, 3)
+	if e, err := p.openCopy(t, bad, false); !fail.Is(err, fail.Corrupt) {
+		t.Errorf("opening a pool with a broken log: %v", err)
+		if err == nil {
+			e.Abort()
+		}
+	}
+	for i := range 2 {
+		bad = bad.Kill()
+		e, err := p.openCopy(t, bad, i == 0)
+		if err != nil {
+			t.Fatalf("opening %d, accepting loss: %v", i+1, err)
+		}
+		if lsn := e.Status().LastLSN; lsn < blocks {
+			t.Errorf("opened at lsn %d", lsn)
+		}
+		at := when.Spec{Kind: when.Now}
+		v, err := vol.Open(e, "d", &at, tester, nil)
+		p.must("open", err)
+		buf := make([]byte, block)
+		for b := range uint64(2 * blocks) {
+			if err := v.ReadAt(buf, b*2*block, nil); err != nil {
+				t.Fatalf("opening %d: block %d: %v", i+1, b, err)
+			}
+			if got := [2]byte(buf); got != [2]byte{byte(b), byte(b >> 8)} && (b+1 < e.Status().LastLSN || got != [2]byte{}) {
+				t.Fatalf("opening %d: block %d is %x", i+1, b, got)
+			}
+		}
+		v.Close()
+		e.Abort()
+	}
+}
+
+// beforeSuperRoot finds a frame between the last super root and its cut, in an
+// earlier segment than the super root's.
+func (p *patient) beforeSuperRoot(t *testing.T, disk *vfs.Mem) (broken segment.Addr) {
+	t.Helper()
+	var lastOps segment.Addr
+	var cuts, supers []segment.Addr
+	p.frames(t, disk.Kill(), func(f *segment.Frame) {
+		switch {
+		case f.Kind == segment.FrameSuper:
+			cuts, supers = append(cuts, lastOps), append(supers, f.Position.Addr)
+		case f.NumOps > 0:
+			lastOps = f.Position.Addr
+		}
+	})
+	cut, super := cuts[len(cuts)-1], supers[len(supers)-1]
+	p.frames(t, disk.Kill(), func(f *segment.Frame) {
+		if a := f.Position.Addr; broken == 0 && a > cut && a.Segment() < super.Segment() {
+			broken = a
+		}
+	})
+	if broken == 0 {
+		t.Fatalf("the checkpoint lies in one segment: cut %v, super root %v", cut, super)
+	}
+	return broken
 }

@@ -248,7 +248,17 @@ func (e *Engine) recoverOp(op *oplog.Op, pos segment.Position) error {
 		return nil
 	}
 	if !changesData(op.Kind) {
-		return e.apply(op, pos, nil)
+		im, err := e.momentFor(op)
+		if err != nil {
+			return e.giveUp(op, err)
+		}
+		if im == nil {
+			return e.apply(op, pos, nil)
+		}
+		if op.Kind == oplog.Snapshot { // the others go on from it
+			defer im.close()
+		}
+		return e.apply(op, pos, &prepared{im: im})
 	}
 	d := e.datasets[op.Dataset]
 	if d == nil {
@@ -257,7 +267,7 @@ func (e *Engine) recoverOp(op *oplog.Op, pos segment.Position) error {
 	d.head.tree.Blocking(true)
 	dead, err := d.head.dies(op)
 	if err != nil {
-		return e.giveUp(d, op, err)
+		return e.giveUp(op, err)
 	}
 	pre := &prepared{}
 	if !dead.empty() {
@@ -267,9 +277,27 @@ func (e *Engine) recoverOp(op *oplog.Op, pos segment.Position) error {
 		if pre.old != nil {
 			pre.old.vers.Close()
 		}
-		return e.giveUp(d, op, err)
+		return e.giveUp(op, err)
 	}
 	return e.apply(op, pos, pre)
+}
+
+// momentFor returns the state at the past moment that an operation needs, nil if it
+// needs none.
+func (e *Engine) momentFor(op *oplog.Op) (*overlay, error) {
+	of := op.Dataset
+	switch {
+	case op.Kind == oplog.Clone || op.Kind == oplog.Undo:
+		of = op.Source
+	case op.Kind == oplog.Rollback || op.Kind == oplog.Snapshot && op.At > 0:
+	default:
+		return nil, nil
+	}
+	d := e.datasets[of]
+	if d == nil {
+		return nil, fail.New(fail.Corrupt, "%v: dataset %d, of which it needs a moment, is not there", op, of)
+	}
+	return e.imageAt(d, op.At)
 }
 
 // loadPool fills the catalog from a super root's pool tree.

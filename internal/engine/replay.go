@@ -71,6 +71,9 @@ func (d *dataset) kept(lsn uint64) bool {
 func (e *Engine) startOf(d *dataset, lsn uint64, view bool) (*overlay, root, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.givenUp != 0 && lsn >= d.givenUp {
+		return nil, root{}, d.damage
+	}
 	if !d.holdsMoment(lsn) {
 		return nil, root{}, fail.New(fail.OutsideHistory, "lsn %d is outside the history of %s, which begins at lsn %d", lsn, d.name, d.horizon.lsn).
 			WithHint("oldest moment %s (lsn %d)", time.Unix(0, d.horizon.time).UTC().Format(time.RFC3339), d.horizon.lsn)

@@ -158,14 +158,6 @@ func (e *Engine) applySnapshot(d *dataset, op *oplog.Op, pos segment.Position, p
 		e.snapshotNow(d, op, pos)
 		return nil
 	}
-	if pre == nil {
-		im, err := e.imageAt(d, op.At)
-		if err != nil {
-			return err
-		}
-		defer im.close()
-		pre = &prepared{im: im}
-	}
 	im := pre.im
 	d.mu.Lock()
 	r := &root{figures: im.figures, lsn: op.At, pos: im.pos, aside: im.aside, vers: im.tree.Freeze(op.At)}

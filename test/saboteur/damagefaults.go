@@ -45,7 +45,7 @@ var damageFaults = []fault{
 	},
 	{
 		name: "given-up-in-part", what: "a dataset that cannot be replayed to the end loses an operation in the middle, and not the end",
-		edits: []edit{{"internal/engine/giveup.go", "	if d.givenUp == 0 {", "	if true {"}},
+		edits: []edit{{"internal/engine/giveup.go", "	if d == nil || d.givenUp == 0 {", "	if true {"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestWriteOverDamage$"},
 	},
 	{

@@ -30,7 +30,8 @@ type patient struct {
 	last  segment.Addr // the header of the last frame: a marker
 	first segment.Addr // where the records begin that anybody needs
 
-	given map[string]uint64 // by name: what opening gave up the end of, and from where
+	given  map[string]uint64 // by name: what opening gave up the end of, and from where
+	unmade map[uint64]bool   // clones that it gave up
 }
 
 // spot is one bit of the log, and what it belongs to.
@@ -219,18 +220,21 @@ func (p *patient) examine(t *testing.T, disk *vfs.Mem, what string, upTo uint64,
 		p.given[m[2]], _ = strconv.ParseUint(m[1], 10, 64)
 	}
 	for _, m := range unmade.FindAllStringSubmatch(said, -1) {
-		p.given[m[1]] = 0
+		for id, f := range p.m.origin {
+			p.unmade[id] = p.unmade[id] || p.m.worlds[f.made][id].name == m[1]
+		}
 	}
 	for id, d := range p.m.worlds[lsn] {
 		if d.destroyed {
 			continue
 		}
-		if at, ok := p.given[d.name]; ok && at == 0 {
+		if p.unmade[id] {
 			if _, err := vol.Open(e, d.name, nil, tester, nil); !fail.Is(err, fail.NotFound) {
 				t.Errorf("%s: %s, which was given up: %v", what, d.name, err)
 			}
 			continue
-		} else if ok {
+		}
+		if at, ok := p.given[d.name]; ok {
 			was := *p.m.at(id, at)
 			was.name, d = d.name, &was
 		}
@@ -397,8 +401,8 @@ func (p *patient) forgotten(at spot) bool {
 // a prefix of history, and whole where no node or payload was damaged.
 func (p *patient) acceptLoss(t *testing.T, disk *vfs.Mem, what string, at spot) bool {
 	t.Helper()
-	p.given = map[string]uint64{}
-	defer func() { p.given = nil }()
+	p.given, p.unmade = map[string]uint64{}, map[uint64]bool{}
+	defer func() { p.given, p.unmade = nil, nil }()
 	for i := range 2 {
 		o := p.examine(t, disk, what, 0, i == 0)
 		if o.refused && i == 0 {

@@ -390,7 +390,11 @@ func (c *checker) tree(r rootToCheck) error {
 		}
 		leaf := c.e.cache.OpenVersion(n.Ref)
 		defer leaf.Close()
-		return c.leaf(r, leaf, tree.Key{}, n.Count)
+		err := c.leaf(r, leaf, tree.Key{}, n.Count)
+		if lost(err) {
+			unread, err = false, nil
+		}
+		return err
 	}, lost)
 }
 

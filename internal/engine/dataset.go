@@ -134,6 +134,7 @@ type dying struct {
 	end    tree.Key // first item beyond the range
 	born   uint64   // only extents born after this moment died
 	counts bool     // the head's mapped still counts them
+	stuck  bool     // the disk does not give what it lists: it waits until the pool is opened again
 }
 
 func (d *dataset) snapshot(name string) *snapshot {

@@ -2,12 +2,16 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"testing"
 
+	"varve/internal/engine"
+	"varve/internal/fail"
 	"varve/internal/segment"
+	"varve/internal/segstore"
 )
 
 // emptying is a volume of which every second block of so many is written, one
@@ -130,4 +134,57 @@ func TestDrainAcrossDamage(t *testing.T) {
 		})
 	}
 	p.partition(t, kept)
+}
+
+// refusing is a store that does not give some blocks.
+type refusing struct {
+	segstore.Store
+	blocks map[segment.Addr]bool
+}
+
+func (r *refusing) ReadAt(seg uint64, p []byte, off int64) error {
+	for a := range r.blocks {
+		if at := int64(a.Block()) * block; a.Segment() == seg && off <= at && at < off+int64(len(p)) && len(p) == block {
+			return fail.New(fail.IO, "refused")
+		}
+	}
+	return r.Store.ReadAt(seg, p, off)
+}
+
+// What the disk does not give for a while is not lost: neither where a list is
+// emptied, nor where that is repeated.
+func TestDrainAwaitsDisk(t *testing.T) {
+	for _, live := range []bool{true, false} {
+		t.Run(fmt.Sprintf("live %v", live), func(t *testing.T) {
+			defer recoverStop(t)
+			p := newEmptying(t, 1500)
+			r := &refusing{Store: p.store.Store, blocks: map[segment.Addr]bool{}}
+			p.must("destroy", second(p.e.Destroy(tester, "d", true)))
+			for range 4 {
+				p.must("checkpoint", p.e.Checkpoint())
+			}
+			if !live {
+				for p.e.DrainStep() {
+				}
+				p.must("flush", p.e.Flush())
+			}
+			p.e.Abort()
+			for _, n := range p.nodes {
+				r.blocks[n] = true
+			}
+			if p.store.Store = r; live {
+				p.openEngine()
+				for p.e.DrainStep() {
+				}
+				p.must("close", p.e.Close(context.Background()))
+			} else if _, err := engine.Open(p.conf.options(p.store, p.clock)); !fail.Is(err, fail.IO) {
+				t.Errorf("opening: %v", err)
+			}
+			r.blocks = nil
+			p.openEngine()
+			if kept := p.empty(); kept > 0 {
+				t.Errorf("%d of %d blocks are never given back", kept, p.blocks)
+			}
+		})
+	}
 }

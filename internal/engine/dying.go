@@ -37,9 +37,10 @@ func (e *Engine) collectDying(d *dataset, y *dying, limit int, end tree.Key) (s 
 	d.mu.Unlock()
 	defer v.Close()
 	keep := e.keepBelow(d)
-	lost := func(err error) bool {
-		s.lost = keep(err)
-		return s.lost
+	lost := func(err error) bool { // what the disk does not give now may come back
+		passed := fail.Is(err, fail.Corrupt) && keep(err)
+		s.lost = s.lost || passed
+		return passed
 	}
 	s.next = end
 	var bad error
@@ -145,7 +146,10 @@ func (e *Engine) DrainStep() bool {
 	step, err := e.collectDying(d, y, drainEntries, y.end)
 	if err != nil {
 		e.logger.Error("emptying a dying list", "dataset", d.name, "list", y.id, "err", err)
-		return false
+		d.mu.Lock()
+		y.stuck = true
+		d.mu.Unlock()
+		return true // to the others
 	}
 	op := &oplog.Op{Kind: oplog.Drain, Dataset: d.id, At: y.id, Value: string(step.next[:])}
 	_, err = e.change(op, true, func() (*prepared, error) { return &prepared{step: step}, nil })
@@ -216,9 +220,10 @@ func (e *Engine) nextDying() (*dataset, *dying) {
 	defer e.gate.RUnlock()
 	for _, d := range e.datasets {
 		d.mu.RLock()
+		i := slices.IndexFunc(d.dying, func(y *dying) bool { return !y.stuck })
 		var y *dying
-		if len(d.dying) > 0 {
-			y = d.dying[0]
+		if i >= 0 {
+			y = d.dying[i]
 		}
 		d.mu.RUnlock()
 		if y != nil {

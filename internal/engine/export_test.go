@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"varve/internal/fail"
 	"varve/internal/oplog"
@@ -87,15 +88,13 @@ func (e *Engine) Roots(id uint64) ([]Root, error) {
 	return out, nil
 }
 
-// Leaf returns where the leaf of a block of a volume is, in the newest root that is
-// on disk.
-func (e *Engine) Leaf(id, b uint64) (at segment.Addr, err error) {
+// Leaf returns where the leaf of a key is, in the newest root that is on disk.
+func (e *Engine) Leaf(id uint64, k tree.Key) (at segment.Addr, err error) {
 	e.gate.RLock()
 	defer e.gate.RUnlock()
-	d := e.datasets[id]
-	v := e.cache.OpenVersion(d.roots[len(d.roots)-1].ref)
+	roots := slices.DeleteFunc(slices.Clone(e.datasets[id].roots), func(r *root) bool { return r.vers != nil })
+	v := e.cache.OpenVersion(roots[len(roots)-1].ref)
 	defer v.Close()
-	k := blockKey(0, b)
 	err = tree.Walk(v, k, k.Next(), func(n tree.Node) error {
 		at = segment.Addr(n.Ref.Addr)
 		return nil

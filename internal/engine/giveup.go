@@ -10,10 +10,11 @@ import (
 	"varve/internal/segment"
 )
 
-// giveUp decides about an operation of the log that cannot be repeated because a
-// tree node is damaged. With AcceptLoss its dataset stays as it was before: it loses
-// the end of what was done, and nothing in between. A clone of what was lost does not
-// come to be. All others lose nothing. An I/O error is no damage.
+// giveUp decides about an operation of the log that cannot be repeated because
+// something that it needs is damaged. With AcceptLoss, and where no older super root
+// helps, its dataset stays as it was before: it loses the end of what was done, and
+// nothing in between. A clone of what was lost does not come to be. All others lose
+// nothing. An I/O error is no damage.
 func (e *Engine) giveUp(op *oplog.Op, err error) error {
 	if !fail.Is(err, fail.Corrupt) {
 		return err
@@ -21,12 +22,13 @@ func (e *Engine) giveUp(op *oplog.Op, err error) error {
 	name, loss := op.Name, "the clone "+op.Name
 	if d := e.datasets[op.Dataset]; d != nil {
 		name, loss = d.name, fmt.Sprintf("what follows lsn %d of %s", op.LSN-1, d.name)
-		if e.opt.AcceptLoss {
+		if e.mayGiveUp {
 			d.givenUp, d.damage = op.LSN, err
+			d.nextIno = max(d.nextIno, op.Ino+1)
 			return nil
 		}
 	}
-	if !e.opt.AcceptLoss {
+	if !e.mayGiveUp {
 		return fail.Wrap(fail.Corrupt, err, "%s", name).WithHint("--accept-loss gives up %s", loss)
 	}
 	if e.unmade == nil {
@@ -67,17 +69,18 @@ func (e *Engine) keepGivenUp(lsn uint64, pos segment.Position) {
 		if d.givenUp == 0 {
 			continue
 		}
-		told = append(told, fmt.Sprintf("what follows lsn %d of %s was given up: %v", d.givenUp-1, d.name, d.damage))
-		d.mu.Lock()
-		d.givenUp, d.damage = 0, nil
 		if !d.gone {
+			told = append(told, fmt.Sprintf("what follows lsn %d of %s was given up: %v", d.givenUp-1, d.name, d.damage))
+			d.mu.Lock()
 			d.thaw()
 			d.changed = lsn
 			e.keep(d, d.addRoot(d.freeze(lsn, pos)))
+			d.mu.Unlock()
+			e.touch(d)
 		}
-		d.mu.Unlock()
-		e.touch(d)
+		d.givenUp, d.damage = 0, nil
 	}
+	e.gaveUp = len(told) > 0
 	slices.Sort(told)
 	if e.recovery.Discarded != "" {
 		told = append([]string{e.recovery.Discarded}, told...)

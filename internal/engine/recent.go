@@ -14,6 +14,9 @@ const recentFrames = 64 << 10
 // clients may send again: for duplicate request caches. op is valid during the
 // call only.
 func (e *Engine) Recent(since time.Duration, fn func(op *oplog.Op)) error {
+	if e.gaveUp { // not all that the log has was done
+		return nil
+	}
 	e.gate.RLock()
 	cs := e.checkpoints
 	e.gate.RUnlock()

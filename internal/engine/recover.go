@@ -54,8 +54,8 @@ func Open(o Options) (*Engine, error) {
 		e.logger.Warn("finishing what the cleaner began", "err", err)
 	}
 	e.progress("writing a checkpoint")
-	switch err := e.checkpoint(true); {
-	case fail.Is(err, fail.NoSpace): // a full pool can be read, and emptied
+	switch err := e.firstCheckpoint(); {
+	case fail.Is(err, fail.NoSpace) && !e.gaveUp: // a full pool can be read, and emptied
 		e.logger.Warn("no checkpoint when opening", "err", err)
 	case err != nil:
 		e.log.Abort()
@@ -74,6 +74,23 @@ func Open(o Options) (*Engine, error) {
 	return e, nil
 }
 
+// firstCheckpoint writes the one with which opening ends. Where operations were given
+// up, no super root from before may serve any more, for what comes would be given up
+// with them.
+func (e *Engine) firstCheckpoint() error {
+	err := e.checkpoint(true)
+	if !e.gaveUp {
+		return err
+	}
+	for i := 0; i < olderRoots && err == nil; i++ {
+		err = e.checkpoint(true)
+	}
+	if err != nil {
+		return fail.Wrap(fail.Other, err, "making durable what was given up")
+	}
+	return nil
+}
+
 // olderRoots is how many super roots before the newest recovery goes back to.
 // The last two are always kept whole.
 const olderRoots = 2
@@ -81,13 +98,23 @@ const olderRoots = 2
 // readWhole reads the state of a pool for writing. Where the newest super root
 // or what it needs is damaged, an older one serves as well: it takes longer,
 // and loses nothing, because the whole log after it must still be there. Where
-// AcceptLoss gives up what the newest one needs, an older one has to serve.
+// AcceptLoss gives up what the newest one needs, an older one has to serve. Only where
+// none does are operations given up that can be read.
 func readWhole(o Options) (*Engine, segment.Tail, error) {
+	e, tail, err := readRoots(o, false)
+	if o.AcceptLoss && fail.Is(err, fail.Corrupt) {
+		return readRoots(o, true)
+	}
+	return e, tail, err
+}
+
+func readRoots(o Options, giveUp bool) (*Engine, segment.Tail, error) {
 	var from segment.Addr
 	var attested uint64
 	var first error
 	for range olderRoots + 1 {
 		e := newEngine(o)
+		e.mayGiveUp = giveUp
 		tail, root, err := e.readState(true, from, attested)
 		if err == nil && tail.Seq >= root.Seq {
 			return e, tail, nil

@@ -44,6 +44,21 @@ var damageFaults = []fault{
 		tests: suite{pkg: "./internal/engine", run: "^TestDrainAcrossDamage$"},
 	},
 	{
+		name: "refused-read-gives-up", what: "what the disk did not give once is never given back",
+		edits: []edit{{"internal/engine/dying.go", "fail.Is(err, fail.Corrupt) && keep(err)", "keep(err)"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestDrainAwaitsDisk$"},
+	},
+	{
+		name: "cloned-from-loss", what: "what begins with a moment that was given up begins with what is left instead",
+		edits: []edit{{"internal/engine/replay.go", "if d.givenUp != 0 && lsn >= d.givenUp {", "if false {"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestGivenUp"},
+	},
+	{
+		name: "one-root-after-loss", what: "writes after an accepted loss go with it, if the newest checkpoint is damaged",
+		edits: []edit{{"internal/engine/recover.go", "i < olderRoots && err == nil; i++", "i < 0; i++"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestRootsAfterLoss$"},
+	},
+	{
 		name: "given-up-in-part", what: "a dataset that cannot be replayed to the end loses an operation in the middle, and not the end",
 		edits: []edit{{"internal/engine/giveup.go", "	if d == nil || d.givenUp == 0 {", "	if true {"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestWriteOverDamage$"},

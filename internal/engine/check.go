@@ -69,10 +69,12 @@ func (e *Engine) Check(ctx context.Context, data bool, progress func(done, total
 // CheckStore verifies a pool that nobody serves. It writes nothing. Damage
 // that keeps the pool from opening is in the report, not an error.
 func CheckStore(ctx context.Context, store segstore.Store, data bool, progress func(done, total uint64)) (CheckReport, error) {
-	e := newEngine(Options{Store: store})
-	defer e.release()
-	tail, _, err := e.readState(false, 0, 0)
+	var passed []error
+	e, tail, err := readRoots(Options{Store: store}, reading{passed: func(err error) { passed = append(passed, err) }})
 	if fail.Is(err, fail.Corrupt) {
+		e := newEngine(Options{Store: store})
+		defer e.release()
+		_, _, _ = e.readState(false, 0, 0) // as far as it goes: what pool the frames have to be of
 		c := e.newChecker(ctx, data, progress)
 		c.damage("opening the pool", err)
 		if serr := c.segments(); serr != nil {
@@ -83,7 +85,11 @@ func CheckStore(ctx context.Context, store segstore.Store, data bool, progress f
 	if err != nil {
 		return CheckReport{}, err
 	}
+	defer e.release()
 	c := e.newChecker(ctx, data, progress)
+	for _, err := range passed {
+		c.damage("a checkpoint that opening passes over", err)
+	}
 	c.upTo.Seq = tail.Seq // opening discards what a crash left behind it
 	return c.check()
 }

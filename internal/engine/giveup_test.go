@@ -475,9 +475,12 @@ func TestOlderRootBeforeLoss(t *testing.T) {
 	l.must("flush", l.e.Flush())
 	l.e.Abort()
 	l.damage(l.leaf)
+	r, err := engine.CheckStore(context.Background(), l.store, true, nil)
+	if err != nil || r.Datasets != 2 || r.Extents < 1500 || len(r.Damage) != 1 || r.Damage[0].Where != "a checkpoint that opening passes over" {
+		t.Errorf("check: %+v, %v", r, err)
+	}
 	o := l.conf.options(l.store, l.clock)
 	o.AcceptLoss = true
-	var err error
 	l.e, err = engine.Open(o)
 	l.must("open", err)
 	if said := l.e.Status().Recovery.Discarded; said != "" {

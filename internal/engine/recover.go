@@ -95,27 +95,35 @@ func (e *Engine) firstCheckpoint() error {
 // The last two are always kept whole.
 const olderRoots = 2
 
-// readWhole reads the state of a pool for writing. Where the newest super root
-// or what it needs is damaged, an older one serves as well: it takes longer,
-// and loses nothing, because the whole log after it must still be there. Where
-// AcceptLoss gives up what the newest one needs, an older one has to serve. Only where
-// none does are operations given up that can be read.
+// readWhole reads the state of a pool for writing. Where AcceptLoss gives up what the
+// newest super root needs, an older one has to serve. Only where none does are
+// operations given up that can be read.
 func readWhole(o Options) (*Engine, segment.Tail, error) {
-	e, tail, err := readRoots(o, false)
+	e, tail, err := readRoots(o, reading{write: true})
 	if o.AcceptLoss && fail.Is(err, fail.Corrupt) {
-		return readRoots(o, true)
+		return readRoots(o, reading{write: true, giveUp: true})
 	}
 	return e, tail, err
 }
 
-func readRoots(o Options, giveUp bool) (*Engine, segment.Tail, error) {
+// reading is how the state of a pool is read.
+type reading struct {
+	write  bool        // to go on from it
+	giveUp bool        // operations that cannot be repeated
+	passed func(error) // told why a super root does not serve, where an older one may; nil: the log is
+}
+
+// readRoots reads the state of a pool. Where the newest super root or what it needs is
+// damaged, an older one serves as well: it takes longer, and loses nothing, because the
+// whole log after it must still be there.
+func readRoots(o Options, r reading) (*Engine, segment.Tail, error) {
 	var from segment.Addr
 	var attested uint64
 	var first error
 	for range olderRoots + 1 {
 		e := newEngine(o)
-		e.mayGiveUp = giveUp
-		tail, root, err := e.readState(true, from, attested)
+		e.mayGiveUp = r.giveUp
+		tail, root, err := e.readState(r.write, from, attested)
 		if err == nil && tail.Seq >= root.Seq {
 			return e, tail, nil
 		}
@@ -130,7 +138,11 @@ func readRoots(o Options, giveUp bool) (*Engine, segment.Tail, error) {
 		if !fail.Is(err, fail.Corrupt) || older == 0 {
 			break
 		}
-		e.logger.Warn("a checkpoint cannot be used; going back to the one before", "err", err)
+		if r.passed != nil {
+			r.passed(err)
+		} else {
+			e.logger.Warn("a checkpoint cannot be used; going back to the one before", "err", err)
+		}
 		from, attested = older, max(attested, root.Seq)
 	}
 	return nil, segment.Tail{}, first

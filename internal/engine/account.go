@@ -149,6 +149,7 @@ func (c *checker) books(b books) error {
 		ds, err := c.e.readRun(b.id, &x)
 		if unreadable(err) {
 			c.damage(fmt.Sprintf("dead blocks of %s", b.name), err)
+			a.blind = true
 			continue
 		}
 		if err != nil {

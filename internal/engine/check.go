@@ -391,12 +391,12 @@ func (c *checker) tree(r rootToCheck) error {
 		if n.Level > 0 || r.pool || r.behind && len(r.dying) == 0 {
 			return nil
 		}
-		if n.Ref.Addr == 0 { // in memory only: as the log says since the last checkpoint
-			return c.leaf(r, r.vers, n.First, n.Count)
+		leaf, from := r.vers, n.First
+		if n.Ref.Addr != 0 { // else it is in memory only: as the log says since the last checkpoint
+			leaf, from = c.e.cache.OpenVersion(n.Ref), tree.Key{}
+			defer leaf.Close()
 		}
-		leaf := c.e.cache.OpenVersion(n.Ref)
-		defer leaf.Close()
-		err := c.leaf(r, leaf, tree.Key{}, n.Count)
+		err := c.leaf(r, leaf, from, n.Count)
 		if lost(err) {
 			unread, err = false, nil
 		}
@@ -408,15 +408,14 @@ func (c *checker) tree(r rootToCheck) error {
 func (c *checker) leaf(r rootToCheck, leaf *tree.Version, from tree.Key, n int) error {
 	ino, end := uint64(0), uint64(0)
 	return leaf.Blocking().Scan(from, tree.MaxKey, func(k tree.Key, v []byte) bool {
-		if n--; n < 0 {
-			return false
-		}
+		n--
+		more := n > 0 // behind them is another leaf
 		if !isExtent(k) {
-			return true
+			return more
 		}
 		x, err := parseExtent(k, v)
 		if err == nil && r.behind && !slices.ContainsFunc(r.dying, func(y dying) bool { return y.has(k, x) }) {
-			return true
+			return more
 		}
 		if x.ino != ino {
 			ino, end = x.ino, 0
@@ -424,7 +423,7 @@ func (c *checker) leaf(r rootToCheck, leaf *tree.Version, from tree.Key, n int) 
 		switch {
 		case err != nil:
 			c.damage(r.name, err)
-			return true
+			return more
 		case x.block < end:
 			c.damage(r.name, fail.New(fail.Corrupt, "%s block %d is mapped twice", owner(ino), x.block))
 		case r.d.kind == volumeKind && x.end()*BlockSize > (r.size+BlockSize-1)/BlockSize*BlockSize:
@@ -437,7 +436,7 @@ func (c *checker) leaf(r rootToCheck, leaf *tree.Version, from tree.Key, n int) 
 			crc := uint32(x.crc[4*i]) | uint32(x.crc[4*i+1])<<8 | uint32(x.crc[4*i+2])<<16 | uint32(x.crc[4*i+3])<<24
 			c.checkSum(fmt.Sprintf("%s block %d", r.name, x.block+i), segment.Addr(x.addr+i), crc, segment.Data)
 		}
-		return true
+		return more
 	})
 }
 

@@ -103,7 +103,7 @@ type Engine struct {
 	datasets    map[uint64]*dataset
 	names       map[string]*dataset // those that are there
 	nextDataset uint64
-	unmade      map[uint64]string   // in recovery: clones that AcceptLoss gives up, and why
+	unmade      map[uint64]unmade   // in recovery: clones that AcceptLoss gives up
 	mayGiveUp   bool                // in recovery: operations that cannot be repeated
 	gaveUp      bool                // AcceptLoss gave up operations that are in the log
 	records     map[tree.Key][]byte // changes of the pool tree since the last cut

@@ -10,6 +10,13 @@ import (
 	"varve/internal/segment"
 )
 
+// unmade is a clone that is given up as a whole.
+type unmade struct {
+	of    *dataset // what it was to be made of
+	draft bool
+	what  string
+}
+
 // giveUp decides about an operation of the log that cannot be repeated because
 // something that it needs is damaged. With AcceptLoss, and where no older super root
 // helps, its dataset stays as it was before: it loses the end of what was done, and
@@ -24,17 +31,23 @@ func (e *Engine) giveUp(op *oplog.Op, err error) error {
 		name, loss = d.name, fmt.Sprintf("what follows lsn %d of %s", op.LSN-1, d.name)
 		if e.mayGiveUp {
 			d.givenUp, d.damage = op.LSN, err
-			d.nextIno = max(d.nextIno, op.Ino+1)
+			e.skipInodes(d, op)
 			return nil
 		}
+	} else if op.Kind != oplog.Clone {
+		return err
 	}
 	if !e.mayGiveUp {
 		return fail.Wrap(fail.Corrupt, err, "%s", name).WithHint("--accept-loss gives up %s", loss)
 	}
-	if e.unmade == nil {
-		e.unmade = map[uint64]string{}
+	of := e.datasets[op.Source]
+	if of == nil {
+		of = e.unmade[op.Source].of
 	}
-	e.unmade[op.Dataset] = fmt.Sprintf("%s was given up: %v", loss, err)
+	if e.unmade == nil {
+		e.unmade = map[uint64]unmade{}
+	}
+	e.unmade[op.Dataset] = unmade{of, op.Now, fmt.Sprintf("%s was given up: %v", loss, err)}
 	e.nextDataset = max(e.nextDataset, op.Dataset+1)
 	return nil
 }
@@ -43,7 +56,10 @@ func (e *Engine) giveUp(op *oplog.Op, err error) error {
 // all but what others see of it, for those may do on that. So no root of a moment in
 // between is made, from which a replay could begin.
 func (e *Engine) givenUp(op *oplog.Op) bool {
-	if e.unmade[op.Dataset] != "" {
+	if x, ok := e.unmade[op.Dataset]; ok {
+		if x.of != nil { // which may have taken its place
+			e.skipInodes(x.of, op)
+		}
 		return true
 	}
 	d := e.datasets[op.Dataset]
@@ -54,23 +70,36 @@ func (e *Engine) givenUp(op *oplog.Op) bool {
 	case oplog.Destroy, oplog.Undestroy, oplog.Rename:
 		return false
 	}
-	d.nextIno = max(d.nextIno, op.Ino+1)
+	e.skipInodes(d, op)
 	return true
+}
+
+// skipInodes lets no object have the number of one that an operation made which is
+// not repeated.
+func (e *Engine) skipInodes(d *dataset, op *oplog.Op) {
+	d.nextIno = max(d.nextIno, op.Ino+1)
+	if of := e.datasets[op.Source]; of != nil && op.Kind == oplog.Undo {
+		d.nextIno = max(d.nextIno, of.inoAfter())
+	}
 }
 
 // keepGivenUp lets the moments from now on of the datasets that lost something begin
 // with what is left of them, at the end of the log, and says what it was.
 func (e *Engine) keepGivenUp(lsn uint64, pos segment.Position) {
 	told := []string{}
-	for _, what := range e.unmade {
-		told = append(told, what)
+	for _, x := range e.unmade {
+		if !x.draft { // nobody knew of that
+			told = append(told, x.what)
+		}
 	}
 	for _, d := range e.datasets {
 		if d.givenUp == 0 {
 			continue
 		}
 		if !d.gone {
-			told = append(told, fmt.Sprintf("what follows lsn %d of %s was given up: %v", d.givenUp-1, d.name, d.damage))
+			if !d.isDraft() {
+				told = append(told, fmt.Sprintf("what follows lsn %d of %s was given up: %v", d.givenUp-1, d.name, d.damage))
+			}
 			d.mu.Lock()
 			d.thaw()
 			d.changed = lsn

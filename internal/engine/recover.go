@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -133,10 +134,13 @@ func readRoots(o Options, r reading) (*Engine, segment.Tail, error) {
 		if first == nil {
 			first = err
 		}
-		older := e.rootBefore(root)
+		older, berr := e.rootBefore(root)
 		e.release()
-		if !fail.Is(err, fail.Corrupt) || older == 0 {
-			break
+		switch err := cmp.Or(berr, err); {
+		case !fail.Is(err, fail.Corrupt): // the disk does not give what may well be whole
+			return nil, segment.Tail{}, err
+		case older == 0:
+			return nil, segment.Tail{}, first
 		}
 		if r.passed != nil {
 			r.passed(err)
@@ -149,20 +153,20 @@ func readRoots(o Options, r reading) (*Engine, segment.Tail, error) {
 }
 
 // rootBefore returns the super root that the one at p names, or 0.
-func (e *Engine) rootBefore(p segment.Position) (before segment.Addr) {
+func (e *Engine) rootBefore(p segment.Position) (before segment.Addr, err error) {
 	if p.Addr == 0 {
-		return 0
+		return 0, nil
 	}
-	err := segment.Inspect(e.store, e.super.pool, p.Addr.Segment(), func(f segment.Found) error {
+	err = segment.Inspect(e.store, e.super.pool, p.Addr.Segment(), func(f segment.Found) error {
 		if f.Frame.Position.Addr == p.Addr && f.Err == nil {
 			before = f.Frame.LastSuper
 		}
 		return nil
 	})
-	if err != nil {
-		return 0
+	if fail.Is(err, fail.Corrupt) {
+		return 0, nil
 	}
-	return before
+	return before, err
 }
 
 // readState loads a super root, the newest (0) or the one that is at from, and

@@ -152,20 +152,8 @@ func (e *Engine) replayOne(im *overlay, d *dataset, op *oplog.Op) error {
 	switch op.Kind {
 	case oplog.Resize:
 		im.size = op.Size
-	case oplog.Rollback, oplog.Undo:
-		if op.Kind == oplog.Undo {
-			if d = e.datasets[op.Source]; d == nil {
-				return fail.New(fail.Corrupt, "%v: dataset %d is gone", op, op.Source)
-			}
-		}
-		back, err := e.imageAt(d, op.At)
-		if err != nil {
-			return err
-		}
-		im.close()
-		*im = *back // which spills nothing: it may share pages with the head
-		im.floor = op.Time
-		im.tree.Blocking(true)
+	case oplog.Rollback, oplog.Undo: // the root right after one is a base, but where it was given up
+		return fail.New(fail.Corrupt, "%v was given up, and what follows it", op)
 	default:
 		if !changesData(op.Kind) {
 			return nil

@@ -138,22 +138,20 @@ func (e *Engine) wakeDrain() {
 func (e *Engine) DrainStep() bool {
 	e.draining.Lock()
 	defer e.draining.Unlock()
-	d, y := e.nextDying()
-	if d == nil {
-		return false
-	}
-	// y.root's tree never changes and only this goroutine moves y.next.
-	step, err := e.collectDying(d, y, drainEntries, y.end)
-	if err != nil {
+	for d, y := e.nextDying(); d != nil; d, y = e.nextDying() {
+		// y.root's tree never changes and only this goroutine moves y.next.
+		step, err := e.collectDying(d, y, drainEntries, y.end)
+		if err == nil {
+			op := &oplog.Op{Kind: oplog.Drain, Dataset: d.id, At: y.id, Value: string(step.next[:])}
+			_, err = e.change(op, true, func() (*prepared, error) { return &prepared{step: step}, nil })
+			return err == nil
+		}
 		e.logger.Error("emptying a dying list", "dataset", d.name, "list", y.id, "err", err)
 		d.mu.Lock()
 		y.stuck = true
 		d.mu.Unlock()
-		return true // to the others
 	}
-	op := &oplog.Op{Kind: oplog.Drain, Dataset: d.id, At: y.id, Value: string(step.next[:])}
-	_, err = e.change(op, true, func() (*prepared, error) { return &prepared{step: step}, nil })
-	return err == nil
+	return false
 }
 
 // recount makes one head's count of mapped blocks exact again, after a

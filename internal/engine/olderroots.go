@@ -78,7 +78,7 @@ func (e *Engine) rootBefore(p segment.Position) (before segment.Addr, err error)
 		}
 		return nil
 	})
-	if fail.Is(err, fail.Corrupt) {
+	if err != nil && !fail.Is(err, fail.IO) {
 		return 0, nil
 	}
 	return before, err

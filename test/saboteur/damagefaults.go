@@ -10,7 +10,7 @@ var damageFaults = []fault{
 	},
 	{
 		name: "older-root-not-tried", what: "a damaged checkpoint keeps the pool shut though the one before is whole",
-		edits: []edit{{"internal/engine/recover.go", "for range olderRoots + 1 {", "for range 1 {"}},
+		edits: []edit{{"internal/engine/olderroots.go", "for range olderRoots + 1 {", "for range 1 {"}},
 		tests: poolDamage,
 	},
 	{

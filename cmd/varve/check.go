@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -52,12 +51,6 @@ What is damaged is listed on stdout, a line for each; then the exit code is 2.`,
 	}
 	c.Flags().BoolVar(&data, "data", false, "read and verify every byte of payload too")
 	return c
-}
-
-// isLocal says whether an argument names a local file or directory rather
-// than something in the pool.
-func isLocal(s string) bool {
-	return strings.HasPrefix(s, "/") || s == "." || s == ".." || strings.HasPrefix(s, "./") || strings.HasPrefix(s, "../")
 }
 
 func (a *app) checked(r engine.CheckReport) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"varve/internal/fail"
@@ -27,4 +28,10 @@ func parsePlace(s string, mayBeRoot bool) (files.Place, error) {
 		a.Path = "/"
 	}
 	return files.Place{Share: a.Dataset, When: a.When, Path: a.Path}, nil
+}
+
+// isLocal says whether an argument names a local file or directory rather
+// than something in the pool.
+func isLocal(s string) bool {
+	return strings.HasPrefix(s, "/") || s == "." || s == ".." || strings.HasPrefix(s, "./") || strings.HasPrefix(s, "../")
 }

@@ -20,9 +20,9 @@ type prepared struct {
 
 // apply is the one Apply: it changes heads and catalog by one logged
 // operation, whether it comes from a request or from the log. pos is the last
-// frame before the operation's. pre is nil in a replay, where loading nodes is
-// allowed; for a live request it holds what Prepare read, and apply only
-// touches memory. Callers hold the gate exclusively, or, for data operations,
+// frame before the operation's. pre has what Prepare read, so that apply for a live
+// request only touches memory; in a replay, where loading nodes is allowed, it has
+// the past moment that the operation needs, if any, and may be nil. Callers hold the gate exclusively, or, for data operations,
 // shared and the dataset's lock. An error is corruption.
 func (e *Engine) apply(op *oplog.Op, pos segment.Position, pre *prepared) error {
 	d := e.datasets[op.Dataset]
@@ -148,10 +148,6 @@ func (e *Engine) applyCreate(op *oplog.Op, pos segment.Position, im *overlay) er
 }
 
 func (e *Engine) applyClone(op *oplog.Op, pos segment.Position, pre *prepared) error {
-	parent := e.datasets[op.Source]
-	if parent == nil {
-		return fail.New(fail.Corrupt, "%v: no dataset %d to clone", op, op.Source)
-	}
 	defer pre.im.hold.release()
 	if err := e.applyCreate(op, pos, pre.im); err != nil {
 		return err

@@ -362,20 +362,18 @@ func (c *checker) stretch(f *segment.Frame, i, n int) (m int) {
 // tree walks one tree, leaving out what another root showed already, and what is
 // below nodes that cannot be read.
 func (c *checker) tree(r rootToCheck) error {
-	unread := false // the node that comes
 	lost := func(err error) bool {
-		if unread = unreadable(err); unread {
-			c.damage(r.name, err)
-			c.acct.blind = true
+		if !unreadable(err) {
+			return false
 		}
-		return unread
+		c.damage(r.name, err)
+		c.acct.blind = true
+		return true
 	}
 	return tree.Walk(r.vers, tree.Key{}, tree.MaxKey, func(n tree.Node) error {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
-		bad := unread
-		unread = false
 		if n.Ref.Addr != 0 && !c.later(segment.Addr(n.Ref.Addr)) {
 			if c.seen[n.Ref.Addr] && !(r.behind && len(r.dying) > 0) { // else its own lists say what of it counts
 				return tree.SkipNode
@@ -384,7 +382,7 @@ func (c *checker) tree(r rootToCheck) error {
 			c.checkSum(r.name, segment.Addr(n.Ref.Addr), n.Ref.CRC, segment.Node)
 			c.acct.need.mark(n.Ref.Addr, 1)
 		}
-		if bad {
+		if n.Count == 0 { // it is lost
 			return tree.SkipNode
 		}
 		c.report.Nodes++
@@ -396,11 +394,10 @@ func (c *checker) tree(r rootToCheck) error {
 			leaf, from = c.e.cache.OpenVersion(n.Ref), tree.Key{}
 			defer leaf.Close()
 		}
-		err := c.leaf(r, leaf, from, n.Count)
-		if lost(err) {
-			unread, err = false, nil
+		if err := c.leaf(r, leaf, from, n.Count); err != nil && !lost(err) {
+			return err
 		}
-		return err
+		return nil
 	}, lost)
 }
 

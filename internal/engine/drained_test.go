@@ -74,66 +74,60 @@ func (p *emptying) empty() (kept int) {
 	return kept
 }
 
-// partition holds against how many blocks of data each damaged node kept: the root
-// all, and each of the leaves its own.
-func (p *emptying) partition(t *testing.T, kept []int) {
+// eachDamaged lets f damage each node in turn, by its number, of a pool that is then
+// emptied. The root has to keep all data, and each of the leaves its own.
+func eachDamaged(t *testing.T, blocks int, f func(p *emptying, k int)) {
+	var kept []int
+	for k, nodes := 0, 1; k < nodes; k++ {
+		t.Run(strconv.Itoa(k), func(t *testing.T) {
+			defer recoverStop(t)
+			p := newEmptying(t, blocks)
+			nodes = len(p.nodes)
+			f(p, k)
+			kept = append(kept, p.empty())
+		})
+	}
 	all, sum := 0, 0
 	for _, n := range kept {
-		if n == p.blocks {
+		if n == blocks {
 			all++
 		} else if sum += n; n == 0 {
 			t.Error("a damaged node kept nothing")
 		}
 	}
-	if all != 1 || sum != p.blocks {
-		t.Errorf("of %d blocks the nodes kept %v", p.blocks, kept)
+	if all != 1 || sum != blocks {
+		t.Errorf("of %d blocks the nodes kept %v", blocks, kept)
 	}
 }
 
 // What lies below a damaged node is not given back, and everything else is.
 func TestDyingListPassesDamage(t *testing.T) {
-	var p *emptying
-	var kept []int
-	for k := 0; k == 0 || k < len(p.nodes); k++ {
-		t.Run(strconv.Itoa(k), func(t *testing.T) {
-			defer recoverStop(t)
-			p = newEmptying(t, 1500)
-			p.must("close", p.e.Close(context.Background()))
-			p.damage(p.nodes[k])
-			p.openEngine()
-			p.must("destroy", second(p.e.Destroy(tester, "d", true)))
-			kept = append(kept, p.empty())
-		})
-	}
-	p.partition(t, kept)
+	eachDamaged(t, 1500, func(p *emptying, k int) {
+		p.must("close", p.e.Close(context.Background()))
+		p.damage(p.nodes[k])
+		p.openEngine()
+		p.must("destroy", second(p.e.Destroy(tester, "d", true)))
+	})
 }
 
 // A pool is opened though a node was damaged since a step of emptying, which is in
 // the log, read it.
 func TestDrainAcrossDamage(t *testing.T) {
-	var p *emptying
-	var kept []int
-	for k := 0; k == 0 || k < len(p.nodes); k++ {
-		t.Run(strconv.Itoa(k), func(t *testing.T) {
-			defer recoverStop(t)
-			p = newEmptying(t, 3000) // two steps
-			p.must("destroy", second(p.e.Destroy(tester, "d", true)))
-			for range 4 {
-				p.must("checkpoint", p.e.Checkpoint()) // the list is in every super root that is there
+	eachDamaged(t, 3000, func(p *emptying, k int) { // two steps
+		p.must("destroy", second(p.e.Destroy(tester, "d", true)))
+		for range 4 {
+			p.must("checkpoint", p.e.Checkpoint()) // the list is in every super root that is there
+		}
+		for range k%2 + 1 {
+			if !p.e.DrainStep() {
+				p.t.Fatal("no step")
 			}
-			for range k%2 + 1 {
-				if !p.e.DrainStep() {
-					t.Fatal("no step")
-				}
-			}
-			p.must("flush", p.e.Flush())
-			p.e.Abort()
-			p.damage(p.nodes[k])
-			p.openEngine()
-			kept = append(kept, p.empty())
-		})
-	}
-	p.partition(t, kept)
+		}
+		p.must("flush", p.e.Flush())
+		p.e.Abort()
+		p.damage(p.nodes[k])
+		p.openEngine()
+	})
 }
 
 // refusing is a store that does not give some blocks.

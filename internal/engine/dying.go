@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"errors"
 	"math"
 	"slices"
@@ -23,7 +22,7 @@ type drainStep struct {
 
 // keyOf reads where a Drain operation ends.
 func keyOf(op *oplog.Op) (k tree.Key, err error) {
-	if n := copy(k[:], op.Value); op.Value != "" && (n != len(k) || len(op.Value) != n) {
+	if copy(k[:], op.Value); op.Value != "" && len(op.Value) != len(k) {
 		err = fail.New(fail.Corrupt, "%v: a key of %d bytes", op, len(op.Value))
 	}
 	return k, err
@@ -43,7 +42,6 @@ func (e *Engine) collectDying(d *dataset, y *dying, limit int, end tree.Key) (s 
 		return passed
 	}
 	s.next = end
-	var bad error
 	err = v.Blocking().Past(lost).Scan(y.next, end, func(k tree.Key, v []byte) bool {
 		if limit == 0 {
 			s.next = k
@@ -53,18 +51,16 @@ func (e *Engine) collectDying(d *dataset, y *dying, limit int, end tree.Key) (s 
 		if !isExtent(k) {
 			return true
 		}
-		x, err := parseExtent(k, v)
-		if err == nil && x.birth > y.born {
+		if x, err := parseExtent(k, v); err != nil {
+			lost(err)
+		} else if x.birth > y.born {
 			s.deaths = append(s.deaths, death{
 				kind: dataDeath, count: uint16(x.count), addr: x.addr, birth: x.birth, death: y.id,
 			})
 		}
-		if err != nil && !lost(err) {
-			bad = err
-		}
-		return bad == nil
+		return true
 	})
-	return s, cmp.Or(err, bad)
+	return s, err
 }
 
 // applyDrain enters the deaths of one step and moves on, or ends the list. A replay

@@ -96,10 +96,10 @@ func (e *Engine) keepGivenUp(lsn uint64, pos segment.Position) {
 		if d.givenUp == 0 {
 			continue
 		}
+		if !d.gone && !d.isDraft() {
+			told = append(told, fmt.Sprintf("what follows lsn %d of %s was given up: %v", d.givenUp-1, d.name, d.damage))
+		}
 		if !d.gone {
-			if !d.isDraft() {
-				told = append(told, fmt.Sprintf("what follows lsn %d of %s was given up: %v", d.givenUp-1, d.name, d.damage))
-			}
 			d.mu.Lock()
 			d.thaw()
 			d.changed = lsn

@@ -72,6 +72,20 @@ func (l *lossy) hit() {
 	l.put("d", 4, 9, nil)
 }
 
+// hitNewest is hit where only the newest super root has the leaf, which is damaged
+// then. It returns where the leaf of the others is.
+func (l *lossy) hitNewest() (older segment.Addr) {
+	l.spoils("d", inode.DataKey(0, 1500))
+	older = l.leaf
+	l.put("d", 1502, 3, nil)
+	l.must("checkpoint", l.e.Checkpoint())
+	l.hit()
+	l.must("flush", l.e.Flush())
+	l.e.Abort()
+	l.damage(l.leaf)
+	return older
+}
+
 // hitShare is hit on a share.
 func (l *lossy) hitShare() {
 	l.spoils("h", inode.Key(l.files[150]))
@@ -468,12 +482,7 @@ func TestRootsAfterLoss(t *testing.T) {
 func TestOlderRootBeforeLoss(t *testing.T) {
 	defer recoverStop(t)
 	l := newLossy(t, false)
-	l.put("d", 1502, 3, nil) // the leaf is another one in the newest root
-	l.must("checkpoint", l.e.Checkpoint())
-	l.hit()
-	l.must("flush", l.e.Flush())
-	l.e.Abort()
-	l.damage(l.leaf)
+	l.hitNewest()
 	r, err := engine.CheckStore(context.Background(), l.store, true, nil)
 	if err != nil || r.Datasets != 2 || r.Extents < 1500 || len(r.Damage) != 1 || r.Damage[0].Where != "a checkpoint that opening passes over" {
 		t.Errorf("check: %+v, %v", r, err)
@@ -494,15 +503,7 @@ func TestOlderRootBeforeLoss(t *testing.T) {
 func TestOlderRootRefused(t *testing.T) {
 	defer recoverStop(t)
 	l := newLossy(t, false)
-	l.spoils("d", inode.DataKey(0, 1500))
-	older := l.leaf
-	l.put("d", 1502, 3, nil) // the leaf is another one in the newest root
-	l.must("checkpoint", l.e.Checkpoint())
-	l.hit()
-	l.must("flush", l.e.Flush())
-	l.e.Abort()
-	l.damage(l.leaf)
-	r := &refusing{Store: l.store.Store, blocks: map[segment.Addr]bool{older: true}}
+	r := &refusing{Store: l.store.Store, blocks: map[segment.Addr]bool{l.hitNewest(): true}}
 	l.store.Store = r
 	o := l.conf.options(l.store, l.clock)
 	o.AcceptLoss = true

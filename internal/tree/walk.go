@@ -20,7 +20,7 @@ var SkipNode = errors.New("skip what is below the node")
 // children, in key order; it reads each, waiting for the disk. An error of
 // fn ends the walk and is returned, except SkipNode. So does a node that cannot be
 // read, unless lost, which may be nil, says to go on: then fn is called for what its
-// parent says of it, and what is below it is left out.
+// parent says of it, with a Count of 0, and what is below it is left out.
 func Walk(v *Version, lo, hi Key, fn func(Node) error, lost func(error) bool) error {
 	w := walker{c: v.c, root: &v.root, lo: lo, hi: hi, fn: fn, lost: lost}
 	return w.start()

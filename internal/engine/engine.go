@@ -105,6 +105,7 @@ type Engine struct {
 	nextDataset uint64
 	unmade      map[uint64]unmade   // in recovery: clones that AcceptLoss gives up
 	mayGiveUp   bool                // in recovery: operations that cannot be repeated
+	wouldGiveUp string              // in recovery: what AcceptLoss costs, where no older super root helps
 	gaveUp      bool                // AcceptLoss gave up operations that are in the log
 	records     map[tree.Key][]byte // changes of the pool tree since the last cut
 	checkpoints []checkpointRecord

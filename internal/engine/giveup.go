@@ -38,7 +38,8 @@ func (e *Engine) giveUp(op *oplog.Op, err error) error {
 		return err
 	}
 	if !e.mayGiveUp {
-		return fail.Wrap(fail.Corrupt, err, "%s", name).WithHint("--accept-loss gives up %s", loss)
+		e.wouldGiveUp = loss
+		return fail.Wrap(fail.Corrupt, err, "%s", name)
 	}
 	of := e.datasets[op.Source]
 	if of == nil {

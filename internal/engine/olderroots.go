@@ -47,7 +47,9 @@ func readRoots(o Options, r reading) (*Engine, segment.Tail, error) {
 			err = fail.New(fail.Corrupt, "segment %d block %d: the log breaks before a checkpoint that opening needs", tail.Addr.Segment(), tail.Addr.Block())
 		}
 		if first == nil {
-			first = err
+			if first = err; e.wouldGiveUp != "" {
+				first = fail.Wrap(fail.Other, err, "").WithHint("--accept-loss gives up %s", e.wouldGiveUp)
+			}
 		}
 		older, berr := e.rootBefore(root)
 		e.release()

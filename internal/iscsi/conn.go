@@ -127,8 +127,9 @@ func (c *conn) serve() {
 	c.srv.log.Info("iscsi: logged in", "client", c.addr, "initiator", s.key.initiator, "target", s.key.target, "tsih", s.tsih)
 	if err == nil {
 		err = c.fullFeature()
+	} else {
+		s.end()
 	}
-	s.end()
 	c.srv.log.Info("iscsi: session ended", "client", c.addr, "initiator", s.key.initiator, "target", s.key.target, "tsih", s.tsih, "reason", err)
 }
 
@@ -139,8 +140,8 @@ func nameOf(l *login) string {
 	return l.initiator
 }
 
-// fullFeature serves commands until the connection ends, and returns when none
-// is under way any more.
+// fullFeature serves commands until the connection ends, and ends the session when
+// none is under way any more.
 func (c *conn) fullFeature() error {
 	var writer sync.WaitGroup
 	writer.Go(c.out.Run)
@@ -156,6 +157,7 @@ func (c *conn) fullFeature() error {
 		c.tasks.drop(c)
 	}
 	c.jobs.Wait()
+	c.session.end() // what it holds is free when its initiator hears of the end
 	c.flushReplies()
 	if c.nc.Draining() {
 		c.sayDropping()

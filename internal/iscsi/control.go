@@ -224,9 +224,9 @@ const (
 	logoutNoRecovery = 2
 )
 
-// logout ends the session when the commands before it have ended, and then
-// answers: who hears of it counts on what the session held being free. One that is
-// for something else than this connection changes nothing.
+// logout ends the session. The answer leaves when the commands before it have ended,
+// and the session after them: who hears it counts on what that held being free. One
+// that is for something else than this connection changes nothing.
 func (c *conn) logout(h header) error {
 	tag, reason, response := h.tag(), h[1]&0x7f, byte(logoutDone)
 	switch {
@@ -244,21 +244,14 @@ func (c *conn) logout(h header) error {
 	if err := c.skip(h.dataLen()); err != nil {
 		return err
 	}
-	if response == logoutDone {
-		c.flushReplies()
-		c.tasks.drop(c)
-		c.jobs.Wait()
-		c.session.end()
-	}
 	err := c.say(opLogoutR, tag, sn, 0, func(h header, _ []byte) int {
 		h[2] = response
 		return 0
 	})
-	if err != nil || response != logoutDone {
-		return err
+	if err == nil && response == logoutDone {
+		err = errLogout
 	}
-	c.flushReplies()
-	return errLogout
+	return err
 }
 
 const (

@@ -81,6 +81,25 @@ func TestLogoutReleases(t *testing.T) {
 	}
 }
 
+// So it is when a session ends by an error, before its initiator has closed.
+func TestErrorReleases(t *testing.T) {
+	h := open(t, Options{}, 1)
+	first := h.login(client.Options{})
+	reserve := client.Command{CDB: []byte{0x16, 0, 0, 0, 0, 0}}
+	good(t, first, reserve)
+	second := h.login(client.Options{Initiator: "iqn.2026-11.test:second"})
+	p := make([]byte, headerSize)
+	p[0], p[1] = client.OpNopOut|client.Immediate, 0x80
+	copy(p[5:], []byte{0xff, 0xff, 0xff}) // longer than any data may be
+	if err := first.SendRaw(p); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := first.Recv(); err == nil {
+		t.Fatalf("opcode %#x for a length beyond all bounds", p.Opcode())
+	}
+	good(t, second, reserve)
+}
+
 // What is rejected, or has no answer, gives its place in the window back.
 func TestPlaceInWindowComesBack(t *testing.T) {
 	h := open(t, Options{}, 1)

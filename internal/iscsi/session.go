@@ -57,7 +57,7 @@ func (c *conn) enter(l *login) error {
 	return nil
 }
 
-// end takes leave of a session that has no task under way. It may be called twice.
+// end takes leave of a session that has no task under way.
 func (s *session) end() {
 	if s.c.nexus != nil {
 		s.c.nexus.Close()

@@ -25,7 +25,7 @@ var frontFaults = []fault{
 	},
 	{
 		name: "logout-answered-early", what: "a logout is answered while the session still holds its reservation",
-		edits: []edit{{"internal/iscsi/control.go", "		c.session.end()\n", "		_ = c.session\n"}},
+		edits: []edit{{"internal/iscsi/conn.go", "	c.session.end() // what it", "	defer c.session.end() // what it"}},
 		tests: sessions,
 	},
 	{

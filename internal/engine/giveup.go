@@ -31,7 +31,7 @@ func (e *Engine) giveUp(op *oplog.Op, err error) error {
 		name, loss = d.name, fmt.Sprintf("what follows lsn %d of %s", op.LSN-1, d.name)
 		if e.mayGiveUp {
 			d.givenUp, d.damage = op.LSN, err
-			e.skipInodes(d, op)
+			e.passOver(d, op)
 			return nil
 		}
 	} else if op.Kind != oplog.Clone {
@@ -71,8 +71,19 @@ func (e *Engine) givenUp(op *oplog.Op) bool {
 	case oplog.Destroy, oplog.Undestroy, oplog.Rename:
 		return false
 	}
-	e.skipInodes(d, op)
+	e.passOver(d, op)
 	return true
+}
+
+// passOver takes leave of an operation of a dataset that stays as it was. Its data
+// was of no moment; it is kept for as long as the log tells of it.
+func (e *Engine) passOver(d *dataset, op *oplog.Op) {
+	e.skipInodes(d, op)
+	for _, x := range op.Extents {
+		if len(x.CRC) > 0 {
+			d.head.led.drop(extent{addr: x.Addr, count: uint64(len(x.CRC)), birth: op.LSN}, op.LSN)
+		}
+	}
 }
 
 // skipInodes lets no object have the number of one that an operation made which is

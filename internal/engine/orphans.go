@@ -8,7 +8,8 @@ import (
 
 // orphans are payload blocks in the frames that recovery reads to which nothing
 // leads: tree nodes and pages of deaths of a checkpoint that was not finished,
-// and data whose operation the crash took. They are free.
+// and data whose operation the crash took, or whose dataset is given up as a
+// whole. They are free.
 type orphans struct {
 	super uint64 // sequence number of the super root: nodes in later frames are of no checkpoint
 	data  map[uint64]struct{}

@@ -172,14 +172,17 @@ func (e *Engine) rollForward(s *superRoot, super, attested uint64) (segment.Tail
 			if err := dec.Decode(rec, lsn, &op); err != nil {
 				return err
 			}
-			left.op(&op)
 			if lsn <= s.cut {
+				left.op(&op)
 				continue
 			}
 			e.replayed, e.replayPos = lsn-1, prev
 			e.lastTime.Store(op.Time)
 			if err := e.recoverOp(&op, prev); err != nil {
 				return fail.Wrap(fail.Other, err, "replaying lsn %d", lsn)
+			}
+			if _, lost := e.unmade[op.Dataset]; !lost {
+				left.op(&op)
 			}
 			e.recovery.Ops++
 		}

@@ -83,4 +83,14 @@ var damageFaults = []fault{
 		edits: []edit{{"internal/segstore/compact/finish.go", "if err := t.check(r.at+i, buf); err != nil {", "if err := t.check(r.at+i, buf); err != nil && t == nil {"}},
 		tests: slotTests,
 	},
+	{
+		name: "loss-occupies", what: "what given-up writes occupy never comes back",
+		edits: []edit{{"internal/engine/giveup.go", "		if len(x.CRC) > 0 {", "		if false {"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestGivenUp"},
+	},
+	{
+		name: "unmade-clone-occupies", what: "what was written to a clone that is given up never comes back",
+		edits: []edit{{"internal/engine/recover.go", "!lost {\n\t\t\t\tleft.op", "lost || !lost {\n\t\t\t\tleft.op"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestGivenUp"},
+	},
 }

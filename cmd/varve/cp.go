@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"varve/internal/fail"
+	"varve/internal/files"
 )
 
 func (a *app) cp() *cobra.Command {
@@ -39,8 +40,10 @@ each at once, and directories merged.`,
 			if to.When != nil {
 				return fail.New(fail.ReadOnly, "%q is in the past, which never changes", args[1]).WithHint("copy to %s:%s", to.Share, to.Path)
 			}
-			d, err := a.client().Copy(c.Context(), from, to.Share, to.Path, force, a.fileProgress)
-			a.progressEnd()
+			const hint = "what was copied stays; with --force it is copied anew"
+			d, err := a.followCopy(hint, func(tell func(files.Progress)) (files.Copied, error) {
+				return a.client().Copy(c.Context(), from, to.Share, to.Path, force, tell)
+			})
 			if err != nil {
 				return err
 			}

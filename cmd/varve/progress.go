@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"varve/internal/fail"
 	"varve/internal/files"
 	"varve/internal/restore"
 )
@@ -58,9 +59,23 @@ func (a *app) progress(done, total uint64) {
 	a.showProgress("[%-*s] %3d %%", width, strings.Repeat("#", full), 100*full/width)
 }
 
-// fileProgress shows how far a copy of files is.
-func (a *app) fileProgress(p files.Progress) {
-	a.showProgress("%s, %s", plural(p.Files, "file"), a.amount(p.Bytes))
+// followCopy shows how far a copy of files is. Of one that was interrupted it says what
+// was done at least, for that stays, and the hint.
+func (a *app) followCopy(hint string, run func(tell func(files.Progress)) (files.Copied, error)) (files.Copied, error) {
+	var last files.Progress
+	d, err := run(func(p files.Progress) {
+		last = p
+		a.showProgress("%s, %s", plural(p.Files, "file"), a.amount(p.Bytes))
+	})
+	a.progressEnd()
+	if fail.Is(err, fail.Canceled) {
+		e := &fail.Error{Kind: fail.Canceled, Err: err, Hint: hint}
+		if last != (files.Progress{}) {
+			e.Msg = fmt.Sprintf("after %s or more with %s", plural(last.Files, "file"), a.amount(last.Bytes))
+		}
+		err = e
+	}
+	return d, err
 }
 
 // progressEvery returns the least time between two lines about progress; 0 where nobody

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"varve/internal/fail"
 	"varve/internal/files"
 	"varve/internal/restore"
 )
@@ -57,9 +58,14 @@ func TestProgressLine(t *testing.T) {
 	term, screen := openTerminal(t)
 	a := &app{err: screen}
 	const lines = "\r\x1b[K1 file, 5 bytes\r\x1b[K20 files, 2K\r\x1b[K"
-	a.fileProgress(files.Progress{Files: 1, Bytes: 5})
-	a.fileProgress(files.Progress{Files: 20, Bytes: 2048})
-	a.progressEnd()
+	_, err := a.followCopy("go on", func(tell func(files.Progress)) (files.Copied, error) {
+		tell(files.Progress{Files: 1, Bytes: 5})
+		tell(files.Progress{Files: 20, Bytes: 2048})
+		return files.Copied{}, fail.New(fail.Canceled, "interrupted")
+	})
+	if !fail.Is(err, fail.Canceled) || err.Error() != "after 20 files or more with 2K: interrupted; go on" {
+		t.Error(err)
+	}
 	a.progressEnd()
 	a.json = true
 	a.progress(1, 2)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"varve/internal/fail"
 	"varve/internal/restore"
 )
 
@@ -149,6 +150,9 @@ func (v *restoreView) progress(p *restore.Progress) error {
 // end says what became of it, also before an error.
 func (v *restoreView) end(r restore.Result, err error) error {
 	v.a.progressEnd()
+	if fail.Is(err, fail.Canceled) && r.Files > 0 && !v.a.json {
+		v.summary(r)
+	}
 	if err = v.names.end(err); err != nil {
 		return err
 	}

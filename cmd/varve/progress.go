@@ -69,11 +69,7 @@ func (a *app) followCopy(hint string, run func(tell func(files.Progress)) (files
 	})
 	a.progressEnd()
 	if fail.Is(err, fail.Canceled) {
-		e := &fail.Error{Kind: fail.Canceled, Err: err, Hint: hint}
-		if last != (files.Progress{}) {
-			e.Msg = fmt.Sprintf("after %s or more with %s", plural(last.Files, "file"), a.amount(last.Bytes))
-		}
-		err = e
+		err = fail.Wrap(fail.Canceled, err, "after %s or more in %s", a.amount(last.Bytes), plural(last.Files, "whole file")).WithHint("%s", hint)
 	}
 	return d, err
 }

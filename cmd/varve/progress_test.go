@@ -63,7 +63,7 @@ func TestProgressLine(t *testing.T) {
 		tell(files.Progress{Files: 20, Bytes: 2048})
 		return files.Copied{}, fail.New(fail.Canceled, "interrupted")
 	})
-	if !fail.Is(err, fail.Canceled) || err.Error() != "after 20 files or more with 2K: interrupted; go on" {
+	if !fail.Is(err, fail.Canceled) || err.Error() != "after 2K or more in 20 whole files: interrupted; go on" {
 		t.Error(err)
 	}
 	a.progressEnd()

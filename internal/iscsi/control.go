@@ -244,6 +244,9 @@ func (c *conn) logout(h header) error {
 	if err := c.skip(h.dataLen()); err != nil {
 		return err
 	}
+	if response == logoutDone {
+		c.flushReplies() // the response stays behind: so few are not sent before the session has ended
+	}
 	err := c.say(opLogoutR, tag, sn, 0, func(h header, _ []byte) int {
 		h[2] = response
 		return 0

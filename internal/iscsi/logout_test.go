@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"testing"
+	"time"
 
 	client "varve/test/iscsiclient"
 )
@@ -98,6 +99,59 @@ func TestErrorReleases(t *testing.T) {
 		t.Fatalf("opcode %#x for a length beyond all bounds", p.Opcode())
 	}
 	good(t, second, reserve)
+}
+
+// However many replies are at hand, the answer to a logout does not go with them while
+// a write is under way.
+func TestLogoutBehindReplies(t *testing.T) {
+	for _, blocks := range []int{9, 10, 13} { // of the last read: with 10 the answer makes 64 KiB full
+		h := open(t, Options{}, 1)
+		first := h.login(client.Options{Keys: map[string]string{"MaxRecvDataSegmentLength": "65536"}})
+		entered, release := make(chan struct{}), make(chan struct{})
+		h.hooked.set(func(uint64) {
+			close(entered)
+			<-release
+		})
+		if _, err := first.Start(client.Write16(1, filled(512, 1))); err != nil {
+			t.Fatal(err)
+		}
+		<-entered
+		var calls []byte
+		for i := range 10 {
+			n := 13
+			if i == 9 {
+				n = blocks
+			}
+			calls = append(calls, first.PDU(client.Read16(uint64(100+20*i), n), first.Tag()).Header[:]...)
+		}
+		p := &client.PDU{}
+		p.Header[0], p.Header[1] = client.OpLogout|client.Immediate, 0x80
+		p.Put(16, first.Tag())
+		p.Put(24, first.CmdSN)
+		p.Put(28, first.ExpStatSN)
+		if err := first.SendRaw(append(calls, p.Header[:]...)); err != nil {
+			t.Fatal(err)
+		}
+		answered := make(chan error, 1)
+		go func() {
+			for {
+				if p, err := first.Recv(); err != nil || p.Opcode() == client.OpLogoutR {
+					answered <- err
+					return
+				}
+			}
+		}()
+		select {
+		case err := <-answered:
+			t.Error("the logout is answered while a write of the session is under way")
+			answered <- err
+		case <-time.After(200 * time.Millisecond):
+		}
+		close(release)
+		if err := <-answered; err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // What is rejected, or has no answer, gives its place in the window back.

@@ -25,7 +25,7 @@ var (
 	wireTests    = suite{pkg: "./internal/nbd", run: "^Test(FUA|WritesDoNotHoldUpReads)$"}
 	dumpChains   = suite{pkg: "./test/interop", run: "^TestDump(ShareLevels|BaseMissing)$"}
 	dumpBytes    = suite{pkg: "./internal/dump", run: "^Test(Golden|Passes|WriteFails|FreeBSDRestores)$"}
-	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|ReaderDoesNotWait|CommandOrder|CHAP|LogoutReleases)$"}
+	sessions     = suite{pkg: "./internal/iscsi", run: "^Test(ReinstatementDrains|ReaderDoesNotWait|CommandOrder|CHAP|Logout.*)$"}
 	gathers      = suite{pkg: "./internal/outbox", run: "^Test(ReadMany|LingerAfterMany)$"}
 	transfers    = suite{pkg: "./internal/iscsi", run: "^Test(Transfers|WrongWay)$"}
 	hostile      = suite{pkg: "./internal/restore", run: "^Test(Hostile|Planted|MissingRecords|ChainRefused|HalfMade|RunsDamaged)$"}

@@ -29,6 +29,11 @@ var frontFaults = []fault{
 		tests: sessions,
 	},
 	{
+		name: "logout-with-replies", what: "a logout is answered with replies that fill a buffer, before a write of the session has ended",
+		edits: []edit{{"internal/iscsi/control.go", "		c.flushReplies() // the response", "		// the response"}},
+		tests: sessions,
+	},
+	{
 		name: "fua-read-without-data", what: "a READ with FUA of what is in memory is answered without its data",
 		edits: []edit{{"internal/scsi/io.go", "if c.args.fua && !wait {", "if c.args.fua && !wait && c.a == nil {"}},
 		tests: transfers,

@@ -41,7 +41,7 @@ each at once, and directories merged.`,
 				return fail.New(fail.ReadOnly, "%q is in the past, which never changes", args[1]).WithHint("copy to %s:%s", to.Share, to.Path)
 			}
 			const hint = "what was copied stays; with --force it is copied anew"
-			d, err := a.followCopy(hint, func(tell func(files.Progress)) (files.Copied, error) {
+			d, err := a.followCopy(c.Context(), hint, func(tell func(files.Progress)) (files.Copied, error) {
 				return a.client().Copy(c.Context(), from, to.Share, to.Path, force, tell)
 			})
 			if err != nil {

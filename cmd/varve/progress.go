@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -59,17 +60,21 @@ func (a *app) progress(done, total uint64) {
 	a.showProgress("[%-*s] %3d %%", width, strings.Repeat("#", full), 100*full/width)
 }
 
-// followCopy shows how far a copy of files is. Of one that was interrupted it says what
+// followCopy shows how far a copy of files is. Of one that ctx interrupts it says what
 // was done at least, for that stays, and the hint.
-func (a *app) followCopy(hint string, run func(tell func(files.Progress)) (files.Copied, error)) (files.Copied, error) {
+func (a *app) followCopy(ctx context.Context, hint string, run func(tell func(files.Progress)) (files.Copied, error)) (files.Copied, error) {
 	var last files.Progress
 	d, err := run(func(p files.Progress) {
 		last = p
 		a.showProgress("%s, %s", plural(p.Files, "file"), a.amount(p.Bytes))
 	})
 	a.progressEnd()
-	if fail.Is(err, fail.Canceled) {
-		err = fail.Wrap(fail.Canceled, err, "after %s or more in %s", a.amount(last.Bytes), plural(last.Files, "whole file")).WithHint("%s", hint)
+	if err != nil && ctx.Err() != nil {
+		e := &fail.Error{Kind: fail.Canceled, Err: err, Hint: hint}
+		if last != (files.Progress{}) {
+			e.Msg = fmt.Sprintf("after %s or more in %s", a.amount(last.Bytes), plural(last.Files, "whole file"))
+		}
+		err = e
 	}
 	return d, err
 }

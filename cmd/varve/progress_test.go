@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -58,9 +59,11 @@ func TestProgressLine(t *testing.T) {
 	term, screen := openTerminal(t)
 	a := &app{err: screen}
 	const lines = "\r\x1b[K1 file, 5 bytes\r\x1b[K20 files, 2K\r\x1b[K"
-	_, err := a.followCopy("go on", func(tell func(files.Progress)) (files.Copied, error) {
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := a.followCopy(ctx, "go on", func(tell func(files.Progress)) (files.Copied, error) {
 		tell(files.Progress{Files: 1, Bytes: 5})
 		tell(files.Progress{Files: 20, Bytes: 2048})
+		cancel()
 		return files.Copied{}, fail.New(fail.Canceled, "interrupted")
 	})
 	if !fail.Is(err, fail.Canceled) || err.Error() != "after 2K or more in 20 whole files: interrupted; go on" {

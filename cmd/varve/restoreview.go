@@ -20,6 +20,7 @@ type restoreView struct {
 	start   time.Time
 	every   time.Duration // between two lines about progress; 0: nobody looks
 	shown   time.Time     // of the progress
+	last    restore.Progress
 }
 
 var archiveNameColumns = []column[restore.Name]{
@@ -135,6 +136,7 @@ func lossText(l *restore.Loss) string {
 
 // progress tells how far it is: on a terminal, or in --json.
 func (v *restoreView) progress(p *restore.Progress) error {
+	v.last = *p
 	if v.every == 0 || time.Since(v.shown) < v.every {
 		return nil
 	}
@@ -150,8 +152,8 @@ func (v *restoreView) progress(p *restore.Progress) error {
 // end says what became of it, also before an error.
 func (v *restoreView) end(r restore.Result, err error) error {
 	v.a.progressEnd()
-	if fail.Is(err, fail.Canceled) && r.Files > 0 && !v.a.json {
-		v.summary(r)
+	if fail.Is(err, fail.Canceled) && v.last.Files > 0 && !v.a.json {
+		v.summary(restore.Result{Progress: v.last})
 	}
 	if err = v.names.end(err); err != nil {
 		return err

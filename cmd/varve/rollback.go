@@ -68,8 +68,8 @@ func (a *app) rollbackPath(ctx context.Context, p files.Place) error {
 	if err != nil {
 		return err
 	}
-	hint := "a part of it may be rolled back; what it was before is in the newest guard snapshot: varve list -t snapshot " + p.Share
-	d, err := a.followCopy(hint, func(tell func(files.Progress)) (files.Copied, error) {
+	hint := "a part of it may be rolled back, and then a guard snapshot has what it was before: varve list -t snapshot " + p.Share
+	d, err := a.followCopy(ctx, hint, func(tell func(files.Progress)) (files.Copied, error) {
 		return a.client().RollbackPath(ctx, p.Share, p.Path, w, tell)
 	})
 	if err != nil {

@@ -16,7 +16,9 @@ const spansAtOnce = 1024
 func (k *copier) make(dir fs.Handle, name string, ino uint64, i inode.Inode) (fs.Handle, error) {
 	if first, ok := k.links[ino]; ok {
 		_, _, lsn, err := k.f.fs.Link(k.call, first, dir, name)
-		k.done.Files++
+		if err == nil {
+			k.done.Files++
+		}
 		return first, k.did(lsn, err)
 	}
 	made, err := k.bare(dir, name, ino, i)
@@ -37,8 +39,10 @@ func (k *copier) make(dir fs.Handle, name string, ino uint64, i inode.Inode) (fs
 	if err == nil {
 		err = k.dress(made.Handle, ino, i)
 	}
-	k.done.Files++
-	k.tell(k.done)
+	if err == nil {
+		k.done.Files++
+		k.tell(k.done)
+	}
 	return made.Handle, err
 }
 

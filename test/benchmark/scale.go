@@ -60,7 +60,7 @@ type stage struct {
 
 // scale checks what varve promises about size.
 func scale(ctx context.Context, args []string) error {
-	c := newCommand("scale", ", with 45 GiB free").withRounds(5, "times that pools are compared").withSeconds(4).withOnly("run the parts whose name matches")
+	c := newCommand("scale", ", with 60 GiB free").withRounds(5, "times that pools are compared").withSeconds(4).withOnly("run the parts whose name matches")
 	percent := c.Int64("percent", 100, "of the full size, to try it out: verdicts hold for 100 alone")
 	if err := c.Parse(args); err != nil {
 		return err

@@ -82,7 +82,8 @@ func (e *Engine) heir(l *line) *line {
 // a moment, and on the line that went on after it, did not live at the moment in
 // between, though its birth and its death say so. It is kept too long by that; but a
 // line that began in a gap does not absorb this one, for of what was kept there it
-// would take all to live on. l.d.mu is held.
+// would take all to live on. The moments of what AcceptLoss gave up are such a gap
+// too: the line went on from the one before. l.d.mu is held.
 func (l *line) inGap(fork, from uint64) bool {
 	return slices.ContainsFunc(l.gaps, func(g stretch) bool {
 		return g.from <= fork && fork < g.to || g.from <= from && from < g.to
@@ -90,13 +91,16 @@ func (l *line) inGap(fork, from uint64) bool {
 }
 
 // gapAt adds the gap that comes about when c absorbs l; gaps where nothing is needed
-// any more are none. l.d.mu is held.
+// any more, behind the horizon, are none. l.d.mu is held.
 func (l *line) gapAt(c *line) []stretch {
 	gaps := slices.Concat(l.gaps, c.gaps)
 	if !l.endsAt(c) {
 		gaps = append(gaps, stretch{c.forkFrom + 1, c.id})
 	}
 	return slices.DeleteFunc(withoutInner(gaps), func(g stretch) bool {
+		if c.d.horizon.lsn < g.to { // what was given up on c
+			return false
+		}
 		for _, p := range []*pinSet{&l.dataPins, &l.nodePins, &c.dataPins, &c.nodePins} {
 			if _, ok := rangeOf(p.at, g.from, g.to); ok {
 				return false

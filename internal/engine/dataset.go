@@ -51,6 +51,7 @@ type dataset struct {
 	paused       *errPaused // while operations on the data have to wait; else nil
 	givenUp      uint64     // in recovery: the first operation of those that AcceptLoss gives up, else 0;
 	damage       error      // and why
+	lost         []extent   // the data of these
 
 	clients map[*Head]struct{} // attached front ends; under Engine.clients
 }

@@ -12,9 +12,10 @@ import (
 
 // unmade is a clone that is given up as a whole.
 type unmade struct {
-	of    *dataset // what it was to be made of
-	draft bool
-	what  string
+	of     *dataset // what it was to be made of
+	name   string
+	draft  bool // nobody knows of it
+	damage error
 }
 
 // giveUp decides about an operation of the log that cannot be repeated because
@@ -48,7 +49,7 @@ func (e *Engine) giveUp(op *oplog.Op, err error) error {
 	if e.unmade == nil {
 		e.unmade = map[uint64]unmade{}
 	}
-	e.unmade[op.Dataset] = unmade{of, op.Now, fmt.Sprintf("%s was given up: %v", loss, err)}
+	e.unmade[op.Dataset] = unmade{of, op.Name, op.Now, err}
 	e.nextDataset = max(e.nextDataset, op.Dataset+1)
 	return nil
 }
@@ -60,6 +61,10 @@ func (e *Engine) givenUp(op *oplog.Op) bool {
 	if x, ok := e.unmade[op.Dataset]; ok {
 		if x.of != nil { // which may have taken its place
 			e.skipInodes(x.of, op)
+		}
+		if op.Kind == oplog.Undestroy { // a draft is published
+			x.name, x.draft = op.Name, false
+			e.unmade[op.Dataset] = x
 		}
 		return true
 	}
@@ -75,13 +80,12 @@ func (e *Engine) givenUp(op *oplog.Op) bool {
 	return true
 }
 
-// passOver takes leave of an operation of a dataset that stays as it was. Its data
-// was of no moment; it is kept for as long as the log tells of it.
+// passOver takes leave of an operation of a dataset that stays as it was.
 func (e *Engine) passOver(d *dataset, op *oplog.Op) {
 	e.skipInodes(d, op)
 	for _, x := range op.Extents {
 		if len(x.CRC) > 0 {
-			d.head.led.drop(extent{addr: x.Addr, count: uint64(len(x.CRC)), birth: op.LSN}, op.LSN)
+			d.lost = append(d.lost, extent{addr: x.Addr, count: uint64(len(x.CRC)), birth: op.LSN})
 		}
 	}
 }
@@ -96,30 +100,36 @@ func (e *Engine) skipInodes(d *dataset, op *oplog.Op) {
 }
 
 // keepGivenUp lets the moments from now on of the datasets that lost something begin
-// with what is left of them, at the end of the log, and says what it was.
+// with what is left of them, at the end of the log, and says what it was. Up to there
+// their moments are as they were, where an older root that is whole leads to them: so
+// the data that was lost lived until then, and they are a gap of their line.
 func (e *Engine) keepGivenUp(lsn uint64, pos segment.Position) {
 	told := []string{}
 	for _, x := range e.unmade {
-		if !x.draft { // nobody knew of that
-			told = append(told, x.what)
+		if !x.draft {
+			told = append(told, fmt.Sprintf("the clone %s was given up: %v", x.name, x.damage))
 		}
 	}
 	for _, d := range e.datasets {
 		if d.givenUp == 0 {
 			continue
 		}
+		for _, x := range d.lost {
+			d.head.led.drop(x, lsn)
+		}
+		e.touch(d)
 		if !d.gone && !d.isDraft() {
 			told = append(told, fmt.Sprintf("what follows lsn %d of %s was given up: %v", d.givenUp-1, d.name, d.damage))
 		}
 		if !d.gone {
 			d.mu.Lock()
+			d.now().gaps = append(d.now().gaps, stretch{d.givenUp, lsn})
 			d.thaw()
 			d.changed = lsn
 			e.keep(d, d.addRoot(d.freeze(lsn, pos)))
 			d.mu.Unlock()
-			e.touch(d)
 		}
-		d.givenUp, d.damage = 0, nil
+		d.givenUp, d.damage, d.lost = 0, nil, nil
 	}
 	e.gaveUp = len(told) > 0
 	slices.Sort(told)

@@ -89,6 +89,21 @@ var damageFaults = []fault{
 		tests: suite{pkg: "./internal/engine", run: "^TestGivenUp"},
 	},
 	{
+		name: "lost-data-of-no-moment", what: "what was written before a loss is freed although a clone of such a moment has it",
+		edits: []edit{{"internal/engine/giveup.go", "d.head.led.drop(x, lsn)", "d.head.led.drop(x, x.birth)"}},
+		tests: suite{pkg: "./internal/engine", run: "^Test.*(Of|To)Loss$"},
+	},
+	{
+		name: "no-gap-at-loss", what: "a rollback to before a loss leaves what the lost writes had replaced to nobody",
+		edits: []edit{{"internal/engine/giveup.go", "			d.now().gaps = append(d.now().gaps, stretch{d.givenUp, lsn})\n", ""}},
+		tests: suite{pkg: "./internal/engine", run: "^Test.*(Of|To)Loss$"},
+	},
+	{
+		name: "published-draft-untold", what: "a dataset that a replay had made is lost without a word",
+		edits: []edit{{"internal/engine/giveup.go", "if op.Kind == oplog.Undestroy {", "if false {"}},
+		tests: suite{pkg: "./internal/engine", run: "^Test.*(Of|To)Loss$"},
+	},
+	{
 		name: "unmade-clone-occupies", what: "what was written to a clone that is given up never comes back",
 		edits: []edit{{"internal/engine/recover.go", "!lost {\n\t\t\t\tleft.op", "lost || !lost {\n\t\t\t\tleft.op"}},
 		tests: suite{pkg: "./internal/engine", run: "^TestGivenUp"},

@@ -2,6 +2,10 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,5 +154,155 @@ func TestPublishedDraftOfLoss(t *testing.T) {
 	l.must("open", err)
 	if said := l.e.Status().Recovery.Discarded; !strings.HasPrefix(said, "the clone new was given up: ") || strings.Contains(said, "draft") {
 		t.Errorf("it says %q", said)
+	}
+}
+
+// content is the first byte of each block that has data.
+type content map[int]byte
+
+// aftermath is a pool after a loss, with what its datasets have and what d was.
+type aftermath struct {
+	*lossy
+	rnd  *rand.Rand
+	have map[string]content
+	was  map[uint64]content // d, after each operation on it
+}
+
+func newAftermath(t *testing.T, seed uint64) *aftermath {
+	a := &aftermath{lossy: newLossy(t, false), rnd: rand.New(rand.NewPCG(seed, 0)), was: map[uint64]content{}}
+	d := content{}
+	for b := range 1500 {
+		d[2*b] = 1
+	}
+	a.have = map[string]content{"d": d}
+	a.spoils("d", inode.DataKey(0, 1500))
+	a.write("d", 2, 9)
+	whole := maps.Clone(d)
+	a.write("d", 1500, 9)
+	a.damaged = a.e.Status().LastLSN
+	for range 5 {
+		a.write("d", a.block(), 9)
+	}
+	a.crash("d")
+	a.have["d"] = whole
+	a.note()
+	return a
+}
+
+// block is one that is not below the damaged leaf.
+func (a *aftermath) block() int {
+	if b := a.rnd.IntN(2000); b >= 1000 {
+		return 1000 + b
+	} else {
+		return b
+	}
+}
+
+func (a *aftermath) write(name string, b int, value byte) {
+	a.put(name, b, value, nil)
+	a.have[name][b] = value
+	if name == "d" {
+		a.note()
+	}
+}
+
+// note keeps what d is.
+func (a *aftermath) note() { a.was[a.e.Status().LastLSN] = maps.Clone(a.have["d"]) }
+
+// moment chooses one that is known.
+func (a *aftermath) moment() uint64 {
+	return slices.Sorted(maps.Keys(a.was))[a.rnd.IntN(len(a.was))]
+}
+
+func (a *aftermath) name() string {
+	return slices.Sorted(maps.Keys(a.have))[a.rnd.IntN(len(a.have))]
+}
+
+// done reports whether something was done that may be refused, as of a moment that is
+// not kept, or whose root is damaged.
+func (a *aftermath) done(what string, _ any, err error) bool {
+	if err != nil && !fail.Is(err, fail.OutsideHistory) && !fail.Is(err, fail.Corrupt) && !fail.Is(err, fail.Busy) && !fail.Is(err, fail.Exists) {
+		a.must(what, err)
+	}
+	return err == nil
+}
+
+func (a *aftermath) step(i int) {
+	switch m := a.moment(); a.rnd.IntN(11) {
+	case 0, 1, 2:
+		a.write(a.name(), a.block(), byte(2+a.rnd.IntN(200)))
+	case 3:
+		name := fmt.Sprint("c", i)
+		if c, err := a.e.Clone(tester, "d", atLSN(m), name); a.done("clone", c, err) {
+			a.have[name] = maps.Clone(a.was[m])
+		}
+	case 4:
+		s, err := a.e.SnapshotAt(tester, "d", fmt.Sprint("s", i), atLSN(m))
+		a.done("snapshot", s, err)
+	case 5:
+		if r, err := a.e.Rollback(tester, "d", atLSN(m), false); a.done("rollback", r, err) {
+			a.have["d"] = maps.Clone(a.was[m])
+			a.note()
+		}
+	case 6:
+		if name := a.name(); name != "d" {
+			a.must("destroy", second(a.e.Destroy(tester, name, true)))
+			delete(a.have, name)
+		}
+	case 7:
+		at := atLSN(m)
+		p, err := a.e.Prune(tester, "d", engine.PruneOptions{Before: &at})
+		a.done("prune", p, err)
+	case 8:
+		a.must("checkpoint", a.e.Checkpoint())
+		for a.e.DrainStep() {
+		}
+	case 9:
+		a.must("checkpoint", a.e.Checkpoint())
+		a.must("reclaim", a.e.Reclaim(true))
+	case 10:
+		a.must("flush", a.e.Flush())
+		a.e.Abort()
+		a.openEngine()
+	}
+}
+
+// compare reads some of what there is. What is below the damaged leaf may be refused.
+func (a *aftermath) compare() {
+	got := make([]byte, block)
+	for name, have := range a.have {
+		v := a.open(name)
+		for range 6 {
+			b := a.rnd.IntN(3000)
+			if err := v.ReadAt(got, uint64(b)*block, nil); fail.Is(err, fail.Corrupt) && b > 1000 && b < 2000 {
+				continue
+			} else if err != nil || got[0] != have[b] {
+				a.t.Errorf("block %d of %s is %d, want %d (%v)", b, name, got[0], have[b], err)
+			}
+		}
+		v.Close()
+	}
+}
+
+// Whatever is done with the moments before and after a loss, nothing that is needed is
+// given back, and each shows what it was.
+func TestAftermathOfLoss(t *testing.T) {
+	for seed := range uint64(seeds(12)) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			defer recoverStop(t)
+			a := newAftermath(t, seed)
+			a.orphans = true
+			for i := range 80 {
+				a.step(i)
+				a.compare()
+				if i%8 == 7 {
+					a.verify(a.e.Check(context.Background(), true, nil))
+				}
+				if t.Failed() {
+					t.Fatalf("at step %d", i)
+				}
+			}
+		})
 	}
 }

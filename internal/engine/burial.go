@@ -98,7 +98,7 @@ func (l *line) gapAt(c *line) []stretch {
 		gaps = append(gaps, stretch{c.forkFrom + 1, c.id})
 	}
 	return slices.DeleteFunc(withoutInner(gaps), func(g stretch) bool {
-		if c.d.horizon.lsn < g.to { // what was given up on c
+		if c.d.horizon.lsn < g.to && slices.Contains(c.gaps, g) { // what was given up on c
 			return false
 		}
 		for _, p := range []*pinSet{&l.dataPins, &l.nodePins, &c.dataPins, &c.nodePins} {

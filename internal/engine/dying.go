@@ -159,11 +159,11 @@ func (e *Engine) recount() bool {
 		return false
 	}
 	d.mu.Lock()
-	t, was, wasOwn := d.head.tree, d.head.mapped, d.head.own
+	t, since, was, wasOwn := d.head.tree, d.head.since, d.head.mapped, d.head.own
 	v := d.version()
 	d.mu.Unlock()
 	defer v.Close()
-	n, own, err := countMapped(v, d.head.since)
+	n, own, err := countMapped(v, since)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.head.tree == t {

@@ -256,6 +256,10 @@ func (e *Engine) applyDestroy(d *dataset, op *oplog.Op, pos segment.Position) {
 		e.record(itemKey(tagProperty, d.id, p.item), nil)
 	}
 	d.props = nil
+	for _, x := range d.losses {
+		e.record(itemKey(tagLoss, d.id, x.to), nil)
+	}
+	d.losses = nil
 	e.setState(d, "")
 	e.dropBases(d)
 }

@@ -52,6 +52,7 @@ type dataset struct {
 	givenUp      uint64     // in recovery: the first operation of those that AcceptLoss gives up, else 0;
 	damage       error      // and why
 	lost         []extent   // the data of these
+	losses       []stretch  // of operations that were given up at some opening
 
 	clients map[*Head]struct{} // attached front ends; under Engine.clients
 }

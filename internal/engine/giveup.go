@@ -8,6 +8,7 @@ import (
 	"varve/internal/fail"
 	"varve/internal/oplog"
 	"varve/internal/segment"
+	"varve/internal/varint"
 )
 
 // unmade is a clone that is given up as a whole.
@@ -72,12 +73,17 @@ func (e *Engine) givenUp(op *oplog.Op) bool {
 	if d == nil || d.givenUp == 0 {
 		return false
 	}
-	switch op.Kind {
-	case oplog.Destroy, oplog.Undestroy, oplog.Rename:
+	if staysWithLoss(op.Kind) {
 		return false
 	}
 	e.passOver(d, op)
 	return true
+}
+
+// staysWithLoss reports whether an operation of kind k is not given up with others of
+// its dataset.
+func staysWithLoss(k oplog.Kind) bool {
+	return k == oplog.Destroy || k == oplog.Undestroy || k == oplog.Rename
 }
 
 // passOver takes leave of an operation of a dataset that stays as it was.
@@ -124,6 +130,8 @@ func (e *Engine) keepGivenUp(lsn uint64, pos segment.Position) {
 		if !d.gone {
 			d.mu.Lock()
 			d.now().gaps = append(d.now().gaps, stretch{d.givenUp, lsn})
+			d.losses = append(d.losses, stretch{d.givenUp, lsn + 1})
+			e.record(itemKey(tagLoss, d.id, lsn+1), putUvarints(nil, d.givenUp))
 			d.thaw()
 			d.changed = lsn
 			e.keep(d, d.addRoot(d.freeze(lsn, pos)))
@@ -137,4 +145,35 @@ func (e *Engine) keepGivenUp(lsn uint64, pos segment.Position) {
 		told = append([]string{e.recovery.Discarded}, told...)
 	}
 	e.unmade, e.recovery.Discarded = nil, strings.Join(told, "; ")
+}
+
+// readLoss takes an item of the pool tree.
+func (d *dataset) readLoss(to uint64, v []byte) error {
+	r := varint.Reader{B: v}
+	x := stretch{r.Uvarint(), to}
+	r.Bad = r.Bad || x.from >= x.to
+	d.losses = append(d.losses, x)
+	return recordEnd(&r, "loss", to)
+}
+
+// losses are the operations that were given up, by dataset: readers of the log pass
+// over them, for they never were. Who has a copy needs no lock: only opening adds some.
+type losses map[uint64][]stretch
+
+// losses returns those of the datasets that are there.
+func (e *Engine) losses() losses {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	out := losses{}
+	for _, d := range e.datasets {
+		if len(d.losses) > 0 {
+			out[d.id] = d.losses
+		}
+	}
+	return out
+}
+
+// has reports whether an operation is one of them.
+func (l losses) has(op *oplog.Op) bool {
+	return !staysWithLoss(op.Kind) && slices.ContainsFunc(l[op.Dataset], func(s stretch) bool { return s.from <= op.LSN && op.LSN < s.to })
 }

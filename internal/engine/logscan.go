@@ -26,6 +26,7 @@ type logScan struct {
 	q        *LogQuery
 	id       uint64 // of the dataset; 0: of all
 	from, to uint64 // operations of (from, to]
+	lost     losses
 	end      segment.Position
 
 	free, work, order chan *logBatch
@@ -216,7 +217,7 @@ func (s *logScan) decode(dec *oplog.Decoder, b *logBatch) error {
 // that is asked for.
 func (s *logScan) keep(b *logBatch, op *oplog.Op) {
 	mine := s.id == 0 || op.Dataset == s.id || op.Source == s.id || op.Kind == oplog.Snapshot && op.Dataset == 0
-	if op.LSN <= s.from || op.LSN > s.to || !mine {
+	if op.LSN <= s.from || op.LSN > s.to || !mine || s.lost.has(op) {
 		return
 	}
 	wanted := !(op.Kind == oplog.Drain && s.id != 0) && s.q.Filter.Match(op)

@@ -80,7 +80,7 @@ func (e *Engine) Log(ctx context.Context, q LogQuery, fn func(op *oplog.Op, want
 	e.digests.load(e)
 	e.digests.forget(e.recordsFrom())
 	for {
-		s := &logScan{e: e, q: &q, id: id, from: from, to: to, end: pos}
+		s := &logScan{e: e, q: &q, id: id, from: from, to: to, lost: e.losses(), end: pos}
 		if to > from {
 			err = s.run(ctx, pos)
 		}

@@ -15,6 +15,7 @@ type OpReader struct {
 	e    *Engine
 	pos  segment.Position // a frame before the next operation's
 	last uint64           // the operation read last
+	lost losses
 	end  func()
 }
 
@@ -25,7 +26,7 @@ func (e *Engine) ReadOps(dataset, lsn uint64) (*OpReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &OpReader{e: e, pos: pos, last: lsn, end: end}, nil
+	return &OpReader{e: e, pos: pos, last: lsn, lost: e.losses(), end: end}, nil
 }
 
 // opsAfter is where the operations after lsn are read from, on a dataset or, with
@@ -62,7 +63,8 @@ func (r *OpReader) Close() { r.end() }
 // Last returns the last LSN that was read, of whichever dataset.
 func (r *OpReader) Last() uint64 { return r.last }
 
-// To visits the operations on a dataset up to and with lsn, at most the last one.
+// To visits the operations on a dataset up to and with lsn, at most the last one, but
+// not those that were given up.
 // An operation is valid during the call only. fn's error ends it.
 func (r *OpReader) To(ctx context.Context, dataset, lsn uint64, fn func(*oplog.Op) error) error {
 	if err := r.e.storeHas(lsn); err != nil {
@@ -84,7 +86,7 @@ func (r *OpReader) To(ctx context.Context, dataset, lsn uint64, fn func(*oplog.O
 			if n <= from || n > lsn {
 				continue
 			}
-			if op.Dataset == dataset {
+			if op.Dataset == dataset && !r.lost.has(&op) {
 				if err := fn(&op); err != nil {
 					return err
 				}

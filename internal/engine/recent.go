@@ -11,12 +11,9 @@ import (
 const recentFrames = 64 << 10
 
 // Recent visits the operations of the last while, as the log has it, that
-// clients may send again: for duplicate request caches. op is valid during the
-// call only.
+// clients may send again, and that were not given up: for duplicate request caches. op
+// is valid during the call only.
 func (e *Engine) Recent(since time.Duration, fn func(op *oplog.Op)) error {
-	if e.gaveUp { // not all that the log has was done
-		return nil
-	}
 	e.gate.RLock()
 	cs := e.checkpoints
 	e.gate.RUnlock()
@@ -32,10 +29,18 @@ func (e *Engine) Recent(since time.Duration, fn func(op *oplog.Op)) error {
 	if i < 0 {
 		return nil
 	}
+	lost := e.losses()
 	return e.scanFrom(cs[i], e.log.LastLSN(), func(op *oplog.Op) bool {
-		if op.Request != nil && op.Time >= from {
+		if op.Request != nil && op.Time >= from && !lost.has(op) && e.there(op.Dataset) {
 			fn(op)
 		}
 		return true
 	})
+}
+
+// there reports whether a dataset is: a clone that was given up never was.
+func (e *Engine) there(dataset uint64) bool {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	return e.datasets[dataset] != nil
 }

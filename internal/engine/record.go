@@ -31,6 +31,7 @@ import (
 //	N dataset  id         goes on u8 | from aside u8 | parent's dataset u | parent's id u | fork u | fork from u |
 //	                      stretches u | each: from u | to u | gaps u | each: from u | to u: the first 20 of each
 //	O dataset  i          line's id u | gaps u8 | stretches, or gaps, u | each: from u | to u: the next ones
+//	W dataset  id         from u: the operations from that one on, before id, were given up
 //	C 0        number     cut u | time u | age u | base u8 | position 28
 //	M 0        segment<<8|piece  the blocks that are free: a bit each, low bits first, of 4096
 //	G 0        segment    data u | nodes u | deaths u | records u (bytes) | first lsn u | last lsn u |
@@ -55,6 +56,7 @@ const (
 	tagFree       = 'M'
 	tagLeft       = 'L'
 	tagClock      = 'K'
+	tagLoss       = 'W'
 )
 
 func itemKey(tag byte, dataset, number uint64) tree.Key {

@@ -340,7 +340,7 @@ func (l *loader) item(k tree.Key, v []byte) error {
 		return l.e.readClock(v)
 	case tagVerifier:
 		return l.e.readVerifier(v)
-	case tagSnapshot, tagRoot, tagDying, tagLeft, tagLine, tagStretches, tagProperty, tagState, tagDeaths:
+	case tagSnapshot, tagRoot, tagDying, tagLeft, tagLine, tagStretches, tagProperty, tagState, tagDeaths, tagLoss:
 		v = append([]byte(nil), v...)
 		l.items = append(l.items, func() error { return l.belongs(tag, dataset, number, v) })
 		return nil
@@ -390,6 +390,8 @@ func (l *loader) belongs(tag byte, dataset, number uint64, v []byte) error {
 		return d.readState(number, v)
 	case tagStretches:
 		return d.readStretches(number, v)
+	case tagLoss:
+		return d.readLoss(number, v)
 	}
 	return l.line(d, number, v)
 }

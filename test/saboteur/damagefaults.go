@@ -99,6 +99,16 @@ var damageFaults = []fault{
 		tests: suite{pkg: "./internal/engine", run: "^Test.*(Of|To)Loss$"},
 	},
 	{
+		name: "lost-operations-told", what: "who reads the log takes what was given up for done: an undo repeats it",
+		edits: []edit{{"internal/engine/giveup.go", "return !staysWithLoss(op.Kind) && ", "return false && "}},
+		tests: suite{pkg: "./internal/engine", run: "^Test.*(Of|Over)Loss$"},
+	},
+	{
+		name: "loss-forgotten", what: "what was given up counts as done once the pool is opened again",
+		edits: []edit{{"internal/engine/giveup.go", "	d.losses = append(d.losses, x)\n", "	_ = x\n"}},
+		tests: suite{pkg: "./internal/engine", run: "^TestRequestsOfLoss$"},
+	},
+	{
 		name: "published-draft-untold", what: "a dataset that a replay had made is lost without a word",
 		edits: []edit{{"internal/engine/giveup.go", "if op.Kind == oplog.Undestroy {", "if false {"}},
 		tests: suite{pkg: "./internal/engine", run: "^Test.*(Of|To)Loss$"},

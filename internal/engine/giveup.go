@@ -177,3 +177,15 @@ func (e *Engine) losses() losses {
 func (l losses) has(op *oplog.Op) bool {
 	return !staysWithLoss(op.Kind) && slices.ContainsFunc(l[op.Dataset], func(s stretch) bool { return s.from <= op.LSN && op.LSN < s.to })
 }
+
+// outside makes sure that a moment of a dataset is not among operations that were
+// given up: what came after those does not follow from it.
+func (l losses) outside(dataset, lsn uint64) error {
+	for _, s := range l[dataset] {
+		if s.from <= lsn && lsn < s.to-1 {
+			return fail.New(fail.Invalid, "lsn %d is among what was given up, from lsn %d to %d", lsn, s.from, s.to-1).
+				WithHint("name @lsn:%d, or @lsn:%d and later", s.from-1, s.to-1)
+		}
+	}
+	return nil
+}

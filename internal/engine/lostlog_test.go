@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"varve/internal/ask"
+	"varve/internal/fail"
 	"varve/internal/files"
 	"varve/internal/inode"
 	"varve/internal/oplog"
@@ -43,6 +45,23 @@ func TestUndoOverLoss(t *testing.T) {
 		t.Errorf("undo: %+v, %v", r, err)
 	}
 	l.has("d", map[int]byte{2: 1, 4: 1, 6: 1, 40: 1, 1500: 1, 1502: 1})
+}
+
+// A moment among what was lost is no place to undo or to replay from, or up to.
+func TestUndoFromWithinLoss(t *testing.T) {
+	defer recoverStop(t)
+	l, moment := lostMoment(t)
+	_, err := redo.Undo(context.Background(), l.e, tester, "d", redo.UndoOptions{Since: atLSN(moment), Match: &oplog.Filter{}})
+	if want := fmt.Sprintf("lsn %d is among what was given up", moment); !fail.Is(err, fail.Invalid) || !strings.Contains(err.Error(), want) {
+		t.Errorf("an undo from within the loss: %v", err)
+	}
+	r, err := l.e.ReadOps(l.id("d"), l.damaged-1)
+	l.must("log", err)
+	defer r.Close()
+	if err := r.To(context.Background(), l.id("d"), moment, nil); !fail.Is(err, fail.Invalid) {
+		t.Errorf("up to a moment within the loss: %v", err)
+	}
+	l.has("d", map[int]byte{2: 9, 4: 1, 6: 1})
 }
 
 // A rename that was lost is not followed.

@@ -20,13 +20,19 @@ type OpReader struct {
 }
 
 // ReadOps begins after lsn, for the operations on one dataset. Close it: what it
-// may still read is kept until then. OutsideHistory.
+// may still read is kept until then. OutsideHistory; Invalid for a moment among
+// operations that were given up, from which none goes on.
 func (e *Engine) ReadOps(dataset, lsn uint64) (*OpReader, error) {
 	pos, end, err := e.opsAfter(dataset, lsn)
 	if err != nil {
 		return nil, err
 	}
-	return &OpReader{e: e, pos: pos, last: lsn, lost: e.losses(), end: end}, nil
+	r := &OpReader{e: e, pos: pos, last: lsn, lost: e.losses(), end: end}
+	if err := r.lost.outside(dataset, lsn); err != nil {
+		end()
+		return nil, err
+	}
+	return r, nil
 }
 
 // opsAfter is where the operations after lsn are read from, on a dataset or, with
@@ -67,6 +73,9 @@ func (r *OpReader) Last() uint64 { return r.last }
 // not those that were given up.
 // An operation is valid during the call only. fn's error ends it.
 func (r *OpReader) To(ctx context.Context, dataset, lsn uint64, fn func(*oplog.Op) error) error {
+	if err := r.lost.outside(dataset, lsn); err != nil {
+		return err
+	}
 	if err := r.e.storeHas(lsn); err != nil {
 		return err
 	}

@@ -153,7 +153,9 @@ func (k *copier) each(dir fs.Handle, fn func(fs.Dirent) error) error {
 func (k *copier) remove(dir fs.Handle, name string, p place) error {
 	if !p.isDir() {
 		_, lsn, err := k.f.fs.Remove(k.call, dir, name)
-		k.done.Removed++
+		if err == nil {
+			k.done.Removed++
+		}
 		return k.did(lsn, err)
 	}
 	err := k.each(p.handle, func(e fs.Dirent) error { return k.remove(p.handle, e.Name, place{handle: e.Handle, attr: e.Attr}) })
@@ -161,8 +163,10 @@ func (k *copier) remove(dir fs.Handle, name string, p place) error {
 		return err
 	}
 	_, lsn, err := k.f.fs.Rmdir(k.call, dir, name)
-	k.done.Removed++
-	k.tell(k.done)
+	if err == nil {
+		k.done.Removed++
+		k.tell(k.done)
+	}
 	return k.did(lsn, err)
 }
 

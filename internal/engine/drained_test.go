@@ -47,14 +47,20 @@ func newEmptying(t *testing.T, blocks int) *emptying {
 	return p
 }
 
-// empty gives all back that can be, and returns how many of the blocks of data are
-// kept.
-func (p *emptying) empty() (kept int) {
-	for range 6 {
+// drain empties dying lists and takes a checkpoint, some times over.
+func (p *emptying) drain(rounds int) {
+	p.t.Helper()
+	for range rounds {
 		for p.e.DrainStep() {
 		}
 		p.must("checkpoint", p.e.Checkpoint())
 	}
+}
+
+// empty gives all back that can be, and returns how many of the blocks of data are
+// kept.
+func (p *emptying) empty() (kept int) {
+	p.drain(6)
 	for _, a := range p.data {
 		if !p.e.IsFree(a) {
 			kept++

@@ -171,11 +171,7 @@ func (l *lossy) restAfterLoss() {
 	l.e.Abort()
 	l.openEngine() // the loss was accepted once
 	l.verify(l.e.Check(context.Background(), true, nil))
-	for range 8 {
-		for l.e.DrainStep() {
-		}
-		l.must("checkpoint", l.e.Checkpoint())
-	}
+	l.drain(8)
 	if l.e.MoreToDo() {
 		l.t.Error("something is left to be done")
 	}
@@ -308,11 +304,7 @@ func TestGivenUpVolume(t *testing.T) {
 			l.put("other", 9, 9, nil)
 			l.crash("d")
 			l.said()
-			for range 8 {
-				for l.e.DrainStep() {
-				}
-				l.must("checkpoint", l.e.Checkpoint())
-			}
+			l.drain(8)
 			if !l.e.Buried(1) {
 				l.t.Error("it is not buried")
 			}
@@ -419,7 +411,7 @@ func TestGivenUpDataPasses(t *testing.T) {
 	}
 	free(ofD, false)
 	free(ofC, true)
-	second(l.e.Prune(tester, "d", engine.PruneOptions{Before: &present}))
+	l.must("prune", second(l.e.Prune(tester, "d", engine.PruneOptions{Before: &present})))
 	for range 2 {
 		l.put("other", 1, 1, nil)
 		l.must("checkpoint", l.e.Checkpoint())

@@ -40,9 +40,7 @@ func (l *lossy) pass() {
 		l.must("prune", second(l.e.Prune(tester, "", engine.PruneOptions{Before: &present})))
 		l.put("other", 1, 1, nil)
 		l.put("d", 20, 1, nil)
-		for l.e.DrainStep() {
-		}
-		l.must("checkpoint", l.e.Checkpoint())
+		l.drain(1)
 	}
 	l.must("reclaim", l.e.Reclaim(true))
 	l.e.DropViews()
@@ -66,11 +64,7 @@ func TestMomentsOfLoss(t *testing.T) {
 			l.wasLost("c")
 			l.must("destroy", second(l.e.Destroy(tester, "d", true)))
 			l.orphans = true
-			for range 8 {
-				for l.e.DrainStep() {
-				}
-				l.must("checkpoint", l.e.Checkpoint())
-			}
+			l.drain(8)
 			l.wasLost("c")
 		},
 		"snapshot": func(l *lossy, moment uint64) {

@@ -79,8 +79,9 @@ func (e *Engine) Log(ctx context.Context, q LogQuery, fn func(op *oplog.Op, want
 	}
 	e.digests.load(e)
 	e.digests.forget(e.recordsFrom())
+	lost := e.losses()
 	for {
-		s := &logScan{e: e, q: &q, id: id, from: from, to: to, lost: e.losses(), end: pos}
+		s := &logScan{e: e, q: &q, id: id, from: from, to: to, lost: lost, end: pos}
 		if to > from {
 			err = s.run(ctx, pos)
 		}

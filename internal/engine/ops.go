@@ -70,8 +70,8 @@ func (r *OpReader) Close() { r.end() }
 func (r *OpReader) Last() uint64 { return r.last }
 
 // To visits the operations on a dataset up to and with lsn, at most the last one, but
-// not those that were given up.
-// An operation is valid during the call only. fn's error ends it.
+// not those that were given up. An operation is valid during the call only. fn's error
+// ends it.
 func (r *OpReader) To(ctx context.Context, dataset, lsn uint64, fn func(*oplog.Op) error) error {
 	if err := r.lost.outside(dataset, lsn); err != nil {
 		return err

@@ -11,7 +11,6 @@ import (
 // does not answer, and not from one that does.
 func TestSilentHolder(t *testing.T) {
 	t.Parallel()
-	reserve := client.Command{CDB: []byte{0x16, 0, 0, 0, 0, 0}}
 	status := func(c *client.Client) byte {
 		t.Helper()
 		r, err := c.Do(client.TestUnitReady())

@@ -7,16 +7,36 @@ import (
 	client "varve/test/iscsiclient"
 )
 
-// logoutOf sends a logout request and returns what it is answered.
-func logoutOf(t *testing.T, c *client.Client, reason byte, cid uint32) *client.PDU {
-	t.Helper()
+// logoutPDU is a logout request.
+func logoutPDU(c *client.Client, reason byte, cid uint32) *client.PDU {
 	p := &client.PDU{}
 	p.Header[0], p.Header[1] = client.OpLogout|client.Immediate, 0x80|reason
 	p.Put(16, c.Tag())
 	p.Put(20, cid<<16)
 	p.Put(24, c.CmdSN)
 	p.Put(28, c.ExpStatSN)
-	return ask(t, c, p)
+	return p
+}
+
+// logoutOf sends a logout request and returns what it is answered.
+func logoutOf(t *testing.T, c *client.Client, reason byte, cid uint32) *client.PDU {
+	t.Helper()
+	return ask(t, c, logoutPDU(c, reason, cid))
+}
+
+var reserve = client.Command{CDB: []byte{0x16, 0, 0, 0, 0, 0}}
+
+// reserved logs two initiators in, of which the first has reserved the unit.
+func reserved(t *testing.T) (first, second *client.Client) {
+	t.Helper()
+	h := open(t, Options{}, 1)
+	first = h.login(client.Options{})
+	good(t, first, reserve)
+	second = h.login(client.Options{Initiator: "iqn.2026-11.test:second"})
+	if r, err := second.Do(reserve); err != nil || r.Status != 0x18 {
+		t.Fatalf("a reservation of another is passed over: %+v, %v", r, err)
+	}
+	return first, second
 }
 
 // A logout that does not end this connection takes nothing from it, least of all
@@ -65,14 +85,7 @@ func TestLogoutOfOthers(t *testing.T) {
 // What a session held is free when its logout is answered, before its initiator
 // closes the connection: the next in a cluster comes at once.
 func TestLogoutReleases(t *testing.T) {
-	h := open(t, Options{}, 1)
-	first := h.login(client.Options{})
-	reserve := client.Command{CDB: []byte{0x16, 0, 0, 0, 0, 0}}
-	good(t, first, reserve)
-	second := h.login(client.Options{Initiator: "iqn.2026-11.test:second"})
-	if r, err := second.Do(reserve); err != nil || r.Status != 0x18 {
-		t.Fatalf("a reservation of another is passed over: %+v, %v", r, err)
-	}
+	first, second := reserved(t)
 	if r := logoutOf(t, first, 0, 0); r.Opcode() != client.OpLogoutR || r.Header[2] != 0 {
 		t.Fatalf("opcode %#x, response %d", r.Opcode(), r.Header[2])
 	}
@@ -84,11 +97,7 @@ func TestLogoutReleases(t *testing.T) {
 
 // So it is when a session ends by an error, before its initiator has closed.
 func TestErrorReleases(t *testing.T) {
-	h := open(t, Options{}, 1)
-	first := h.login(client.Options{})
-	reserve := client.Command{CDB: []byte{0x16, 0, 0, 0, 0, 0}}
-	good(t, first, reserve)
-	second := h.login(client.Options{Initiator: "iqn.2026-11.test:second"})
+	first, second := reserved(t)
 	p := make([]byte, headerSize)
 	p[0], p[1] = client.OpNopOut|client.Immediate, 0x80
 	copy(p[5:], []byte{0xff, 0xff, 0xff}) // longer than any data may be
@@ -124,12 +133,7 @@ func TestLogoutBehindReplies(t *testing.T) {
 			}
 			calls = append(calls, first.PDU(client.Read16(uint64(100+20*i), n), first.Tag()).Header[:]...)
 		}
-		p := &client.PDU{}
-		p.Header[0], p.Header[1] = client.OpLogout|client.Immediate, 0x80
-		p.Put(16, first.Tag())
-		p.Put(24, first.CmdSN)
-		p.Put(28, first.ExpStatSN)
-		if err := first.SendRaw(append(calls, p.Header[:]...)); err != nil {
+		if err := first.SendRaw(append(calls, logoutPDU(first, 0, 0).Header[:]...)); err != nil {
 			t.Fatal(err)
 		}
 		answered := make(chan error, 1)
